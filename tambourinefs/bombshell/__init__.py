@@ -1,0 +1,1 @@
+"""Bombshell: basic IO on the two mounts over gRPC. It authenticates, never authorizes, and has no opinions."""

@@ -1,0 +1,1 @@
+"""The command line. It speaks to Bombshell like anybody else; the daemons' commands hand over to processes/."""

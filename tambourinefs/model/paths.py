@@ -1,0 +1,33 @@
+"""Where Tambourine's things are on a host. One place, so that policy, units and code name the same paths."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath as P
+from typing import Final
+
+CONFIG: Final = P("/etc/tambourine/config.toml")
+CONFIG_DIR: Final = P("/etc/tambourine/config.d")
+PKI: Final = P("/etc/tambourine/pki")
+STATE: Final = P("/var/lib/tambourine")
+STORE: Final = STATE / "store"  # the silo's backing store, root:root 0700
+SILO: Final = STATE / "silo"  # the silo mount
+AGENT_STATE: Final = STATE / "agent"  # applied state
+RUN: Final = P("/run/tambourine")  # root's (tmpfiles.d), not a RuntimeDirectory
+PROC: Final = RUN / "proc"  # the status mount, always here
+PROC_LITERAL: Final = P("/proc/tambourine")  # a bind of PROC where the kernel module made the directory
+SOCKET: Final = RUN / "bombshell" / "bombshell.sock"
+PREFIX: Final = P("/opt/tambourine")  # the private Python environment
+UNITS: Final = P("/etc/systemd/system")  # where the units that we manage go
+
+SILO_ID_FILE: Final = ".tambourine-silo"  # the store's UUID, synthetic
+MANIFEST_FILE: Final = "tambourine.json"
+
+GROUP: Final = "tambourine"  # may connect to Bombshell: root in effect
+BOMBSHELL_USER: Final = "bombshell"
+OWN_UNITS: Final = (
+    "tambourine.service",
+    "tambourine-silo.service",
+    "tambourine-bombshell.service",
+    "tambourine-sync.service",
+    "proc-tambourine.mount",
+)

@@ -1,0 +1,1 @@
+"""The wire between everybody and Bombshell: messages made from proto/, and the client that speaks them."""
