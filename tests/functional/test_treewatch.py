@@ -1,0 +1,130 @@
+"""The bell of a directory tree: it rings for all that changes, and says when it may have missed something."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tambourinefs.errors import OutOfSpace
+from tambourinefs.treewatch import RESYNC, Change, Kind, TreeWatch
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[TreeWatch]:
+    with TreeWatch(tmp_path, depth=2) as made:
+        yield made
+
+
+def changed(path: bytes) -> Change:
+    return Change(path, Kind.CHANGED)
+
+
+def test_a_file_made_two_levels_down_in_new_directories_rings(
+    watch: TreeWatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "f").write_text("x")
+    assert changed(b"a/b/f") in watch.read()
+    assert watch.read() == []
+
+
+def test_what_is_deeper_than_asked_does_not_ring(watch: TreeWatch, tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    watch.read()
+    (deep / "f").write_text("x")
+    assert [c for c in watch.read() if c.path == b"a/b/c/f"] == []
+
+
+def test_a_renamed_directory_rings_under_its_new_name_only(
+    watch: TreeWatch, tmp_path: Path
+) -> None:
+    (tmp_path / "old").mkdir()
+    watch.read()
+    (tmp_path / "old").rename(tmp_path / "new")
+    rang = watch.read()
+    assert Change(b"old", Kind.REMOVED) in rang
+    (tmp_path / "new" / "f").write_text("x")
+    assert {c.path for c in watch.read()} == {b"new/f"}
+
+
+def test_a_directory_moved_out_of_the_tree_rings_no_more(
+    tmp_path: Path,
+) -> None:
+    tree, outside = tmp_path / "tree", tmp_path / "outside"
+    (tree / "d").mkdir(parents=True)
+    outside.mkdir()
+    with TreeWatch(tree, depth=2) as watch:
+        (tree / "d").rename(outside / "d")
+        assert watch.read() == [Change(b"d", Kind.REMOVED)]
+        (outside / "d" / "f").write_text("x")
+        assert watch.read() == []
+
+
+def test_removed_and_recreated_at_once_ends_watched(watch: TreeWatch, tmp_path: Path) -> None:
+    for _ in range(50):
+        (tmp_path / "ns").mkdir()
+        (tmp_path / "ns").rmdir()
+    (tmp_path / "ns").mkdir()
+    watch.read()
+    (tmp_path / "ns" / "f").write_text("x")
+    assert changed(b"ns/f") in watch.read()
+
+
+def test_an_overflowed_queue_is_one_resync_and_the_watch_goes_on(
+    watch: TreeWatch, tmp_path: Path
+) -> None:
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    (tmp_path / "d").mkdir()
+    watch.read()
+    for number in range(limit // 2 + 10):
+        name = tmp_path / "d" / str(number)
+        os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
+        name.unlink()
+    (tmp_path / "new").mkdir()  # its event is lost
+    assert watch.read() == [RESYNC]
+    (tmp_path / "new" / "f").write_text("x")
+    assert changed(b"new/f") in watch.read()
+
+
+def test_a_link_to_a_directory_is_not_entered(watch: TreeWatch, tmp_path: Path) -> None:
+    outside = tmp_path.parent / (tmp_path.name + "-outside")
+    outside.mkdir()
+    (tmp_path / "link").symlink_to(outside)
+    watch.read()
+    (outside / "secret").write_text("x")
+    assert watch.read() == []
+
+
+def test_the_root_removed_is_gone_and_resync(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    with TreeWatch(root, depth=1) as watch:
+        root.rmdir()
+        assert watch.read() == [RESYNC]
+        assert watch.gone
+
+
+def test_too_many_directories_is_said_and_leaks_nothing(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / str(number)).mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OutOfSpace, match="more than 3 directories"):
+        TreeWatch(tmp_path, depth=1, limit=3)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_no_descriptor_left_is_an_error_that_leaks_nothing(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+    try:
+        with pytest.raises((OSError, OutOfSpace)):
+            TreeWatch(tmp_path, depth=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(os.listdir("/proc/self/fd")) == before
