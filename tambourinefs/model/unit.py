@@ -21,7 +21,7 @@ class Exec:
     exit_usec: int
     code: int  # CLD_EXITED, CLD_KILLED, CLD_DUMPED
     status: int  # exit status or signal number
-    ignore_failure: bool = False
+    ignore_failure: bool = False  # procfs shows those with code != 0, in systemd's order of settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class Unit:
     asserts: tuple[Condition, ...] = ()
 
     service_type: str = ""  # Type= of a service; "" otherwise
+    runtime_max_usec: int | None = None  # RuntimeMaxUSec; None: infinity
     remain_after_exit: bool = False
     main_pid: int = 0
     main_command: str = ""  # comm of the main process while it runs
@@ -107,14 +108,20 @@ class Unit:
     memory_high: int | None = None
     memory_max: int | None = None
     memory_swap_max: int | None = None
+    memory_limit: int | None = None  # MemoryLimit=, cgroup v1
     memory_available: int | None = None
     cpu_usage_nsec: int | None = None
+    ip_ingress_bytes: int | None = None
+    ip_egress_bytes: int | None = None
+    io_read_bytes: int | None = None
+    io_write_bytes: int | None = None
     control_group: str = ""
     processes: tuple[Process, ...] = ()
 
     listen: tuple[tuple[str, str], ...] = ()  # sockets: (type, address)
-    accepted: int | None = None  # sockets with Accept=yes
-    connections: int | None = None
+    accepted: int | None = None  # NAccepted of a socket with Accept=yes; None without
+    connections: int | None = None  # NConnections, likewise
+    refused: int = 0  # NRefused
     triggers: tuple[str, ...] = ()
     triggered_by: tuple[tuple[str, str], ...] = ()  # (unit, its active state)
     next_elapse_realtime_usec: int | None = None  # timers
