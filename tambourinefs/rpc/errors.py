@@ -1,0 +1,156 @@
+"""The border's one table: errno <-> gRPC status code <-> our errors.
+
+The server speaks errno inside (its work is file IO) and answers with `to_status`; the client turns what comes back into an
+error of ours with `from_rpc_error`. The errno's name travels as `reason` in google.rpc.ErrorInfo (error_details.proto,
+AIP-193), so that a client in any language can tell a quota from a full disk without reading prose.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from tambourinefs import errors
+
+if TYPE_CHECKING:
+    import grpc
+    from google.rpc.status_pb2 import Status
+
+DOMAIN: Final = "bombshell.tambourine"
+MAX_MESSAGE: Final = (
+    1024  # characters of a message; trailing metadata is bounded to 8 KiB by most peers
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One failure: the errno inside the server, the name of the StatusCode on the wire, the class in the client."""
+
+    number: int
+    code: str
+    error: type[errors.TambourineError]
+
+
+_ROWS: Final = (
+    Row(errno.ENOENT, "NOT_FOUND", errors.NotFound),
+    Row(errno.EEXIST, "ALREADY_EXISTS", errors.AlreadyExists),
+    Row(errno.EINVAL, "INVALID_ARGUMENT", errors.InvalidInput),
+    Row(errno.ENAMETOOLONG, "INVALID_ARGUMENT", errors.InvalidInput),
+    Row(errno.EPROTO, "INVALID_ARGUMENT", errors.InvalidInput),  # messages in a wrong order
+    Row(errno.EOPNOTSUPP, "UNIMPLEMENTED", errors.HostError),
+    Row(errno.ESTALE, "FAILED_PRECONDITION", errors.Conflict),  # if_match did not match
+    Row(errno.ENOTEMPTY, "FAILED_PRECONDITION", errors.Conflict),
+    Row(errno.ENOTDIR, "FAILED_PRECONDITION", errors.HostError),
+    Row(errno.EISDIR, "FAILED_PRECONDITION", errors.HostError),
+    Row(errno.ELOOP, "FAILED_PRECONDITION", errors.HostError),  # a link on the way
+    Row(errno.EXDEV, "FAILED_PRECONDITION", errors.HostError),
+    Row(errno.EBUSY, "FAILED_PRECONDITION", errors.HostError),
+    Row(errno.ENXIO, "FAILED_PRECONDITION", errors.HostError),  # a FIFO, a socket, a device
+    Row(errno.EACCES, "PERMISSION_DENIED", errors.RefusedByPolicy),
+    Row(errno.EPERM, "PERMISSION_DENIED", errors.RefusedByPolicy),
+    Row(errno.EROFS, "PERMISSION_DENIED", errors.RefusedByPolicy),
+    Row(errno.ENOSPC, "RESOURCE_EXHAUSTED", errors.OutOfSpace),
+    Row(errno.EDQUOT, "RESOURCE_EXHAUSTED", errors.OutOfSpace),
+    Row(errno.EFBIG, "RESOURCE_EXHAUSTED", errors.OutOfSpace),
+    Row(errno.EMLINK, "RESOURCE_EXHAUSTED", errors.OutOfSpace),
+    Row(errno.EUSERS, "RESOURCE_EXHAUSTED", errors.Unreachable),  # too many streams: later, again
+    Row(
+        errno.ENOBUFS, "RESOURCE_EXHAUSTED", errors.Unreachable
+    ),  # too many uncommitted bytes: likewise
+    Row(errno.EMFILE, "RESOURCE_EXHAUSTED", errors.Unreachable),
+    Row(errno.ENFILE, "RESOURCE_EXHAUSTED", errors.Unreachable),
+    Row(errno.ENOMEM, "RESOURCE_EXHAUSTED", errors.Unreachable),
+    Row(errno.EBADMSG, "DATA_LOSS", errors.HostError),  # the sha256 does not match
+    Row(errno.ENOTCONN, "UNAVAILABLE", errors.Unreachable),  # a FUSE mount without its server
+    Row(errno.ECONNABORTED, "UNAVAILABLE", errors.Unreachable),  # … whose connection was aborted
+    Row(errno.ENODEV, "UNAVAILABLE", errors.Unreachable),  # not mounted
+    Row(errno.ESHUTDOWN, "UNAVAILABLE", errors.Unreachable),  # mounted, and does not answer
+    Row(errno.ETIMEDOUT, "DEADLINE_EXCEEDED", errors.Unreachable),
+    Row(errno.ECANCELED, "CANCELLED", errors.Unreachable),  # a stream without progress was ended
+    Row(errno.EIO, "INTERNAL", errors.HostError),  # also every errno that is not here
+)
+_BY_ERRNO: Final = {row.number: row for row in _ROWS}
+_BY_REASON: Final = {errno.errorcode[row.number]: row for row in _ROWS}
+_BY_CODE: Final[dict[str, type[errors.TambourineError]]] = {
+    "ABORTED": errors.Unreachable,
+    "UNAUTHENTICATED": errors.Unreachable,
+    "RESOURCE_EXHAUSTED": errors.Unreachable,  # without a reason it is gRPC itself that says so
+    "OUT_OF_RANGE": errors.InvalidInput,
+    "FAILED_PRECONDITION": errors.Conflict,
+    **{
+        row.code: row.error
+        for row in reversed(_ROWS)
+        if row.code not in ("RESOURCE_EXHAUSTED", "FAILED_PRECONDITION")
+    },
+}
+
+
+def row_for(number: int) -> Row:
+    """The row of an errno; EIO's for one that the table does not have."""
+    return _BY_ERRNO.get(number, _BY_ERRNO[errno.EIO])
+
+
+def to_status(error: OSError, *, volume: str, path: bytes) -> Status:
+    """google.rpc.Status of an OSError: code, one line without control characters, ErrorInfo (reason, volume, path)."""
+    from google.protobuf.any_pb2 import Any
+    from google.rpc import error_details_pb2, status_pb2
+    from grpc import StatusCode
+
+    number = error.errno or errno.EIO
+    shown = show(path)
+    info = error_details_pb2.ErrorInfo(
+        reason=errno.errorcode.get(number, str(number)),
+        domain=DOMAIN,
+        metadata={"volume": volume, "path": shown[:MAX_MESSAGE]},
+    )
+    packed = Any()
+    packed.Pack(info)
+    text = f"{volume}:/{shown}: {error.strerror or os.strerror(number)}"
+    return status_pb2.Status(
+        code=StatusCode[row_for(number).code].value[0],
+        message=text[-MAX_MESSAGE:],
+        details=[packed],
+    )
+
+
+def from_rpc_error(error: grpc.RpcError) -> errors.TambourineError:
+    """The error of ours that an ended call means. `error` is what a stub's call or iterator raised (a grpc.Call too)."""
+    import grpc
+
+    call = cast("grpc.Call", error)  # every RpcError of a stub is one, which its type does not say
+    details = call.details() or ""
+    row = _BY_REASON.get(_reason(call))
+    code = call.code()
+    if row is not None and row.code == code.name:
+        return row.error(details)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return errors.Unreachable(
+            "Bombshell did not answer in time",
+            hint="a volume may hang; see `systemctl status 'tambourine*'`",
+        )
+    return _BY_CODE.get(code.name, errors.HostError)(details or code.name)
+
+
+def _reason(call: grpc.Call) -> str:
+    from google.rpc import error_details_pb2
+    from grpc_status import rpc_status
+
+    try:
+        status = rpc_status.from_call(call)
+    except ValueError:  # the details contradict the status: somebody else's answer
+        return ""
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return str(info.reason)
+    return ""
+
+
+def show(path: bytes) -> str:
+    """A path for a message: control characters and bytes that are not UTF-8 are escaped, so that it stays one line."""
+    text = path.decode("utf-8", "backslashreplace")
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
