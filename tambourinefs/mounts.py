@@ -1,0 +1,191 @@
+"""Mounts: a FUSE file system attached by mount(2) on a /dev/fuse descriptor of our own, found in mountinfo, detached.
+
+Not libfuse's own mounting: with the descriptor in hand it can go to systemd's store, and the mount outlives the process
+that made it. Nothing here serves requests, and nothing here touches a mounted file system from inside: a server that asked
+its own mount would wait for itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tambourinefs.errors import HostError
+
+_log = logging.getLogger(__name__)
+
+SUBTYPE: Final = "tambourine"  # /proc/self/mountinfo says "fuse.tambourine", as does `findmnt -t`
+# mount(2), umount(2)
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MNT_DETACH: Final = 2
+_DATA: Final = "fd={fd},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other"
+_PROBE_SECONDS: Final = 2.0
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of mountinfo (proc(5))."""
+
+    mount_id: int
+    device: str  # "major:minor"
+    mountpoint: bytes
+    fstype: str
+    source: bytes
+
+    @property
+    def ours(self) -> bool:
+        return self.fstype == f"fuse.{SUBTYPE}"
+
+
+def _unescape(field: bytes) -> bytes:
+    """proc(5): space, tab, newline and backslash are written as octal."""
+    return re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), field)
+
+
+def parse(mountinfo: bytes) -> list[Mount]:
+    """The mounts in the text of /proc/PID/mountinfo, in its order: of two at one place the later is on top."""
+    found = []
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(b" - ")
+        before, after = left.split(b" "), right.split(b" ")
+        found.append(
+            Mount(
+                mount_id=int(before[0]),
+                device=before[2].decode("ascii"),
+                mountpoint=_unescape(before[4]),
+                fstype=after[0].decode("ascii", "backslashreplace"),
+                source=_unescape(after[1]),
+            )
+        )
+    return found
+
+
+def find(mountpoint: str | Path) -> Mount | None:
+    """What is mounted on top at `mountpoint`, in this process's mount namespace; its server is not asked."""
+    place = os.fsencode(_place(mountpoint))
+    at = [m for m in parse(Path("/proc/self/mountinfo").read_bytes()) if m.mountpoint == place]
+    return at[-1] if at else None
+
+
+def _place(mountpoint: str | Path) -> Path:
+    """The mountpoint as mountinfo names it. Only the parent is resolved: stat of a dead or own mount fails or hangs."""
+    path = Path(os.path.abspath(mountpoint))
+    return path.parent.resolve() / path.name
+
+
+def _answers(mountpoint: Path) -> bool:
+    """Whether somebody serves the mount: False where the connection is gone (ENOTCONN). One that hangs counts as served.
+
+    Another process asks, because a request that was read and is never answered cannot be killed.
+    """
+    asker = subprocess.Popen(
+        ["stat", "--file-system", "--format=%T", str(mountpoint)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
+    )
+    try:
+        _, err = asker.communicate(timeout=_PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        asker.kill()
+        return True
+    return os.strerror(errno.ENOTCONN).encode() not in err
+
+
+def mount_fd(fsname: str, mountpoint: str | Path, options: Sequence[str] = ()) -> int:
+    """Mount a FUSE file system on an existing directory and return its /dev/fuse descriptor (close-on-exec).
+
+    nosuid, nodev, noexec, allow_other, default_permissions; `options` are more of the kernel's FUSE options. Whoever holds
+    the descriptor serves the mount (`fuse.serve`); when the last copy is closed, requests end with ENOTCONN. A dead mount
+    of ours at the place is detached first.
+
+    Raises HostError: a living mount of ours is there, the place is no directory, or the kernel refuses.
+    """
+    place = _place(mountpoint)
+    there = find(place)
+    while there is not None and there.ours:
+        if _answers(place):
+            raise HostError(
+                f"{place} already carries a mount of ours ({there.source.decode('ascii', 'replace')})",
+                hint=f"Stop the process that serves it, or detach it: umount --lazy {place}",
+            )
+        _log.warning("detaching the dead mount at %s", place)
+        detach(place)
+        there = find(place)
+    try:
+        fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(
+            f"/dev/fuse: {error.strerror}", hint="Load the fuse module: modprobe fuse"
+        ) from error
+    try:
+        data = ",".join([_DATA.format(fd=fd), *options])
+        _mount(fsname, place, f"fuse.{SUBTYPE}", MS_NOSUID | MS_NODEV | MS_NOEXEC, data)
+    except OSError as error:
+        os.close(fd)
+        raise HostError(f"mount {fsname} on {place}: {error.strerror}") from error
+    return fd
+
+
+def _mount(source: str, place: Path, fstype: str, flags: int, data: str) -> None:
+    result = _libc.mount(
+        os.fsencode(source),
+        os.fsencode(place),
+        fstype.encode("ascii"),
+        ctypes.c_ulong(flags),
+        data.encode("ascii"),
+    )
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(place))
+
+
+def detach(mountpoint: str | Path) -> bool:
+    """Take the mount of ours that is on top at `mountpoint` off the tree (MNT_DETACH); open files on it stay as they are.
+
+    Returns whether there was one; a mount that is not ours stays. Its server is not asked, so it may be dead, or be us.
+    """
+    place = _place(mountpoint)
+    there = find(place)
+    if there is None or not there.ours:
+        return False
+    if _libc.umount2(os.fsencode(place), MNT_DETACH) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(place))
+    return True
+
+
+@contextmanager
+def mounted(fsname: str, mountpoint: str | Path, options: Sequence[str] = ()) -> Iterator[int]:
+    """A mount for as long as the block runs; yields its /dev/fuse descriptor. Detached before the last copy is closed."""
+    fd = mount_fd(fsname, mountpoint, options)
+    try:
+        yield fd
+    finally:
+        detach(mountpoint)
+        os.close(fd)
+
+
+def set_readahead(device: str, kibibytes: int) -> None:
+    """Let the kernel read ahead so far on the mount with this `major:minor` (its default is 128 KiB).
+
+    Only speed depends on it: a sandbox that may not write /sys goes without.
+    """
+    try:
+        Path(f"/sys/class/bdi/{device}/read_ahead_kb").write_text(f"{kibibytes}\n")
+    except OSError as error:
+        _log.debug("read-ahead of %s stays as it is: %s", device, error)
