@@ -1,0 +1,142 @@
+"""Manifests: bytes in, values out, and back. The one parser for YAML at the command line and JSON in the silo.
+
+`Manifest` is valid by construction: what `parse_yaml` and `parse_json` return needs no check inside but the host's own
+policy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from tambourinefs.model import rules, unitfile, wire
+from tambourinefs.model.document import MAX_BYTES, Document, from_json, wrong
+from tambourinefs.model.schema import (
+    API_VERSION,
+    KIND,
+    ContentFrom,
+    DropIn,
+    File,
+    Manifest,
+    Metadata,
+    Rollout,
+    Spec,
+)
+from tambourinefs.model.yamldocument import from_yaml
+
+__all__ = [
+    "API_VERSION",
+    "KIND",
+    "MAX_BYTES",
+    "ContentFrom",
+    "DropIn",
+    "File",
+    "Manifest",
+    "Metadata",
+    "Rollout",
+    "Spec",
+    "content_digest",
+    "drop_ins_claimed",
+    "names_claimed",
+    "parse_json",
+    "parse_yaml",
+    "to_json",
+]
+
+
+def parse_json(data: bytes, *, source: str) -> Manifest:
+    """The manifest in `data`: one Tambourine object as JSON (RFC 8259), at most 1 MiB. `source` names it in errors.
+
+    Raises InvalidManifest with source and field.
+    """
+    return _manifest(from_json(data, source))
+
+
+def parse_yaml(data: bytes, *, source: str) -> list[Manifest]:
+    """The manifests in a YAML file, of one or many documents; a List (as `kubectl get -o yaml` prints it) counts as many.
+
+    Raises InvalidManifest with source, line and field; also when there is none.
+    """
+    found = [_manifest(item) for whole in from_yaml(data, source) for item in _items(whole)]
+    if not found:
+        raise wrong("holds no manifest", source)
+    return found
+
+
+def to_json(manifest: Manifest) -> bytes:
+    """The canonical form, which lies in the silo: `parse_json` gives the same manifest back.
+
+    Raises InvalidManifest when it would be larger than a manifest may be.
+    """
+    encoded = msgspec.json.encode(manifest, order="deterministic")
+    data = msgspec.json.format(encoded, indent=2) + b"\n"
+    if len(data) > MAX_BYTES:
+        raise wrong(
+            f"larger than {MAX_BYTES >> 20} MiB as JSON ({len(data)} bytes)", _label(manifest)
+        )
+    return data
+
+
+def content_digest(manifest: Manifest) -> str:
+    """SHA-256 (64 hex digits) over what the host gets:
+
+    The revision. Without state, command, commandID, nodes and rollout.
+    """
+    spec = manifest.spec
+    content = [
+        spec.unit_name,
+        spec.unit,
+        sorted(spec.drop_ins, key=lambda drop_in: drop_in.name),
+        sorted(spec.files, key=lambda file: file.path),
+        spec.enabled,
+        spec.on_change,
+        spec.deletion_policy,
+    ]
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+
+def names_claimed(manifest: Manifest) -> frozenset[str]:
+    """The unit names that the manifest takes for itself: the unit that it brings, and every Alias= and Also=.
+
+    A manifest that only observes, commands or adds drop-ins takes no unit's name.
+    """
+    spec = manifest.spec
+    own = frozenset() if spec.unit is None else frozenset({spec.unit_name})
+    return own | unitfile.aliases(spec.texts, spec.unit_name)
+
+
+def drop_ins_claimed(manifest: Manifest) -> frozenset[tuple[str, str]]:
+    """(unit, file name) of each drop-in."""
+    return frozenset((manifest.spec.unit_name, drop_in.name) for drop_in in manifest.spec.drop_ins)
+
+
+def _label(manifest: Manifest) -> str:
+    metadata = manifest.metadata
+    return f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
+
+
+def _items(document: Document) -> list[Document]:
+    """The objects in a document: itself, or the items of a List."""
+    data = document.data
+    if not isinstance(data, dict) or data.get("kind") not in {"List", f"{KIND}List"}:
+        return [document]
+    items = data.get("items")
+    if not isinstance(items, list):
+        raise document.wrong("expected array", "items")
+    return [
+        Document(item, document.source, document.line_of(f"items[{index}]"), document.lines)
+        for index, item in enumerate(items)
+    ]
+
+
+def _manifest(document: Document) -> Manifest:
+    try:
+        wire.prepare(document)
+        manifest = msgspec.convert(document.data, Manifest)
+    except msgspec.ValidationError as error:
+        raise wire.translated(error, document) from None
+    for problem in rules.problems(manifest):
+        raise document.wrong(problem.reason, problem.path, problem.hint)
+    to_json(manifest)  # what was taken can be stored
+    return manifest

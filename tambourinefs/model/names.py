@@ -1,0 +1,270 @@
+"""The names that other systems lay rules on: units (systemd), objects (Kubernetes), files; and text made fit to print.
+
+Rules: systemd.unit(5) and systemd's unit_name_is_valid(); systemd-escape(1); Kubernetes "Object Names and IDs" and
+"Labels and Selectors". Everything here is a total function of strings: a check gives the reason why not, or "".
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import string
+from typing import TYPE_CHECKING, Final
+
+from tambourinefs.model import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+UNIT_TYPES: Final = (
+    "service", "socket", "timer", "mount", "path", "target", "swap", "automount", "slice",
+)  # fmt: skip
+UNIT_TYPES_REFUSED: Final = {
+    "device": "devices are made by udev, not by unit files",
+    "scope": "scopes are made by programs at run time, not by unit files",
+}
+UNIT_NAME_MAX: Final = 255  # bytes, suffix included
+FILE_NAME_MAX: Final = 255  # bytes, NAME_MAX of Linux
+PATH_MAX: Final = 4095  # bytes, PATH_MAX of Linux without the NUL
+
+_UNIT_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + ":-_.\\")
+_DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_QUALIFIED: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+# --- units ---------------------------------------------------------------------------------------
+
+
+def with_suffix(name: str) -> str:
+    """The unit's full name: `.service` is implied where `name` does not end in a unit type."""
+    stem, _, suffix = name.rpartition(".")
+    known = stem and (suffix in UNIT_TYPES or suffix in UNIT_TYPES_REFUSED)
+    return name if known else f"{name}.service"
+
+
+def unit_type(unit: str) -> str:
+    """`service` of `foo.service`."""
+    return unit.rpartition(".")[2]
+
+
+def unit_problem(unit: str) -> str:
+    """Why systemd, or we, would not take this full unit name; "" if it is good."""
+    stem, _, suffix = unit.rpartition(".")
+    if suffix in UNIT_TYPES_REFUSED:
+        return f"units of type {suffix} cannot be managed: {UNIT_TYPES_REFUSED[suffix]}"
+    if suffix not in UNIT_TYPES:
+        return f"a unit name ends in one of .{', .'.join(UNIT_TYPES)}"
+    if not stem:
+        return "a unit name has something before its suffix"
+    if len(unit.encode(errors="replace")) > UNIT_NAME_MAX:
+        return f"a unit name has at most {UNIT_NAME_MAX} bytes, its suffix included"
+    if stem.startswith("@"):
+        return "a unit name has something before its @"
+    bad = sorted(set(stem) - _UNIT_CHARACTERS - {"@"})
+    if bad:
+        return (
+            f"a unit name has letters, digits and :-_.\\@ only, not {printable(' '.join(bad))!r}"
+            " (systemd-escape makes a valid one)"
+        )
+    if suffix in {"slice", "target"} and stem == "-":
+        return "the root slice is systemd's own"
+    if suffix == "slice":
+        return _slice_problem(stem)
+    return ""
+
+
+def _slice_problem(stem: str) -> str:
+    """A slice's name says where it hangs: `a-b.slice` is inside `a.slice` (systemd.slice(5))."""
+    if "@" in stem:
+        return "a slice cannot be a template"
+    if stem.startswith("-") or stem.endswith("-") or "--" in stem:
+        return "a slice's name is words joined by single dashes"
+    return ""
+
+
+def is_template(unit: str) -> bool:
+    """Whether it is `foo@.service`, which can be installed but not started."""
+    stem = unit.rpartition(".")[0]
+    return stem.endswith("@") and stem.find("@") == len(stem) - 1
+
+
+def instance(unit: str) -> str | None:
+    """`bar` of `foo@bar.service`, still escaped; None for a plain unit and for a template."""
+    _, at, rest = unit.rpartition(".")[0].partition("@")
+    return rest if at and rest else None
+
+
+def prefix(unit: str) -> str:
+    """`foo` of `foo.service` and of `foo@bar.service`, still escaped (the specifier %p)."""
+    return unit.rpartition(".")[0].partition("@")[0]
+
+
+def template_of(unit: str) -> str | None:
+    """`foo@.service` of `foo@bar.service`; None for a unit that is no instance."""
+    if instance(unit) is None:
+        return None
+    return f"{prefix(unit)}@.{unit_type(unit)}"
+
+
+def escape(text: str) -> str:
+    """systemd-escape: `/` becomes `-`, what a unit name cannot have becomes `\\xNN` (of UTF-8)."""
+    out = []
+    for place, byte in enumerate(text.encode(errors="surrogateescape")):
+        character = chr(byte)
+        if character == "/":
+            out.append("-")
+        elif (
+            character in "-\\" or character not in _UNIT_CHARACTERS or (place == 0 and byte == 0x2E)
+        ):
+            out.append(f"\\x{byte:02x}")
+        else:
+            out.append(character)
+    return "".join(out)
+
+
+def escape_path(path: str) -> str:
+    """systemd-escape --path: `/run/a b/` becomes `run-a\\x20b`, `/` becomes `-`."""
+    return escape("/".join(part for part in path.split("/") if part)) or "-"
+
+
+def unescape(text: str) -> str:
+    """systemd-escape --unescape; a broken `\\x` stays as it is."""
+    raw = re.sub(
+        r"\\x([0-9a-fA-F]{2})",
+        lambda match: chr(int(match[1], 16)),
+        text.replace("-", "/").encode(errors="surrogateescape").decode("latin-1"),
+    )
+    return raw.encode("latin-1").decode(errors="surrogateescape")
+
+
+def unescape_path(text: str) -> str:
+    """systemd-escape --unescape --path: the absolute path that a mount unit's stem stands for."""
+    return "/" + unescape(text).strip("/")
+
+
+# --- our own units ---------------------------------------------------------------------------------
+
+
+def is_own_unit(unit: str) -> bool:
+    """Whether the unit is Tambourine's, or mounts on a directory of ours: nobody manages those by a manifest."""
+    if unit in paths.OWN_UNITS:
+        return True
+    if unit_type(unit) not in {"mount", "automount", "swap"}:
+        return False
+    where = unescape_path(unit.rpartition(".")[0])
+    ours = (paths.RUN, paths.STATE, paths.PROC_LITERAL, paths.CONFIG.parent)
+    return any(is_at_or_below(where, str(own)) for own in ours)
+
+
+def is_at_or_below(path: str, root: str) -> bool:
+    """Whether normalised `path` is `root` or something in it."""
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+# --- Kubernetes ------------------------------------------------------------------------------------
+
+
+def namespace_problem(name: str) -> str:
+    """Why it is no name of a namespace (RFC 1123 label, at most 63 characters); "" if it is one."""
+    if len(name) <= 63 and _DNS_LABEL.fullmatch(name):
+        return ""
+    return "a namespace has at most 63 lower case letters, digits and dashes, and begins and ends with a letter or digit"
+
+
+def object_name_problem(name: str) -> str:
+    """Why it is no name of an object (RFC 1123 subdomain, at most 253 characters); "" if it is one."""
+    if len(name) <= 253 and all(_DNS_LABEL.fullmatch(part) for part in name.split(".")):
+        return ""
+    return (
+        "a name has at most 253 lower case letters, digits, dashes and dots,"
+        " and begins and ends with a letter or digit"
+    )
+
+
+def label_problem(key: str, value: str) -> str:
+    """Why Kubernetes would not take the label; "" if it would."""
+    if len(value) > 63 or (value and not _QUALIFIED.fullmatch(value)):
+        return "a label's value has at most 63 letters, digits and -_. and begins and ends with a letter or digit"
+    return label_key_problem(key)
+
+
+def label_key_problem(key: str) -> str:
+    """Why Kubernetes would not take the key of a label or annotation; "" if it would."""
+    domain, slash, name = key.rpartition("/")
+    if slash and object_name_problem(domain):
+        return "what stands before the / of a label's key is a DNS name"
+    if len(name) > 63 or not _QUALIFIED.fullmatch(name):
+        return "a label's key has at most 63 letters, digits and -_. and begins and ends with a letter or digit"
+    return ""
+
+
+# --- files -----------------------------------------------------------------------------------------
+
+
+def file_name_problem(name: str) -> str:
+    """Why it cannot be the name of one file; "" if it can."""
+    if not name or name in {".", ".."} or "/" in name:
+        return "a file name is one path component"
+    if len(name.encode(errors="replace")) > FILE_NAME_MAX:
+        return f"a file name has at most {FILE_NAME_MAX} bytes"
+    if printable(name) != name:
+        return "a file name has no control characters"
+    return ""
+
+
+def path_problem(path: str) -> str:
+    """Why it is no absolute, normalised path of a file; "" if it is one."""
+    if not path.startswith("/") or path == "/":
+        return "a path is absolute"
+    if len(path.encode(errors="replace")) > PATH_MAX:
+        return f"a path has at most {PATH_MAX} bytes"
+    for part in path[1:].split("/"):
+        if part in {"", ".", ".."}:
+            return "a path is normalised: without //, /./, /../ and / at the end"
+        problem = file_name_problem(part)
+        if problem:
+            return problem
+    return ""
+
+
+# --- text ------------------------------------------------------------------------------------------
+
+# C0, DEL, C1; line and paragraph separators; what turns the direction of writing or is invisible (CVE-2021-42574);
+# lone surrogates, which no encoder takes.
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
+)
+_NAMED: Final = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def printable(text: str, keep: str = "") -> str:
+    """`text` with everything that could move a terminal's cursor, break a line or hide text escaped as in C.
+
+    A byte that was not UTF-8 (surrogateescape) becomes `\\xNN`. Characters in `keep` (say "\\n\\t") stay. A backslash stays
+    what it is, since unit names have them: the result is for eyes, not to be read back.
+    """
+    return _UNPRINTABLE.sub(
+        lambda match: match[0] if match[0] in keep else _escaped(match[0]), text
+    )
+
+
+def _escaped(character: str) -> str:
+    if character in _NAMED:
+        return _NAMED[character]
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant, or "". `drop_ins` and `dropins` both find `dropIns`."""
+    folded: dict[str, str] = {}
+    for name in known:
+        folded.setdefault(_fold(name), name)
+    found = difflib.get_close_matches(_fold(word[:64]), folded, n=1, cutoff=0.6)
+    return folded[found[0]] if found else ""
+
+
+def _fold(word: str) -> str:
+    return word.replace("_", "").replace("-", "").lower()

@@ -1,0 +1,214 @@
+"""What a well-shaped manifest must also keep:
+
+Rules of names, rules between fields. Pure; the host's policy is not known here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tambourinefs.model import names, paths, unitfile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tambourinefs.model.schema import DropIn, File, Manifest, Metadata, Spec
+
+MAX_ID: Final = 128  # characters of uid and commandID
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_MODE: Final = re.compile(r"0[0-7]{3}")
+_USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?|[0-9]{1,10}")
+_PERCENT: Final = re.compile(r"(?:[1-9][0-9]?|100)%")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
+
+
+class Problem(NamedTuple):
+    """What is wrong, where (`spec.files[1].mode`), and what to do."""
+
+    reason: str
+    path: str
+    hint: str = ""
+
+
+def problems(manifest: Manifest) -> Iterator[Problem]:
+    """Every broken rule, in the order of the fields."""
+    yield from _metadata(manifest.metadata)
+    yield from _name(manifest.spec)
+    yield from _choice_of_nodes(manifest.spec)
+    yield from _command(manifest.spec)
+    yield from _unit(manifest.spec)
+    yield from _drop_ins(manifest.spec)
+    yield from _files(manifest.spec)
+    yield from _rollout(manifest.spec)
+
+
+def _metadata(metadata: Metadata) -> Iterator[Problem]:
+    if problem := names.object_name_problem(metadata.name):
+        yield Problem(problem, "metadata.name")
+    if metadata.namespace and (problem := names.namespace_problem(metadata.namespace)):
+        yield Problem(problem, "metadata.namespace")
+    yield from _identifier(metadata.uid, "metadata.uid")
+    for key, value in metadata.labels.items():
+        if problem := names.label_problem(key, value):
+            yield Problem(problem, f"metadata.labels.{key}")
+    for key in metadata.annotations:
+        if problem := names.label_key_problem(key):
+            yield Problem(problem, f"metadata.annotations.{key}")
+    if metadata.creation_timestamp and not _TIME.fullmatch(metadata.creation_timestamp):
+        yield Problem("not a time after RFC 3339", "metadata.creationTimestamp")
+
+
+def _identifier(text: str, path: str) -> Iterator[Problem]:
+    if len(text) > MAX_ID or names.printable(text) != text:
+        yield Problem(f"has more than {MAX_ID} characters, or control characters", path)
+
+
+def _name(spec: Spec) -> Iterator[Problem]:
+    if problem := names.unit_problem(spec.unit_name):
+        yield Problem(problem, "spec.name")
+    elif names.is_own_unit(spec.unit_name):
+        yield Problem(
+            f"{spec.unit_name} is Tambourine's own and is not managed by a manifest",
+            "spec.name",
+            "`tambourine install` and systemctl manage Tambourine itself",
+        )
+
+
+def _choice_of_nodes(spec: Spec) -> Iterator[Problem]:
+    if spec.node_name and spec.node_selector:
+        yield Problem("give at most one of nodeName and nodeSelector", "spec.nodeSelector")
+    if spec.node_name and (problem := names.object_name_problem(spec.node_name)):
+        yield Problem(problem, "spec.nodeName")
+    for key, value in spec.node_selector.items():
+        if problem := names.label_problem(key, value):
+            yield Problem(problem, f"spec.nodeSelector.{key}")
+
+
+def _command(spec: Spec) -> Iterator[Problem]:
+    yield from _identifier(spec.command_id, "spec.commandID")
+    if spec.command_id and spec.command is None:
+        yield Problem("a commandID needs a command", "spec.commandID")
+    if spec.command is not None and names.is_template(spec.unit_name):
+        yield Problem(
+            f"{spec.unit_name} is a template, which can be installed but takes no command",
+            "spec.command",
+            f"name an instance, such as {names.prefix(spec.unit_name)}@NAME.{names.unit_type(spec.unit_name)}",
+        )
+
+
+def _unit(spec: Spec) -> Iterator[Problem]:
+    if spec.unit is None:
+        return
+    yield from _unit_text(spec.unit, "spec.unit")
+    if not unitfile.parse(spec.unit).sections:
+        yield Problem("a unit has at least one section, such as [Service]", "spec.unit")
+    own = sorted(filter(names.is_own_unit, unitfile.aliases(spec.texts, spec.unit_name)))
+    if own:
+        yield Problem(f"Alias= or Also= names {own[0]}, which is Tambourine's own", "spec.unit")
+
+
+def _unit_text(text: str, path: str) -> Iterator[Problem]:
+    unit = unitfile.parse(text)
+    for line, what in unit.errors:
+        yield Problem(f"{what} in its line {line}", path)
+    if unitfile.STAMP in unit.sections:
+        yield Problem(
+            f"the section [{unitfile.STAMP}] is written by Tambourine: leave it out", path
+        )
+
+
+def _drop_ins(spec: Spec) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, drop_in in enumerate(spec.drop_ins):
+        at = f"spec.dropIns[{index}]"
+        yield from _drop_in(drop_in, at)
+        if drop_in.name in seen:
+            yield Problem(f'drop-in "{drop_in.name}" is there twice', f"{at}.name")
+        seen.add(drop_in.name)
+
+
+def _drop_in(drop_in: DropIn, at: str) -> Iterator[Problem]:
+    if problem := names.file_name_problem(drop_in.name):
+        yield Problem(problem, f"{at}.name")
+    elif not drop_in.name.endswith(".conf") or drop_in.name.startswith("."):
+        yield Problem("a drop-in's name ends in .conf and does not begin with a dot", f"{at}.name")
+    yield from _unit_text(drop_in.content, f"{at}.content")
+    unit = unitfile.parse(drop_in.content)
+    if unit.ignored and not unit.sections:
+        yield Problem("settings stand in a section, such as [Service]", f"{at}.content")
+
+
+def _files(spec: Spec) -> Iterator[Problem]:
+    all_paths = {file.path for file in spec.files}
+    seen: set[str] = set()
+    for index, file in enumerate(spec.files):
+        at = f"spec.files[{index}]"
+        yield from _file(file, at)
+        if file.path in seen:
+            yield Problem(f"path {file.path} is there twice", f"{at}.path")
+        seen.add(file.path)
+        above = next((parent for parent in _parents(file.path) if parent in all_paths), None)
+        if above:
+            yield Problem(
+                f"{above} is a file of this manifest and cannot be a directory", f"{at}.path"
+            )
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The directories above it, but for the root."""
+    place = path.find("/", 1)
+    while place > 0:
+        yield path[:place]
+        place = path.find("/", place + 1)
+
+
+def _file(file: File, at: str) -> Iterator[Problem]:
+    if problem := names.path_problem(file.path):
+        yield Problem(problem, f"{at}.path")
+    given = [file.content, file.content_base64, file.content_from]
+    if sum(content is not None for content in given) != 1:
+        yield Problem("give exactly one of content, contentBase64 and contentFrom", at)
+    if file.content_base64 is not None:
+        yield from _base64(file.content_base64, f"{at}.contentBase64")
+    if file.content_from is not None:
+        if problem := payload_name_problem(file.content_from.silo):
+            yield Problem(problem, f"{at}.contentFrom.silo")
+        if not _SHA256.fullmatch(file.content_from.sha256):
+            yield Problem("a sha256 has 64 hex digits", f"{at}.contentFrom.sha256")
+    if not _MODE.fullmatch(file.mode):
+        yield Problem("a mode is 0000 to 0777, in octal", f"{at}.mode", 'write it as "0644"')
+    for field, value in (("owner", file.owner), ("group", file.group)):
+        if not _USER.fullmatch(value) or (value.isdigit() and int(value) >= (1 << 32) - 1):
+            yield Problem(
+                f"not the name or number of a{'n owner' if field == 'owner' else ' group'}",
+                f"{at}.{field}",
+            )
+
+
+def _base64(text: str, path: str) -> Iterator[Problem]:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        yield Problem(f"not base64: {error}", path)
+
+
+def payload_name_problem(name: str) -> str:
+    """Why a file beside the manifest cannot have that name; "" if it can."""
+    if problem := names.file_name_problem(name):
+        return problem
+    if name.startswith(".") or name == paths.MANIFEST_FILE:
+        return f"payload does not begin with a dot and is not {paths.MANIFEST_FILE}"
+    return ""
+
+
+def _rollout(spec: Spec) -> Iterator[Problem]:
+    bound = spec.rollout.max_unavailable
+    good = bound >= 1 if isinstance(bound, int) else _PERCENT.fullmatch(bound)
+    if not good:
+        yield Problem(
+            "a number of nodes from 1, or a percentage such as 25%", "spec.rollout.maxUnavailable"
+        )
