@@ -1,0 +1,194 @@
+"""The host's configuration: every key with its default and its rule, and how several files become one.
+
+`systemd/config.toml` documents each key for administrators; a test holds it to what is here. Reading files is configfile's.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from tambourinefs.errors import InvalidConfig
+from tambourinefs.model import names, paths
+from tambourinefs.model.configrules import CHECKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEFAULT: Final = "default"  # the origin of a value that no file sets
+
+# What keeps the host, its network and its kubelet alive, and what would bring it down: observed, never changed, until
+# the administrator names it in agent.allowed_units.
+DENIED_UNITS: Final = (
+    "dbus.service", "dbus.socket", "dbus-*", "systemd-*", "polkit.service", "user@*.service", "getty@*.service",
+    "ssh.service", "ssh.socket", "ssh@*.service", "sshd.service", "sshd.socket", "sshd@*.service",
+    "NetworkManager*", "networking.service", "network.service", "wicked*", "netplan-*", "connman*", "dhcpcd*",
+    "ifup@*.service", "ifupdown*", "netctl*",
+    "kubelet.service", "k3s*", "k0s*", "rke2-*", "snap.microk8s.*", "kubepods*",
+    "containerd.service", "docker.service", "docker.socket", "crio.service", "cri-o.service", "cri-docker*",
+    "-.mount", "-.slice", "system.slice", "user.slice", "machine.slice",
+    "default.target", "sysinit.target", "basic.target", "rescue.target", "emergency.target", "shutdown.target",
+    "exit.target", "halt.target", "poweroff.target", "reboot.target", "soft-reboot.target", "kexec.target",
+    "sleep.target", "suspend*.target", "hibernate.target", "hybrid-sleep.target", "ctrl-alt-del.target",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SiloConfig:
+    """The silo. `writers` are users, or "any"."""
+
+    store: str = str(paths.STORE)
+    mountpoint: str = str(paths.SILO)
+    writers: tuple[str, ...] | Literal["any"] = (paths.BOMBSHELL_USER,)
+    quota_bytes: int = 256 << 20
+    quota_files: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class ProcConfig:
+    """The status mount."""
+
+    mountpoint: str = str(paths.PROC)
+
+
+@dataclass(frozen=True, slots=True)
+class BombshellConfig:
+    """The gRPC server. `pki` holds {ca,server,client}.{crt,key}; `stream_timeout` is seconds without progress."""
+
+    socket: str = str(paths.SOCKET)
+    pki: str = str(paths.PKI)
+    require_client_certificate: bool = True
+    max_watches: int = 64
+    max_reads: int = 32
+    max_writes: int = 16
+    max_uncommitted_bytes: int = 128 << 20
+    stream_timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """What the agent obeys. `denied_units` and `allowed_units` are globs; an allowed one lifts a denial."""
+
+    namespaces: tuple[str, ...] = ("local",)
+    denied_units: tuple[str, ...] = DENIED_UNITS
+    allowed_units: tuple[str, ...] = ()
+    file_prefixes: tuple[str, ...] = ("/etc", "/usr/local", "/opt", "/var/lib")
+    state_directory: str = str(paths.AGENT_STATE)
+    journal_lines: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it. `Config()` is what holds where no file says otherwise."""
+
+    silo: SiloConfig = field(default_factory=SiloConfig)
+    proc: ProcConfig = field(default_factory=ProcConfig)
+    bombshell: BombshellConfig = field(default_factory=BombshellConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The configuration that holds, and for each dotted key the file that its value comes from, or "default"."""
+
+    config: Config
+    origins: dict[str, str]
+
+    def values(self) -> dict[str, object]:
+        """Each dotted key with its value, in the order of the documentation."""
+        sections: dict[str, dict[str, object]] = asdict(self.config)
+        return {f"{s}.{key}": value for s, keys in sections.items() for key, value in keys.items()}
+
+
+def merge(documents: Iterable[tuple[str, bytes]]) -> Effective:
+    """The defaults with each (file, TOML) laid over them, key by key; a later file wins and a list replaces a list.
+
+    Raises InvalidConfig with the file and the key.
+    """
+    values = Effective(Config(), {}).values()
+    origins = dict.fromkeys(values, DEFAULT)
+    for source, data in documents:
+        for key, value in _read(source, data).items():
+            values[key] = value
+            origins[key] = source
+    config = _build(values)
+    _check_together(config, origins)
+    return Effective(config, origins)
+
+
+def _build(values: dict[str, Any]) -> Config:
+    def section(name: str) -> dict[str, Any]:
+        return {k.partition(".")[2]: v for k, v in values.items() if k.startswith(f"{name}.")}
+
+    return Config(
+        SiloConfig(**section("silo")),
+        ProcConfig(**section("proc")),
+        BombshellConfig(**section("bombshell")),
+        AgentConfig(**section("agent")),
+    )
+
+
+def _read(source: str, data: bytes) -> dict[str, object]:
+    """The dotted keys that one file sets, each checked."""
+    found: dict[str, object] = {}
+    for section, keys in _toml(source, data).items():
+        if section not in SECTIONS:
+            raise InvalidConfig(_unknown("section", section, SECTIONS), source=source, key=section)
+        if not isinstance(keys, dict):
+            raise InvalidConfig(f"is a section: write [{section}]", source=source, key=section)
+        for key, value in keys.items():
+            dotted = f"{section}.{key}"
+            if dotted not in CHECKS:
+                known = [
+                    name.partition(".")[2] for name in CHECKS if name.startswith(f"{section}.")
+                ]
+                raise InvalidConfig(_unknown("key", key, known), source=source, key=dotted)
+            try:
+                found[dotted] = CHECKS[dotted](value)
+            except ValueError as error:
+                raise InvalidConfig(str(error), source=source, key=dotted) from None
+    return found
+
+
+def _toml(source: str, data: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidConfig(f"not UTF-8 at line {line}", source=source) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(f"not TOML: {names.printable(str(error))}", source=source) from error
+    except (
+        RecursionError,
+        ValueError,
+    ) as error:  # nested thousands deep; an integer of thousands of digits
+        raise InvalidConfig(
+            "not a configuration: nested too deep, or a number too large", source=source
+        ) from error
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    meant = names.nearest(name, known)
+    guess = f' (did you mean "{meant}"?)' if meant else ""
+    return f'unknown {what} "{names.printable(name[:64])}"{guess}'
+
+
+def _check_together(config: Config, origins: dict[str, str]) -> None:
+    """The three directories are apart: a mount must not cover its own store, nor another mount."""
+    places = {
+        "silo.store": config.silo.store,
+        "silo.mountpoint": config.silo.mountpoint,
+        "proc.mountpoint": config.proc.mountpoint,
+        "agent.state_directory": config.agent.state_directory,
+    }
+    for key, place in places.items():
+        for other, covered in places.items():
+            if key != other and names.is_at_or_below(place, covered):
+                culprit = key if origins[key] != DEFAULT else other
+                raise InvalidConfig(
+                    f"{key} {place} lies in {other} {covered}", source=origins[culprit], key=culprit
+                )
+
+
+SECTIONS: Final = tuple(section.name for section in fields(Config))

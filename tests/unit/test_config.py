@@ -1,0 +1,121 @@
+"""The host's configuration: files become one, wrong ones are named, and the shipped example tells the truth."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tambourinefs.errors import InvalidConfig
+from tambourinefs.model import config
+from tambourinefs.model.config import AgentConfig, Config, SiloConfig, merge
+
+EXAMPLE = Path(__file__).parents[2] / "systemd" / "config.toml"
+
+
+def uncommented(text: str) -> str:
+    """The example with its defaults in force: `#key = …` loses its #, prose (`# …`) keeps it."""
+    return re.sub(r"(?m)^#(?=[^ \n])", "", text)
+
+
+def test_without_files_the_defaults_hold_and_say_so() -> None:
+    effective = merge([])
+    assert effective.config == Config()
+    assert set(effective.origins.values()) == {"default"}
+    assert effective.origins.keys() == effective.values().keys() == config.CHECKS.keys()
+
+
+def test_the_shipped_example_changes_nothing() -> None:
+    effective = merge([("config.toml", EXAMPLE.read_bytes())])
+    assert effective.config == Config()
+    assert set(effective.origins.values()) == {"default"}
+
+
+def test_the_shipped_example_lists_exactly_all_keys_with_their_defaults() -> None:
+    text = uncommented(EXAMPLE.read_text())
+    effective = merge([("config.toml", text.encode())])
+    listed = {f"{name}.{key}" for name, keys in tomllib.loads(text).items() for key in keys}
+    assert listed == set(config.CHECKS)
+    assert effective.config == Config()
+    assert set(effective.origins.values()) == {"config.toml"}
+
+
+def test_the_shipped_example_says_a_word_before_each_key() -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    for place, line in enumerate(lines):
+        if re.match(r"#[a-z_]+ = ", line):
+            before = lines[place - 1]
+            assert before.startswith("# ") or re.match(r"#[a-z_]+ = ", before), line
+
+
+def test_a_later_file_wins_key_by_key_and_a_list_replaces_a_list() -> None:
+    effective = merge(
+        [
+            ("a.toml", b'[agent]\nnamespaces = ["local", "storage"]\njournal_lines = false\n'),
+            ("b.toml", b'[agent]\nnamespaces = ["web"]\n[silo]\nwriters = "any"\n'),
+        ]
+    )
+    assert effective.config == Config(
+        silo=SiloConfig(writers="any"),
+        agent=replace(AgentConfig(), namespaces=("web",), journal_lines=False),
+    )
+    assert effective.origins["agent.namespaces"] == "b.toml"
+    assert effective.origins["agent.journal_lines"] == "a.toml"
+    assert effective.origins["agent.denied_units"] == "default"
+    assert effective.values()["agent.namespaces"] == ("web",)
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("1048576", 1 << 20), ('"512M"', 512 << 20), ('"1GiB"', 1 << 30), ('"2 T"', 2 << 40)],
+)
+def test_a_size_is_bytes_or_has_a_suffix(written: str, size: int) -> None:
+    effective = merge([("c", f"[silo]\nquota_bytes = {written}\n".encode())])
+    assert effective.config.silo.quota_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[agent]\nnamespace = []", 'c.toml: agent.namespace: unknown key "namespace" (did you mean "namespaces"?)'),
+        ("[agnet]\n", 'c.toml: agnet: unknown section "agnet" (did you mean "agent"?)'),
+        ("[zzz]\n", 'c.toml: zzz: unknown section "zzz"'),
+        ("agent = 3", "c.toml: agent: is a section: write [agent]"),
+        ("[agent]\njournal_lines = 1", "c.toml: agent.journal_lines: expected true or false, got a number"),
+        ('[agent]\nnamespaces = "x"', "c.toml: agent.namespaces: expected a list of namespaces, got a string"),
+        ("[agent]\nnamespaces = [3]", "c.toml: agent.namespaces: expected a list of namespaces, got a number in it"),
+        ('[agent]\nnamespaces = ["a.b"]', 'c.toml: agent.namespaces: "a.b": a namespace has at most 63'),
+        ('[agent]\ndenied_units = ["a b"]', 'c.toml: agent.denied_units: "a b": not a unit name'),
+        ('[agent]\ndenied_units = ["a[b"]', 'c.toml: agent.denied_units: "a[b": a [ without its ]'),
+        ('[agent]\nfile_prefixes = ["etc"]', 'c.toml: agent.file_prefixes: "etc": a path is absolute'),
+        ('[silo]\nstore = "/a/../b"', "c.toml: silo.store: a path is normalised"),
+        ('[silo]\nstore = "/a\\nb"', "c.toml: silo.store: a file name has no control characters: /a\\nb"),
+        ('[silo]\nwriters = "bob"', 'c.toml: silo.writers: expected a list of users, or "any", got a string'),
+        ('[silo]\nwriters = ["b b"]', 'c.toml: silo.writers: "b b": not the name or number of a user'),
+        ('[silo]\nquota_bytes = "many"', "c.toml: silo.quota_bytes: expected bytes"),
+        ("[silo]\nquota_bytes = -1", "c.toml: silo.quota_bytes: expected 1048576 to"),
+        ("[silo]\nquota_files = 1e3", "c.toml: silo.quota_files: expected a whole number, got a number"),
+        ("[silo]\nquota_files = true", "c.toml: silo.quota_files: expected a whole number, got a boolean"),
+        ("[bombshell]\nmax_reads = 0", "c.toml: bombshell.max_reads: expected 1 to 4096, got 0"),
+        ("[bombshell]\nstream_timeout = nan", "c.toml: bombshell.stream_timeout: expected 1 to 3600 seconds"),
+        ("[bombshell]\nstream_timeout = 2026-01-01", "c.toml: bombshell.stream_timeout: expected seconds, got a date"),
+        (f'[bombshell]\nsocket = "/{"s" * 110}"', "c.toml: bombshell.socket: the path of a socket has at most 107"),
+        ('[silo]\nstore = "/run/tambourine/proc/x"', "c.toml: silo.store: silo.store /run/tambourine/proc/x lies in"),
+        ('[silo]\nmountpoint = "/var/lib/tambourine"', "c.toml: silo.mountpoint: silo.store /var/lib/tambourine/store"),
+        ("[silo]\nstore = 1\nstore = 2\n#\n", "c.toml: not TOML: Cannot overwrite a value (at line 3"),
+        ("x = " + "[" * 100_000, "c.toml: not a configuration: nested too deep"),
+        ("x = " + "1" * 5_000, "c.toml: not a configuration: nested too deep, or a number too large"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_file_and_key(text: str, message: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        merge([("good.toml", b"[agent]\njournal_lines = false\n"), ("c.toml", text.encode())])
+    assert str(caught.value).startswith(message)
+
+
+def test_bytes_that_are_not_utf8_are_refused_with_their_line() -> None:
+    with pytest.raises(InvalidConfig, match=r"c\.toml: not UTF-8 at line 2"):
+        merge([("c.toml", b"# fine\n# \xff\n")])
