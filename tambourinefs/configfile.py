@@ -19,10 +19,14 @@ def load(path: Path | str = paths.CONFIG) -> config.Effective:
     """
     main = Path(path)
     parts = sorted((main.parent / "config.d").glob("*.toml"))
-    return config.merge([(str(part), _read(part)) for part in [main, *parts] if part.exists()])
+    return config.merge([(str(part), read(part)) for part in [main, *parts] if part.exists()])
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """One configuration file, as bytes.
+
+    Raises InvalidConfig where it cannot be read or is larger than MAX_BYTES.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

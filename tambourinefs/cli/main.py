@@ -7,14 +7,21 @@ and the client works without the `[node]` extra.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from tambourinefs import __version__
 from tambourinefs.cli.exits import exit_code, explain
 from tambourinefs.errors import TambourineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED: Final = 128 + 2  # SIGINT, as a shell says it
+PIPE_IS_GONE: Final = 128 + 13  # SIGPIPE
 
 # The order is the order of --help.
 SECTIONS: Final[dict[str, dict[str, str]]] = {
@@ -95,12 +102,37 @@ def root() -> None:
 
 
 def main() -> None:
-    """Run the command line; every error of ours becomes one line, a hint and an exit code."""
+    """Run the command line and end the process; every error becomes one line, a hint and an exit code."""
+    code = run(sys.argv[1:])
     try:
-        root(prog_name="tambourine")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _pipe_is_gone()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of one command line; what it says goes to standard output and standard error."""
+    try:
+        code = root.main(list(arguments), prog_name="tambourine", standalone_mode=False)
     except TambourineError as error:
         click.echo(explain(error), err=True)
-        sys.exit(exit_code(error))
+        return exit_code(error)
+    except click.ClickException as error:  # the usage: click's own words, and 2
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _pipe_is_gone()
+    return code if isinstance(code, int) else 0
+
+
+def _pipe_is_gone() -> int:
+    """Who read our output went away (`| head`): nothing to say, and nobody to say it to."""
+    # Python flushes standard output once more at exit; it must not fail there.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_IS_GONE
 
 
 if __name__ == "__main__":

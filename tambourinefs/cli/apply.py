@@ -1,0 +1,159 @@
+"""`tambourine apply` and `tambourine diff`: from manifests to the silo."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from tambourinefs.cli.connection import Host, host_options
+from tambourinefs.cli.options import file_options
+from tambourinefs.cli.outcome import wait_and_tell, wait_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tambourinefs.cli.sources import Source
+    from tambourinefs.cli.verdict import Goal
+    from tambourinefs.model.manifest import Manifest
+    from tambourinefs.rpc.client import Client
+
+
+@click.command(short_help="Install or change services from manifests, and wait until they are.")
+@file_options
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@wait_options
+@host_options
+@click.pass_context
+def apply(
+    ctx: click.Context,
+    *,
+    files: Sequence[str],
+    recursive: bool,
+    dry_run: bool,
+    no_wait: bool,
+    timeout: float,
+    host: Host,
+) -> None:
+    """Install or change services from manifests, and wait until they are as asked.
+
+    All manifests are read and checked before the first is written. Each goes into the silo whole, by way of Bombshell;
+    the agent makes a systemd unit of it. What is there already and equal is left alone ("unchanged"). The namespace is
+    local, and need not be said; the uid and the generation are made here.
+
+    A file that `files[].contentFrom` names is taken from the manifest's own directory, before the manifest.
+
+    \b
+    Examples:
+      tambourine apply -f hello.yaml
+      tambourine apply -f services/ -f extra.yaml       every manifest in a directory, and one more
+      sed s/8080/8081/ hello.yaml | tambourine apply -f -
+      tambourine apply -f hello.yaml --dry-run          what would change; see also: tambourine diff
+      tambourine apply -f hello.yaml --no-wait          return once it is safe on disk
+
+    \b
+    A first manifest:
+      apiVersion: tambourine.dev/v1alpha1
+      kind: Tambourine
+      metadata: {name: hello}
+      spec:
+        name: hello
+        state: installed
+        command: start
+        unit: |
+          [Service]
+          ExecStart=/usr/bin/sleep infinity
+          [Install]
+          WantedBy=multi-user.target
+
+    \b
+    Exit codes: 0 as asked, 1 a service is not as asked (the reason and the journal's last lines are told),
+    2 a manifest is wrong, 3 the host's policy refuses it, 4 Bombshell or the agent cannot be reached.
+    """
+    from tambourinefs.cli.sources import read_all
+
+    sources = read_all(files, recursive=recursive)
+    with host.connect() as client:
+        if dry_run:
+            _dry_run(client, sources)
+            return
+        goals = _apply_all(client, sources)
+        if not no_wait:
+            ctx.exit(wait_and_tell(client, goals, timeout=timeout))
+
+
+def _apply_all(client: Client, sources: Sequence[Source]) -> list[Goal]:
+    """Payload first, manifest last, one service after the other; told as it happens."""
+    from tambourinefs.cli.edit import edit
+    from tambourinefs.cli.payload import missing, upload
+
+    payloads = [
+        missing(client, source) for source in sources
+    ]  # what is wrong is told before a write
+    goals = []
+    for source, needed in zip(sources, payloads, strict=True):
+        wanted = source.manifest
+        for payload in needed:
+            upload(client, payload)
+        done = edit(client, wanted.metadata.name, partial(_successor, wanted))
+        click.echo(f"{done.goal} {done.outcome.value}")
+        goals.append(done.goal)
+    return goals
+
+
+def _successor(wanted: Manifest, stored: Manifest | None) -> Manifest:
+    from tambourinefs.cli.edit import successor
+
+    return successor(stored, wanted)
+
+
+def _dry_run(client: Client, sources: Sequence[Source]) -> None:
+    from tambourinefs.cli.edit import planned
+    from tambourinefs.cli.payload import missing
+
+    for source in sources:
+        missing(client, source)
+        done = planned(client, source.manifest)
+        click.echo(f"{done.goal} {done.outcome.value} (dry run)")
+
+
+@click.command(short_help="Show what apply would change, as a unified diff.")
+@file_options
+@host_options
+@click.pass_context
+def diff(ctx: click.Context, *, files: Sequence[str], recursive: bool, host: Host) -> None:
+    """Show what `tambourine apply` would change, as a unified diff of the manifests.
+
+    What lies in the silo is on the left, the file on the right, both in the same order and spelling.
+
+    \b
+    Examples:
+      tambourine diff -f hello.yaml
+      tambourine diff -f services/ | less -R
+
+    \b
+    Exit codes: 0 nothing would change, 1 something would, 2 a manifest is wrong, 4 Bombshell cannot be reached.
+    """
+    from tambourinefs.cli.edit import read_stored
+    from tambourinefs.cli.sources import read_all
+    from tambourinefs.cli.yamltext import manifest_diff
+
+    different = False
+    with host.connect() as client:
+        for source in read_all(files, recursive=recursive):
+            stored = read_stored(client, source.manifest.metadata.name)
+            lines = manifest_diff(
+                stored.manifest if stored else None, source.manifest, source.origin
+            )
+            different |= bool(lines)
+            _show(lines)
+    ctx.exit(1 if different else 0)
+
+
+def _show(lines: Sequence[str]) -> None:
+    colours = {"+": "green", "-": "red", "@": "cyan"}
+    for line in lines:
+        colour = colours.get(line[:1]) if sys.stdout.isatty() else None
+        click.echo(click.style(line, fg=colour) if colour else line)

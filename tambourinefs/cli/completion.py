@@ -1,0 +1,61 @@
+"""`tambourine completion`: the shell's script, and the names of services that it asks for at each press of Tab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from tambourinefs.cli.connection import Host, read_reports
+from tambourinefs.errors import TambourineError
+
+if TYPE_CHECKING:
+    from tambourinefs.model.status import StatusReport
+
+VARIABLE: Final = "_TAMBOURINE_COMPLETE"
+_SECONDS: Final = 0.7  # nobody waits longer for a Tab
+
+
+@click.command(short_help="Print a script that completes commands, options and service names.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script for your shell that completes commands, options and the names of this host's services.
+
+    \b
+    Examples:
+      tambourine completion bash > /usr/share/bash-completion/completions/tambourine
+      tambourine completion zsh > /usr/local/share/zsh/site-functions/_tambourine
+      tambourine completion fish > ~/.config/fish/completions/tambourine.fish
+      source <(tambourine completion bash)        for this shell alone
+    """
+    from tambourinefs.cli.main import root
+
+    maker = get_completion_class(shell)
+    assert maker is not None
+    click.echo(maker(root, {}, "tambourine", VARIABLE).source())
+
+
+def service_names(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names that begin as typed, with their state as help; none when the host does not answer at once."""
+    options = ctx.params
+    host = Host(*(str(options.get(key) or "") for key in ("socket", "pki", "config_file")))
+    try:
+        with host.connect(timeout=_SECONDS) as client:
+            reports = read_reports(client)
+    except (TambourineError, OSError):
+        return []
+    typed = set(options.get("names") or ())
+    return [
+        CompletionItem(report.name, help=f"{report.active_state} {report.unit}")
+        for report in reports
+        if _fits(report, options)
+        and report.name.startswith(incomplete)
+        and report.name not in typed
+    ]
+
+
+def _fits(report: StatusReport, options: dict[str, object]) -> bool:
+    return bool(options.get("all_namespaces")) or report.namespace == options.get("namespace")

@@ -1,0 +1,174 @@
+"""Read, modify, write a manifest in the silo so that of two editors none is lost: by etag, again on a conflict."""
+
+from __future__ import annotations
+
+import enum
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tambourinefs.cli.connection import LOCAL, SILO, manifest_path
+from tambourinefs.cli.verdict import Goal
+from tambourinefs.errors import AlreadyExists, Conflict, InvalidManifest, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tambourinefs.model.manifest import Manifest
+    from tambourinefs.rpc.client import Client
+
+_KUBECTL_NOTE: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_ATTEMPTS: Final = 50  # each lost race means that somebody else won one
+
+
+class Outcome(enum.Enum):
+    """What an edit did, in kubectl's words."""
+
+    CREATED = "created"
+    CONFIGURED = "configured"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A manifest as it lies in the silo. `manifest` is None where what lies there cannot be understood."""
+
+    manifest: Manifest | None
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What was done, and the manifest that is in the silo now."""
+
+    outcome: Outcome
+    manifest: Manifest
+
+    @property
+    def goal(self) -> Goal:
+        """What to wait for."""
+        metadata = self.manifest.metadata
+        return Goal(LOCAL, metadata.name, metadata.uid, metadata.generation)
+
+
+def read_stored(client: Client, name: str) -> Stored | None:
+    """The manifest of `local/<name>`; None where there is none.
+
+    Raises Unreachable.
+    """
+    from tambourinefs.model.manifest import parse_json
+
+    try:
+        entry, data = client.read(SILO, manifest_path(name))
+    except NotFound:
+        return None
+    try:
+        return Stored(parse_json(data, source=f"{LOCAL}/{name}"), entry.etag)
+    except InvalidManifest:
+        return Stored(None, entry.etag)
+
+
+def successor(stored: Manifest | None, wanted: Manifest) -> Manifest:
+    """`wanted` as it has to lie in the silo: in `local`, with the identity of what it replaces and the next generation.
+
+    Equal to `stored` where nothing is changed. What an API server or kubectl adds is not taken over.
+
+    Raises InvalidManifest where it names another unit than what is stored.
+    """
+    metadata = msgspec.structs.replace(
+        wanted.metadata,
+        namespace=LOCAL,
+        uid=stored.metadata.uid if stored else str(uuid.uuid4()),
+        generation=stored.metadata.generation if stored else 1,
+        creation_timestamp=stored.metadata.creation_timestamp if stored else _now(),
+        annotations={k: v for k, v in wanted.metadata.annotations.items() if k != _KUBECTL_NOTE},
+    )
+    candidate = msgspec.structs.replace(wanted, metadata=metadata)
+    if stored is None:
+        return candidate
+    _check_unit(stored, candidate)
+    return stored if content(candidate) == content(stored) else raised(candidate)
+
+
+def _check_unit(stored: Manifest, candidate: Manifest) -> None:
+    before, after = stored.spec.unit_name, candidate.spec.unit_name
+    if before != after:
+        name = candidate.metadata.name
+        raise InvalidManifest(
+            f"it manages {before} and cannot be made to manage {after}",
+            source=f"{LOCAL}/{name}",
+            field="spec.name",
+            hint=f"tambourine delete {name} first, or give the new one a metadata.name of its own",
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def raised(manifest: Manifest) -> Manifest:
+    """The manifest with the next generation."""
+    metadata = manifest.metadata
+    return msgspec.structs.replace(
+        manifest,
+        metadata=msgspec.structs.replace(metadata, generation=metadata.generation + 1),
+    )
+
+
+def content(manifest: Manifest) -> object:
+    """What a person can change, as plain data: everything but the identity."""
+    from tambourinefs.model.manifest import to_json
+
+    plain = json.loads(to_json(manifest))
+    for key in ("uid", "generation", "creationTimestamp"):
+        plain["metadata"].pop(key, None)
+    return plain
+
+
+def planned(client: Client, wanted: Manifest) -> Edit:
+    """What applying `wanted` would do now; nothing is written."""
+    stored = read_stored(client, wanted.metadata.name)
+    before = stored.manifest if stored else None
+    after = successor(before, wanted)
+    if stored is None:
+        return Edit(Outcome.CREATED, after)
+    return Edit(Outcome.UNCHANGED if after == before else Outcome.CONFIGURED, after)
+
+
+def edit(client: Client, name: str, change: Callable[[Manifest | None], Manifest]) -> Edit:
+    """Replace the manifest of `local/<name>` by what `change` makes of it (None: there is none, or none to understand).
+
+    `change` is called again when somebody else was faster. What it returns unchanged is not written.
+
+    Raises InvalidManifest where the change makes it one, Conflict after many lost races, OutOfSpace, Unreachable.
+    """
+    from tambourinefs.model.manifest import parse_json, to_json
+
+    for _ in range(_ATTEMPTS):
+        stored = read_stored(client, name)
+        before = stored.manifest if stored else None
+        after = change(before)
+        if before is not None and after == before:
+            return Edit(Outcome.UNCHANGED, before)
+        data = to_json(after)
+        parse_json(data, source=f"{LOCAL}/{name}")  # nothing goes in that nobody could read back
+        try:
+            client.write(
+                SILO,
+                manifest_path(name),
+                data,
+                if_match=stored.etag if stored else None,
+                if_absent=stored is None,
+                parents=True,
+            )
+        except (Conflict, AlreadyExists, NotFound):  # NotFound: a delete took the directory away
+            continue
+        return Edit(Outcome.CONFIGURED if stored else Outcome.CREATED, after)
+    raise Conflict(
+        f"tambourine/{name}: somebody else changes it all the time",
+        hint=f"try again, or see who it is: tambourine get {name} -o yaml",
+    )

@@ -1,0 +1,87 @@
+"""`tambourine get -w`: the table, then a line whenever a service changes, until interrupted."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from tambourinefs.cli.connection import read_reports
+from tambourinefs.cli.get import coloured, header, row
+from tambourinefs.cli.text import aligned, widths
+from tambourinefs.cli.wait import Bell, check_patience
+from tambourinefs.errors import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tambourinefs.model.status import StatusReport
+    from tambourinefs.rpc.client import Client
+
+Key = tuple[str, str]  # namespace, name
+_LOOK_SECONDS: Final = 1.0  # without a bell
+
+
+def follow(client: Client, namespace: str | None, names: Sequence[str], *, wide: bool) -> None:
+    """Print what there is and then what changes; `namespace` None means all. Never returns.
+
+    Raises Unreachable once nobody has answered for some seconds.
+    """
+    shown: dict[Key, list[str]] = {}
+    columns: list[int] = []
+    answered = time.monotonic()
+    with Bell(client) as bell:
+        while True:
+            bell.clear()
+            try:
+                reports = _select(client, namespace, names)
+                answered = time.monotonic()
+            except Unreachable as error:
+                check_patience(error, answered)
+            else:
+                columns = _show(reports, shown, columns, wide=wide, namespaces=namespace is None)
+            bell.wait(_LOOK_SECONDS)
+
+
+def _select(client: Client, namespace: str | None, names: Sequence[str]) -> dict[Key, StatusReport]:
+    return {
+        (report.namespace, report.name): report
+        for report in read_reports(client)
+        if namespace in (None, report.namespace) and (not names or report.name in names)
+    }
+
+
+def _show(
+    reports: dict[Key, StatusReport],
+    shown: dict[Key, list[str]],
+    columns: list[int],
+    *,
+    wide: bool,
+    namespaces: bool,
+) -> list[int]:
+    """Print the rows that differ from what was `shown`, which is brought up to date; the widths of the columns."""
+    now = datetime.now(UTC)
+    rows = {
+        key: row(report, now, wide=wide, namespaces=namespaces) for key, report in reports.items()
+    }
+    head = header(wide=wide, namespaces=namespaces)
+    if not columns:
+        columns = widths([head, *rows.values()])
+        click.echo(aligned(head, columns))
+    for key, cells in rows.items():
+        if shown.get(key) != told(reports[key]):
+            click.echo(coloured(aligned(cells, columns), reports[key]))
+        shown[key] = told(reports[key])
+    for key in shown.keys() - rows.keys():
+        cells = [*(key if namespaces else key[1:]), shown.pop(key)[0], "Deleted"]
+        click.echo(aligned([*cells, *[""] * (len(head) - len(cells))], columns))
+    return columns
+
+
+def told(report: StatusReport) -> list[str]:
+    """What makes a new line when it changes: not ages, memory or tasks, which always do."""
+    conditions = [f"{c.type}{c.status}{c.reason}" for c in report.conditions]
+    state = [report.active_state, report.sub_state, report.since, str(report.main_pid)]
+    return [report.unit, *state, *conditions]

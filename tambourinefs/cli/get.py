@@ -1,0 +1,181 @@
+"""`tambourine get`: all services, one line each, or as objects for programs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from tambourinefs.cli.connection import (
+    SILO,
+    Host,
+    host_options,
+    manifest_path,
+    read_report,
+    read_reports,
+)
+from tambourinefs.cli.options import name_argument, namespace_option
+from tambourinefs.cli.outcome import active_state
+from tambourinefs.cli.text import age, table
+from tambourinefs.errors import NotFound
+from tambourinefs.model.schema import API_VERSION, KIND
+from tambourinefs.model.status import READY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tambourinefs.model.status import StatusReport
+    from tambourinefs.rpc.client import Client
+
+COLUMNS = ("NAME", "UNIT", "READY", "ACTIVE", "SINCE")
+WIDE = ("PID", "TASKS", "MEMORY", "CGROUP")
+
+
+@click.command(short_help="List services: name, unit, ready, active, since when.")
+@name_argument(many=True, required=False)
+@namespace_option
+@click.option("-A", "--all-namespaces", is_flag=True, help="Those managed elsewhere, too.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["wide", "json", "yaml", "name"]),
+    help="More columns; whole objects (spec and status); or names alone.",
+)
+@click.option("-w", "--watch", is_flag=True, help="Go on: print a line whenever one changes.")
+@host_options
+def get(
+    *,
+    names: Sequence[str],
+    namespace: str,
+    all_namespaces: bool,
+    output: str | None,
+    watch: bool,
+    host: Host,
+) -> None:
+    """List services: what each is called, its unit, whether it is as asked, and what systemd says.
+
+    READY is True when the service is as its manifest asks; else the reason follows, such as False/Failed.
+    Columns are aligned by spaces, and nothing is cut, on a terminal and in a pipe. -o json and -o yaml print the
+    manifest with its status; what -o yaml prints can be applied again.
+
+    \b
+    Examples:
+      tambourine get
+      tambourine get -A -o wide
+      tambourine get hello -o yaml > hello.yaml
+      tambourine get -o json | jq -r '.items[] | select(.status.activeState != "active") | .metadata.name'
+      tambourine get -w
+      tambourine get -o name | xargs -n1 tambourine restart
+
+    \b
+    Exit codes: 0 listed, 1 a NAME is not there, 4 Bombshell or the agent cannot be reached.
+    """
+    if watch and output not in (None, "wide"):
+        raise click.UsageError(f"-w prints a table; with -o {output} there is none")
+    from tambourinefs.cli.follow import follow
+
+    namespaces = None if all_namespaces else namespace
+    with host.connect() as client:
+        if watch:
+            follow(client, namespaces, names, wide=output == "wide")
+            return
+        reports = select(client, namespaces, names)
+        if output in ("json", "yaml"):
+            click.echo(_objects(client, reports, output, one=len(names) == 1), nl=False)
+        elif output == "name":
+            for report in reports:
+                click.echo(f"tambourine/{report.name}")
+        else:
+            _print_table(reports, wide=output == "wide", namespaces=all_namespaces)
+
+
+def select(client: Client, namespace: str | None, names: Sequence[str]) -> list[StatusReport]:
+    """The reports asked for; `namespace` None means all.
+
+    Raises NotFound for a name that is not there, Unreachable.
+    """
+    if names and namespace is not None:
+        singly = (read_report(client, namespace, name) for name in names)
+        reports = [report for report in singly if report is not None]
+    else:
+        reports = [r for r in read_reports(client) if namespace in (None, r.namespace)]
+    if names:
+        reports = [report for report in reports if report.name in names]
+    lost = set(names) - {report.name for report in reports}
+    if lost:
+        hint = "tambourine get -A lists all there are"
+        raise NotFound(f"tambourine/{min(lost)} not found", hint=hint)
+    return reports
+
+
+def row(report: StatusReport, now: datetime, *, wide: bool, namespaces: bool) -> list[str]:
+    """The cells of one service."""
+    cells = [report.namespace] if namespaces else []
+    cells += [report.name, report.unit, ready(report), active_state(report)]
+    cells.append(age(report.since, now))
+    if wide:
+        cells += [
+            str(report.main_pid or ""),
+            report.tasks.split(" ")[0],
+            report.memory,
+            report.cgroup,
+        ]
+    return cells
+
+
+def ready(report: StatusReport) -> str:
+    """`True`, or the status and why, such as `False/Failed`. Accepted and Applied come before Ready: they explain it."""
+    conditions = [c for kind in ("Accepted", "Applied", READY) if (c := report.condition(kind))]
+    why = next((c for c in conditions if c.status != "True"), None)
+    if why is not None:
+        return f"{why.status}/{why.reason}"
+    return "True" if report.condition(READY) else "Unknown"
+
+
+def header(*, wide: bool, namespaces: bool) -> list[str]:
+    """The first line's cells."""
+    return [*(["NAMESPACE"] if namespaces else []), *COLUMNS, *(WIDE if wide else ())]
+
+
+def object_of(client: Client, report: StatusReport) -> dict[str, Any]:
+    """The whole Tambourine: the manifest as it lies in the silo, and its status."""
+    plain = msgspec.to_builtins(report)
+    known = {"uid": plain.pop("uid", ""), "generation": plain.pop("generation", 0)}
+    metadata = {key: plain.pop(key) for key in ("name", "namespace")} | known
+    whole = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}
+    try:
+        _, data = client.read(SILO, manifest_path(report.name, report.namespace))
+        whole |= msgspec.json.decode(data, type=dict[str, Any])
+    except (NotFound, msgspec.MsgspecError):
+        pass  # being removed, or refused for what it is: the status says which
+    return whole | {"status": plain}
+
+
+def _objects(client: Client, reports: Sequence[StatusReport], output: str, *, one: bool) -> str:
+    from tambourinefs.cli.yamltext import to_yaml
+
+    found = [object_of(client, report) for report in reports]
+    if output == "yaml":
+        return "---\n".join(to_yaml(whole) for whole in found)
+    whole = found[0] if one else {"apiVersion": "v1", "kind": "List", "items": found}
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+
+
+def _print_table(reports: Sequence[StatusReport], *, wide: bool, namespaces: bool) -> None:
+    if not reports:
+        click.echo("No services yet. How to make one: tambourine apply --help", err=True)
+        return
+    now = datetime.now(UTC)
+    rows = [row(report, now, wide=wide, namespaces=namespaces) for report in reports]
+    head, *lines = table([header(wide=wide, namespaces=namespaces), *rows])
+    click.echo(head)
+    for line, report in zip(lines, reports, strict=True):
+        click.echo(coloured(line, report))
+
+
+def coloured(line: str, report: StatusReport) -> str:
+    """Red where a service is not as asked, yellow where it is on its way; click strips colours in a pipe."""
+    colour = {"F": "red", "U": "yellow"}.get(ready(report)[0])
+    return click.style(line, fg=colour) if colour else line
