@@ -1,6 +1,6 @@
-"""The rule of each configuration key:
+"""The rule of each configuration key: takes what TOML gives, returns the value in its type.
 
-Takes what TOML gives, returns the value in its type, or raises ValueError with the reason.
+A rule raises ValueError with the reason; config.py adds file and key.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ANY: Final = "any"
 
-_SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([KMGT])(?:iB)?)?")
+_SIZE: Final = re.compile(r"([0-9]{1,15}) *(?:([KMGT])(?:iB)?)?")
 _USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?|[0-9]{1,10}")
 _GLOB: Final = re.compile(r"[A-Za-z0-9:_.\\@*?\[\]!-]+")
 _SOCKET_PATH_MAX: Final = 107  # bytes; sun_path of unix(7) without the NUL

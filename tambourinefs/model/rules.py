@@ -23,7 +23,10 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MODE: Final = re.compile(r"0[0-7]{3}")
 _USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?|[0-9]{1,10}")
 _PERCENT: Final = re.compile(r"(?:[1-9][0-9]?|100)%")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
+_TIME: Final = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)",
+    re.ASCII,
+)
 
 
 class Problem(NamedTuple):
