@@ -1,0 +1,36 @@
+# Tambourine. `make test` and `make demo` set up all that they need (Debian 12 or newer; root, or sudo where you are not root).
+SHELL := /bin/sh
+SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo || echo needs-root-or-sudo)
+TOX := .venv/bin/tox run --quiet
+ARGS ?=
+
+.PHONY: help test lint unit functional e2e demo bench lab-down clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+test: bootstrap  ## every lane; the first run takes some minutes to install and build
+	$(SUDO) $(TOX)
+
+lint unit functional e2e: bootstrap
+	$(SUDO) $(TOX) -e $@ -- $(ARGS)
+lint:        ## ruff, mypy, import-linter, shellcheck, systemd-analyze
+unit:        ## decisions (no root needed, under 20 s)
+functional:  ## this kernel: mounts, sockets, D-Bus
+e2e:         ## lab hosts: the whole chain
+
+demo: bootstrap  ## the product on a throw-away host (HERE=1: on this one; KEEP=1: keep it)
+	$(SUDO) env HERE=$(HERE) KEEP=$(KEEP) tests/demo
+
+bench: bootstrap  ## measure against what a user would use instead; writes bench.json
+	$(SUDO) $(TOX) -e bench -- $(ARGS)
+
+lab-down: ## take down the default lab of this checkout
+	$(SUDO) tests/lab/lab down
+
+clean:  ## forget environments and caches of this checkout
+	rm -rf .venv .tox build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+.PHONY: bootstrap
+bootstrap:
+	@$(SUDO) tests/bootstrap

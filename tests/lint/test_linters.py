@@ -1,0 +1,68 @@
+"""Linters are tests: one a tool, each failing with the command that installs the tool where it is missing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+PYTHON = ("tambourinefs", "tests", "setup.py")
+
+
+def run(*argv: str | Path) -> None:
+    done = subprocess.run(
+        [str(a) for a in argv],
+        cwd=TREE,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if done.returncode != 0:
+        pytest.fail(f"{argv[0]} exited {done.returncode}\n{done.stdout}", pytrace=False)
+
+
+def tool(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.fail(f"{name} is missing: apt-get install {package}", pytrace=False)
+    return found
+
+
+def tracked(*patterns: str) -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", *patterns], cwd=TREE, text=True, capture_output=True, check=True
+    )
+    return [name for name in listed.stdout.split("\0") if name]
+
+
+def test_ruff_finds_nothing() -> None:
+    run(BIN / "ruff", "check", *PYTHON)
+
+
+def test_code_is_formatted() -> None:
+    run(BIN / "ruff", "format", "--check", *PYTHON)
+
+
+def test_types_are_strict() -> None:
+    run(BIN / "mypy")
+
+
+def test_nothing_imports_against_the_direction() -> None:
+    run(BIN / "lint-imports", "--config", "setup.cfg")
+
+
+def test_shell_scripts_are_clean() -> None:
+    scripts = [
+        name
+        for name in tracked()
+        if not name.endswith((".py", ".md"))
+        and (TREE / name).is_file()
+        and (TREE / name).open("rb").readline().startswith((b"#!/bin/sh", b"#!/bin/bash"))
+    ]
+    assert "tests/bootstrap" in scripts
+    run(tool("shellcheck", "shellcheck"), *scripts)
