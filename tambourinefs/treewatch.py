@@ -67,7 +67,7 @@ class TreeWatch:
         self._limit = limit
         self._paths: dict[int, bytes] = {}
         found = os.stat(root)
-        self._identity = (found.st_dev, found.st_ino)
+        self.identity = (found.st_dev, found.st_ino)
         try:
             self._inotify = inotify_simple.INotify(nonblocking=True)
         except OSError as error:
@@ -126,7 +126,7 @@ class TreeWatch:
         root = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             now = os.fstat(root)
-            if (now.st_dev, now.st_ino) != self._identity:
+            if (now.st_dev, now.st_ino) != self.identity:
                 raise FileNotFoundError(errno.ENOENT, "is another directory now", self._path)
             return files.open_beneath(root, path, flags | os.O_DIRECTORY)
         finally:
