@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tambourinefs.errors import InvalidConfig
 from tambourinefs.model import config, paths
@@ -10,7 +10,7 @@ from tambourinefs.model import config, paths
 MAX_BYTES = 1 << 20
 
 
-def load(path: Path | str = paths.CONFIG) -> config.Effective:
+def load(path: PurePath | str = paths.CONFIG) -> config.Effective:
     """The effective configuration: the file at `path`, then `config.d/*.toml` beside it in the order of their names.
 
     A missing file is an empty one (the defaults hold).
