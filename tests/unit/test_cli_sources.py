@@ -51,7 +51,10 @@ def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:
 
 def test_standard_input_is_yaml_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
     yaml = TEXT.format(name="a", more="")
-    json = '{\n\t"apiVersion": "tambourine.dev/v1alpha1", "kind": "Tambourine",\n\t"metadata": {"name": "b"}, "spec": {"name": "b"}}'
+    json = (
+        '{\n\t"apiVersion": "tambourine.dev/v1alpha1", "kind": "Tambourine",'
+        '\n\t"metadata": {"name": "b"}, "spec": {"name": "b"}}'
+    )
     listed = f'{{"apiVersion": "v1", "kind": "List", "items": [{json.replace(chr(9), "")}]}}'
     for text, expected in ((yaml, ["a"]), (json, ["b"]), (listed, ["b"])):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
@@ -81,5 +84,5 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 def test_one_name_twice_is_refused(tmp_path: Path) -> None:
     first, second = write(tmp_path / "1.yaml", "a"), write(tmp_path / "2.yaml", "a")
-    with pytest.raises(InvalidManifest, match="is there twice, in .*1.yaml and in .*2.yaml"):
+    with pytest.raises(InvalidManifest, match=r"is there twice, in .*1.yaml and in .*2.yaml"):
         read_all([first, second])
