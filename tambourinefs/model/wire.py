@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _MODES_WITHOUT_ZERO: Final = frozenset({400, 440, 444, 500})
 _OCTAL: Final = re.compile(r"0?[0-7]{3}")
 
-_PLACE: Final = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING: Final = re.compile(r"Object missing required field `(.*)`")
 _INDEX: Final = re.compile(r"\[\d+\]")
@@ -102,9 +101,10 @@ def _prepare_file(document: Document, file: dict[str, Any], at: str) -> None:
 
 def translated(error: msgspec.ValidationError, document: Document) -> InvalidManifest:
     """msgspec's error with source, line and field, and with the name that was probably meant."""
-    match = _PLACE.fullmatch(str(error))
-    assert match is not None
-    message, path = match[1], match[2] or ""
+    message, at, path = str(error).rpartition(" - at `$")
+    if not at:
+        message, path = path, ""
+    path = path.removesuffix("`").removeprefix(".")
     if unknown := _UNKNOWN.fullmatch(message):
         name = unknown[1]
         meant = names.nearest(name, _fields(path))

@@ -1,0 +1,130 @@
+"""What a unit would do to Tambourine is seen however it is written."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tambourinefs.model.exposure import mentions, stops, users
+
+
+def unit(*lines: str, section: str = "Service") -> tuple[str, ...]:
+    return ("\n".join([f"[{section}]", *lines]),)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "EnvironmentFile=/run/tambourine/proc/local/x/status",
+        "EnvironmentFile=-/run/tambourine/proc/version.txt",
+        "EnvironmentFile=/run/tamb*/p?oc/[v]ersion.txt",
+        "EnvironmentFile=/run/tambourine/*/version.txt",
+        "EnvironmentFile=//run/./x/..//tambourine/proc/version.txt",
+        "EnvironmentFile=/var/run/tambourine/proc/version.txt",
+        "EnvironmentFile=%t/tambourine/proc/version.txt",
+        "EnvironmentFile=%S/tambourine/silo/local/x/env",
+        "EnvironmentFile=/proc/1/root/run/tambourine/proc/x",
+        "EnvironmentFile=/proc/self/root/proc/self/root/run/tambourine/proc/x",
+        "EnvironmentFile=/proc/tambourine/services.txt",
+        'EnvironmentFile="/run/tambourine/proc/a b"',
+        "EnvironmentFile=\\\n  # a comment between\n  /run/tambourine/proc/x",
+        "ConditionPathExists=/run/tambourine/proc/local/x/pid",
+        "ConditionPathExists=|!/run/tambourine/proc/local/x/pid",
+        "ConditionPathExistsGlob=/run/{a,tambourine/proc}/x",
+        "AssertFileNotEmpty=/var/lib/tambourine/silo/x",
+        "RequiresMountsFor=/srv /run/tambourine/proc",
+        "PathExists=/run/tambourine/proc/local/x/pid",
+        "PathChanged=/run/tambourine/proc",
+        "DirectoryNotEmpty=/var/lib/tambourine/silo/local",
+        "PIDFile=/run/tambourine/proc/local/x/pid",
+        "WorkingDirectory=-/run/tambourine/proc",
+        "LoadCredential=key:/var/lib/tambourine/silo/local/x/key",
+        "StandardOutput=append:/var/lib/tambourine/silo/log",
+        "ExecStart=/run/tambourine/proc/x",
+        "ExecStart=-@/run/tambourine/proc/x name",
+        "ListenFIFO=/run/tambourine/proc/fifo",
+        "Where=/run/tambourine/proc/x",
+        "Where=/run",
+        "Where=/var/lib",
+        "Where=/",
+        "RuntimeDirectory=tambourine",
+        "RuntimeDirectory=a tambourine/proc",
+        "StateDirectory=x:tambourine",
+        "ConfigurationDirectory=tambourine",
+        "SomeSettingOfALaterSystemd=/run/tambourine/proc/x",
+    ],
+)  # fmt: skip
+def test_a_setting_by_which_systemd_would_look_us_up_is_found(line: str) -> None:
+    found = mentions(unit(line), "x.service")
+    assert found, line
+    assert found[0].setting.key == line.partition("=")[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Description=/run/tambourine/proc",
+        "Documentation=file:/run/tambourine/proc/version.txt",
+        "Environment=STATUS=/run/tambourine/proc/local/x/status",
+        "ExecStart=/usr/bin/cat /run/tambourine/proc/local/x/status",
+        "BindReadOnlyPaths=/run/tambourine/proc",
+        "EnvironmentFile=/run/tambourine-not/proc/x",
+        "EnvironmentFile=/run/tambourine/process",
+        "EnvironmentFile=/run/tambourine",
+        "EnvironmentFile=/run/t*x/proc/y",
+        "# EnvironmentFile=/run/tambourine/proc/x",
+        "ConditionPathExists=/var/lib/x",
+        "RuntimeDirectory=tambourine-x",
+        "Where=/srv/run/tambourine/proc",
+        "ExecStart=sleep infinity",
+    ],
+)
+def test_a_setting_that_does_us_nothing_is_let_be(line: str) -> None:
+    assert mentions(unit(line), "x.service") == ()
+
+
+def test_a_section_of_others_is_let_be() -> None:
+    assert mentions(unit("X=/run/tambourine/proc/x", section="X-Mine"), "x.service") == ()
+
+
+def test_drop_ins_and_instances_count() -> None:
+    texts = ("[Service]\n", "[Service]\nEnvironmentFile=%I/x\n")
+    assert mentions(texts, "a@-run-tambourine-proc.service")[0].path == "/run/tambourine/proc/x"
+    assert mentions(texts, "a@-srv.service") == ()
+
+
+def test_who_runs_it_is_found_in_any_text_and_under_any_name() -> None:
+    assert users(unit("User=bombshell"), "x.service") == {"bombshell"}
+    assert users(unit("User=%i"), "x@bombshell.service") == {"bombshell"}
+    assert users(unit("User=61000", "User=", "User=root"), "x.service") == {"61000"}
+    assert users(unit("DynamicUser=yes"), "bombshell.service") == {"bombshell"}
+    assert users(("[Service]\n", "[Service]\nUser=bombshell"), "x.service") == {"bombshell"}
+    assert users(unit("DynamicUser=no"), "bombshell.service") == frozenset()
+
+
+def test_what_it_would_stop_is_found() -> None:
+    lines = ("Conflicts=tambourine.service a.service", "PropagatesStopTo=%p-b.service")
+    found = stops(unit(*lines, section="Unit"), "x.service")
+    assert found == {"tambourine.service", "a.service", "x-b.service"}
+
+
+def test_hostile_patterns_cost_little() -> None:
+    """Much of stars, braces and brackets: what takes quadratic time would take minutes."""
+    begun = time.monotonic()
+    for piece in (
+        "*a",
+        "[",
+        "{a,",
+        "%I",
+        "\\x2f",
+        "/..",
+        "/run/tamb*u*r*i*n*/p*/",
+        ":",
+        '"',
+        "/proc/1/root",
+    ):
+        size = 150_000 // len(piece)
+        mentions(unit("ConditionPathExistsGlob=/run/" + piece * size), "x@a.service")
+        mentions(unit(*["EnvironmentFile=/run/" + piece * 40] * (size // 50)), "x@a.service")
+    assert time.monotonic() - begun < 8

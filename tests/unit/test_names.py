@@ -1,0 +1,205 @@
+"""Names are those that systemd and Kubernetes take, and text is fit to print."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tambourinefs.model import names
+
+
+@pytest.mark.parametrize(
+    ("written", "full"),
+    [
+        ("alice-zfs", "alice-zfs.service"),
+        ("a.socket", "a.socket"),
+        ("org.cups.cupsd", "org.cups.cupsd.service"),
+        ("a@b", "a@b.service"),
+        ("a.device", "a.device"),
+        (".mount", ".mount.service"),
+        ("", ".service"),
+    ],
+)
+def test_service_is_implied_where_no_type_is_named(written: str, full: str) -> None:
+    assert names.with_suffix(written) == full
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a.service", "a@.service", "a@b.service", "a@b@c.service", "a@b.c.service", "-.mount", "srv-x.mount",
+        "a\\x2db.mount", "a:b_c.d-e.timer", "x.target", "x.path", "x.swap", "x.automount", "a-b.slice", "A9.socket",
+        "x" * 247 + ".service",
+    ],
+)  # fmt: skip
+def test_names_that_systemd_takes(unit: str) -> None:
+    assert names.unit_problem(unit) == ""
+
+
+@pytest.mark.parametrize(
+    ("unit", "why"),
+    [
+        ("a", "ends in one of .service"),
+        ("a.servic", "ends in one of .service"),
+        (".service", "before its suffix"),
+        ("@.service", "before its @"),
+        ("@b.service", "before its @"),
+        ("a b.service", "letters, digits"),
+        ("a/b.service", "letters, digits"),
+        ("ä.service", "letters, digits"),
+        ("a\nb.service", "not '\\\\n'"),
+        ("a*.service", "letters, digits"),
+        ("a%i.service", "letters, digits"),
+        ("x" * 248 + ".service", "at most 255 bytes"),
+        ("a.device", "made by udev"),
+        ("a.scope", "made by programs"),
+        ("-.slice", "root slice"),
+        ("a--b.slice", "single dashes"),
+        ("-a.slice", "single dashes"),
+        ("a@b.slice", "cannot be a template"),
+    ],
+)
+def test_names_that_systemd_or_we_refuse(unit: str, why: str) -> None:
+    assert why in names.unit_problem(unit)
+
+
+def test_templates_and_instances() -> None:
+    assert names.is_template("a@.service")
+    assert not names.is_template("a@b.service")
+    assert not names.is_template("a.service")
+    assert not names.is_template("a@b@.service")
+    assert names.instance("a@b.service") == "b"
+    assert names.instance("a@.service") is None
+    assert names.template_of("a@b@c.timer") == "a@.timer"
+    assert names.template_of("a.timer") is None
+    assert names.prefix("a-b@c.service") == "a-b"
+    assert names.unit_type("a.b.socket") == "socket"
+
+
+@pytest.mark.parametrize(
+    ("path", "escaped"),
+    [
+        ("/", "-"),
+        ("/srv/a b", r"srv-a\x20b"),
+        ("//run//x-y/", r"run-x\x2dy"),
+        ("/.x", r"\x2ex"),
+        ("/ä", r"\xc3\xa4"),
+    ],
+)  # what `systemd-escape --path` of systemd 252 prints
+def test_paths_are_escaped_as_systemd_escape_does(path: str, escaped: str) -> None:
+    assert names.escape_path(path) == escaped
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_escaping_is_undone_by_unescaping(text: str) -> None:
+    assert names.unescape(names.escape(text)) == text
+    assert names.unit_problem(f"x{names.escape(text)[:200]}.service") == ""
+
+
+def test_our_own_units_are_known_under_every_name() -> None:
+    for unit in (
+        "tambourine.service", "tambourine-silo.service", "tambourine-bombshell.service", "tambourine-sync.service",
+        "proc-tambourine.mount", "proc-tambourine.automount", "var-lib-tambourine-silo.mount",
+        "run-tambourine-proc.mount", "run-tambourine.mount", "etc-tambourine-pki.mount",
+    ):  # fmt: skip
+        assert names.is_own_unit(unit), unit
+    for unit in (
+        "tambourine-x.service",
+        "run-tambourine\\x2dx.mount",
+        "srv.mount",
+        "run-tambourine.service",
+    ):
+        assert not names.is_own_unit(unit), unit
+
+
+@pytest.mark.parametrize("name", ["a", "a-b", "0", "a" * 63])
+def test_namespaces_that_kubernetes_takes(name: str) -> None:
+    assert names.namespace_problem(name) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A", "-a", "a-", "a.b", "a_b", "a/b", "..", "a" * 64, "a\n", "ä"]
+)
+def test_namespaces_that_kubernetes_refuses(name: str) -> None:
+    assert names.namespace_problem(name) != ""
+
+
+def test_object_names_have_dots_and_253_characters() -> None:
+    assert names.object_name_problem("a.b-c.0") == ""
+    assert names.object_name_problem(".".join(["a" * 62] * 4)) == ""
+    for name in ("", ".", "a..b", "a.", "a/b", "..", "A", "a" * 254, "a\nb", "a.b\n"):
+        assert names.object_name_problem(name) != "", name
+
+
+def test_labels() -> None:
+    assert names.label_problem("node-role.kubernetes.io/control-plane", "") == ""
+    assert names.label_problem("disk", "ssd_2.x") == ""
+    for key, value in (
+        ("", ""),
+        ("/x", ""),
+        ("x/", ""),
+        ("a b", ""),
+        ("a", "x" * 64),
+        ("a", "-x"),
+        ("A/b/c", ""),
+        ("a", "b\n"),
+    ):
+        assert names.label_problem(key, value) != "", (key, value)
+
+
+def test_paths_of_files() -> None:
+    assert names.path_problem("/etc/x y/ä.conf") == ""
+    for path in (
+        "",
+        "x",
+        "/",
+        "/a/",
+        "//a",
+        "/a//b",
+        "/a/./b",
+        "/a/../b",
+        "/..",
+        "/a\n",
+        "/a\0b",
+        "/" + "x" * 256,
+        "/a" * 2048,
+    ):
+        assert names.path_problem(path) != "", path
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ä ✓ \\x2d", "plain ä ✓ \\x2d"),
+        ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("\x7f\x80\x9b", "\\x7f\\x80\\x9b"),
+        ("\u202egpj.exe\u2066", "\\u202egpj.exe\\u2066"),
+        ("a\u2028b\ufeff\u200b", "a\\u2028b\\ufeff\\u200b"),
+        (b"\xff".decode(errors="surrogateescape"), "\\xff"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_text_cannot_move_the_cursor_break_a_line_or_hide(text: str, shown: str) -> None:
+    assert names.printable(text) == shown
+
+
+def test_printable_keeps_what_it_is_told_to() -> None:
+    assert names.printable("a\n\tb\x1b", keep="\n\t") == "a\n\tb\\x1b"
+
+
+@given(st.text(st.characters()))
+def test_printable_text_stays_as_it_is_and_is_utf8(text: str) -> None:
+    shown = names.printable(text)
+    assert names.printable(shown) == shown
+    shown.encode()
+
+
+def test_the_nearest_name_is_found_across_spellings() -> None:
+    known = ["name", "dropIns", "deletionPolicy"]
+    assert names.nearest("drop_ins", known) == "dropIns"
+    assert names.nearest("DROPINS", known) == "dropIns"
+    assert names.nearest("deletePolicy", known) == "deletionPolicy"
+    assert names.nearest("xyz", known) == ""
+    assert names.nearest("x" * 1_000_000, known) == ""
