@@ -1,0 +1,47 @@
+"""Where an OSError becomes the end of a call. The table is rpc/errors.py."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, cast
+
+import grpc
+from grpc_status import rpc_status
+
+from tambourinefs.rpc.errors import show, to_status
+
+log = logging.getLogger("bombshell")
+
+
+def abort(
+    context: grpc.ServicerContext, error: OSError, *, volume: str = "", path: bytes = b""
+) -> NoReturn:
+    """End the call with the status of an OSError; raises what gRPC's abort raises."""
+    context.abort_with_status(rpc_status.to_status(to_status(error, volume=volume, path=path)))
+    raise AssertionError("abort_with_status raises")
+
+
+@contextmanager
+def translated(context: grpc.ServicerContext, volume: str, path: bytes) -> Iterator[None]:
+    """An OSError inside ends the call with its status; so does the unexpected, as INTERNAL, and its traceback is logged."""
+    try:
+        yield
+    except OSError as error:
+        problem = error
+    except grpc.RpcError:  # the call was ended under us
+        raise
+    except Exception:
+        log.exception("a request failed in an unexpected way")
+        problem = OSError(errno.EIO, "internal error; the log of Bombshell has the details")
+    else:
+        return
+    abort(context, problem, volume=volume, path=path)
+
+
+def caller(context: grpc.ServicerContext) -> str:
+    """Who calls, by its certificate's common name: a Unix socket has no peer address."""
+    names = cast("Iterable[bytes]", context.auth_context().get("x509_common_name", ()))
+    return show(b", ".join(names)) or "-"

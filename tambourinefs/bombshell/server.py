@@ -1,0 +1,198 @@
+"""The parts put together: volumes, rpcs, health, reflection, the guard before them, the socket below."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from tambourinefs.bombshell import listen, uploads
+from tambourinefs.bombshell.guard import Guard, Rule
+from tambourinefs.bombshell.health import SERVICE, Health
+from tambourinefs.bombshell.limits import MAX_MESSAGE, Limits
+from tambourinefs.bombshell.service import Service
+from tambourinefs.bombshell.volume import Volume
+from tambourinefs.errors import HostError
+from tambourinefs.rpc import io_pb2_grpc
+
+log = logging.getLogger("bombshell")
+
+GRACE: Final = 5.0  # seconds for calls that go on when we are stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where everything is. `gid` of the socket: -1 for the process's own. `plain`: serve directories that are no mounts."""
+
+    socket: Path
+    silo: Path
+    proc: Path
+    certificates: listen.Certificates
+    gid: int = -1
+    client_pair: tuple[Path, Path] | None = None  # to look at ourselves as a client does
+    plain: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+class Bombshell:
+    """A server that runs inside `serving`."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        limits = options.limits
+        self.silo = Volume("silo", options.silo, writable=True, plain=options.plain)
+        self.proc = Volume("proc", options.proc, writable=False, plain=options.plain)
+        self._guard = Guard(
+            _rules(limits), Rule("other", limits.others, limits.stall, limits.stream)
+        )
+        self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="call")
+        self._sweeping = threading.Lock()
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Inside, the socket answers.
+
+        Raises AlreadyExists, HostError where it cannot be served.
+        """
+        credentials = listen.Credentials(self._options.certificates).to_grpc()
+        with ExitStack() as stack:
+            stack.enter_context(listen.exclusive(self._options.socket))
+            for volume in (self.silo, self.proc):
+                volume.start()
+                stack.callback(volume.stop)
+            stack.enter_context(self.silo.listening(self._sweep_soon))
+            self._sweep_soon()
+            self._guard.pacer.start()
+            stack.callback(self._guard.pacer.stop)
+            server = self._server()
+
+            def bind(path: str) -> None:
+                _bind(server, path, credentials)
+
+            stack.callback(self._stop, server)
+            stack.enter_context(listen.bound(self._options.socket, self._options.gid, bind))
+            server.start()
+            yield
+
+    def answers(self) -> None:
+        """Prove that a client would get through: a TLS handshake on the socket, and a free thread behind it.
+
+        Raises HostError.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = (
+            ssl.CERT_NONE
+        )  # to ourselves; whether the certificate is good, clients judge
+        context.set_alpn_protocols(["h2"])
+        client = self._options.client_pair
+        if client is not None and os.access(client[1], os.R_OK):
+            context.load_cert_chain(*client)
+        try:
+            with socket.socket(socket.AF_UNIX) as plain:
+                plain.settimeout(10)
+                plain.connect(os.fspath(self._options.socket))
+                with context.wrap_socket(plain):
+                    pass
+            self._pool.submit(lambda: None).result(10)
+        except (OSError, TimeoutError) as error:
+            raise HostError(
+                f"Bombshell does not answer at {self._options.socket}: {error}"
+            ) from error
+
+    def publish_health(self) -> None:
+        """Tell those who watch Health what the volumes are like."""
+        self._health.publish()
+
+    def describe(self) -> str:
+        """One line for `systemctl status`."""
+        state = ", ".join(
+            f"{volume.name} {'mounted' if volume.serving else 'MISSING'}"
+            for volume in (self.silo, self.proc)
+        )
+        return f"Serving at {self._options.socket}: {state}"
+
+    def _server(self) -> grpc.Server:
+        limits = self._options.limits
+        server = grpc.server(
+            self._pool,
+            interceptors=[self._guard],
+            options=[
+                ("grpc.max_receive_message_length", MAX_MESSAGE),
+                ("grpc.max_concurrent_streams", 256),
+                ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        self._health = Health({"silo": self.silo, "proc": self.proc})
+        service = Service(self.silo, self.proc, limits)
+        io_pb2_grpc.add_BombshellServicer_to_server(service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(
+            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+        return server
+
+    def _stop(self, server: grpc.Server) -> None:
+        self._health.enter_graceful_shutdown()
+        server.stop(GRACE).wait()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _sweep_soon(self) -> None:
+        threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
+
+    def _sweep(self) -> None:
+        """Remove what dead uploads left, each time the silo appears."""
+        with self._sweeping:
+            if not self.silo.serving:
+                return
+            try:
+                with self.silo.root() as root:
+                    removed = uploads.remove_leftovers(root)
+            except OSError as error:
+                log.warning("cannot look for broken uploads: %s", error)
+                return
+            if removed:
+                log.info("removed %d temporary files of broken uploads", removed)
+
+
+def _bind(server: grpc.Server, path: str, credentials: grpc.ServerCredentials) -> None:
+    try:
+        if server.add_secure_port(f"unix:{path}", credentials):
+            return
+    except RuntimeError as error:
+        raise HostError(f"cannot listen at {path}: {error}") from error
+    raise HostError(f"cannot listen at {path}")
+
+
+def _rules(limits: Limits) -> dict[str, Rule]:
+    stall, total = limits.stall, limits.stream
+    others = Rule("other", limits.others, stall, total)
+    rules = {
+        "Write": Rule("write", limits.writes, stall, total),
+        "Read": Rule("read", limits.reads, stall, total),
+        "List": Rule("list", limits.lists, stall, total),
+        "Watch": Rule("watch", limits.watches, stall),
+        "Stat": others,
+        "Remove": others,
+        "MakeDirectory": others,
+    }
+    return {f"/{SERVICE}/{name}": rule for name, rule in rules.items()} | {
+        f"/{health.SERVICE_NAME}/Check": Rule("health", limits.health, stall, total),
+        f"/{health.SERVICE_NAME}/Watch": Rule("health watch", limits.health_watches, stall),
+        f"/{reflection.SERVICE_NAME}/ServerReflectionInfo": Rule(
+            "reflection", limits.reflections, stall, total
+        ),
+    }
