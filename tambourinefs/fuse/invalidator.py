@@ -10,13 +10,19 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import pyfuse3
 
 _log = logging.getLogger(__name__)
 
 _JOIN_SECONDS: Final = 2.0
+
+
+class Wakeable(Protocol):
+    """A pyfuse3.PollHandle, or whatever must happen after the bells before it were rung (on the invalidator's thread)."""
+
+    def notify(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class _Entry:
 
 @dataclass(frozen=True, eq=False)
 class _Wake:
-    handle: pyfuse3.PollHandle
+    handle: Wakeable
 
     def ring(self) -> None:
         self.handle.notify()
@@ -81,7 +87,7 @@ class Invalidator:
         """Drop what the kernel knows of a name, so that the next open looks it up again."""
         self._add((_Entry(parent, name),))
 
-    def wake(self, handles: Iterable[pyfuse3.PollHandle]) -> None:
+    def wake(self, handles: Iterable[Wakeable]) -> None:
         """Wake the poll(2) of each handle; a handle is good for one call."""
         self._add(tuple(_Wake(handle) for handle in handles))
 

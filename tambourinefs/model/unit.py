@@ -103,8 +103,8 @@ class Unit:
     tasks_current: int | None = None
     tasks_max: int | None = None
     memory_current: int | None = None
-    memory_min: int | None = None
-    memory_low: int | None = None
+    memory_min: int | None = 0  # None: infinity (the protection is unlimited)
+    memory_low: int | None = 0  # likewise
     memory_high: int | None = None
     memory_max: int | None = None
     memory_swap_max: int | None = None

@@ -1,0 +1,36 @@
+"""The numbers of a unit that change without a signal, as they were read just now. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tambourinefs.model.unit import Process, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Live numbers of one unit; None: not accounted, or there is no control group."""
+
+    tasks: int | None = None
+    memory: int | None = None  # bytes
+    memory_available: int | None = None  # bytes until the nearest limit
+    cpu_nsec: int | None = None
+    main_command: str = ""  # comm of the main process; "" where it does not run
+    control_command: str = ""
+    processes: tuple[Process, ...] = ()
+    processes_left_out: int = 0  # more than are shown
+
+
+def figures_of(unit: Unit) -> Figures:
+    """What systemd said when the unit was last looked at: for units without a control group that we can read."""
+    return Figures(
+        tasks=unit.tasks_current,
+        memory=unit.memory_current,
+        memory_available=unit.memory_available,
+        cpu_nsec=unit.cpu_usage_nsec,
+        main_command=unit.main_command,
+        control_command=unit.control_command,
+        processes=unit.processes,
+    )

@@ -1,0 +1,140 @@
+"""What is read from the host just before a rendering: numbers and names, all kernel memory.
+
+No D-Bus, no systemd, no journald, and nothing that one stuck process could hold up: /proc/PID/cmdline takes the process's
+mmap lock (which a page fault on our own mount may hold while it waits for us), so it is read on a thread and given up on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from tambourinefs.model.unit import Process, Unit
+from tambourinefs.procfs.commandline import MAX_BYTES, command_line
+from tambourinefs.procfs.figures import Figures, figures_of
+from tambourinefs.procfs.render import Needs
+from tambourinefs.procfs.times import Moment
+
+if TYPE_CHECKING:
+    from tambourinefs.procfs.cgroups import Cgroups
+    from tambourinefs.procfs.zone import LocalZone
+
+_log = logging.getLogger(__name__)
+
+MAX_PROCESSES: Final = 2048  # of one unit in `status`
+_PATIENCE_SECONDS: Final = 0.05
+_THREADS: Final = 4
+
+
+class Host:
+    """The clock, the time zone and the figures of this host."""
+
+    def __init__(self, cgroups: Cgroups, zone: LocalZone, proc: Path = Path("/proc")) -> None:
+        self._cgroups = cgroups
+        self._zone = zone
+        self._proc = str(proc)
+        self._threads = trio.CapacityLimiter(_THREADS)
+        self._started = self.moment()
+
+    @property
+    def reference(self) -> Moment:
+        """A fixed moment, for comparing what two views say apart from the time that passes."""
+        return Moment(self._started.realtime, self._started.monotonic, self._zone.zone())
+
+    def moment(self) -> Moment:
+        """Now."""
+        return Moment(time.time_ns() // 1000, time.monotonic_ns() // 1000, self._zone.zone())
+
+    def figures(self, unit: Unit | None, needs: Needs) -> Figures:
+        """What `needs` asks for, without processes; never blocks."""
+        if unit is None:
+            return Figures()
+        figures = figures_of(unit)
+        if needs >= Needs.COMMANDS:
+            figures = replace(
+                figures,
+                main_command=self._command(unit.main_pid) or unit.main_command,
+                control_command=self._command(unit.control_pid) or unit.control_command,
+            )
+        if needs >= Needs.NUMBERS and unit.control_group:
+            figures = self._numbers(unit, figures)
+        return figures
+
+    def _numbers(self, unit: Unit, seen: Figures) -> Figures:
+        """Fresh numbers of what systemd accounts for; where it says "unset" there is nothing to show."""
+        group = unit.control_group
+        tasks, memory, cpu = seen.tasks, seen.memory, seen.cpu_nsec
+        if tasks is not None:
+            tasks = _first(self._cgroups.tasks(group), tasks)
+        if memory is not None:
+            memory = _first(self._cgroups.memory(group), memory)
+        if cpu is not None:
+            cpu = max(_first(self._cgroups.cpu_nsec(group), cpu), cpu)
+        available = seen.memory_available
+        if available is not None and memory is not None and seen.memory is not None:
+            # What the unit itself took since is gone from it; what its neighbours took, systemd knows at the next look.
+            available = max(available + seen.memory - memory, 0)
+        return replace(seen, tasks=tasks, memory=memory, cpu_nsec=cpu, memory_available=available)
+
+    async def with_processes(self, unit: Unit | None, figures: Figures) -> Figures:
+        """The figures with the processes that are in the unit's group now; those of the last look if a read hangs."""
+        if unit is None or not unit.control_group:
+            return figures
+        if self._threads.available_tokens < 1:  # all threads hang in stuck processes
+            return figures
+        with trio.move_on_after(_PATIENCE_SECONDS):
+            found = await trio.to_thread.run_sync(
+                self._processes, unit, abandon_on_cancel=True, limiter=self._threads
+            )
+            return replace(
+                figures,
+                processes=found[:MAX_PROCESSES],
+                processes_left_out=max(len(found) - MAX_PROCESSES, 0),
+            )
+        _log.warning("reading the processes of %s takes too long", unit.id)
+        return figures
+
+    def _processes(self, unit: Unit) -> tuple[Process, ...]:
+        known = {process.pid: process.command for process in unit.processes}
+        members = list(self._cgroups.members(unit.control_group, 4 * MAX_PROCESSES))
+        here = {pid for _, pid in members}
+        # The main process may live in another group; systemctl shows it too.
+        members += [
+            ("", pid) for pid in (unit.main_pid, unit.control_pid) if pid and pid not in here
+        ]
+        found = []
+        for place, (group, pid) in enumerate(members):
+            shown = self._command_line(pid) if place < MAX_PROCESSES else ""
+            if shown is not None:
+                found.append(Process(group, pid, shown or known.get(pid, "n/a")))
+        return tuple(found)
+
+    def _command_line(self, pid: int) -> str | None:
+        """None: it ended meanwhile. "": it cannot be seen from here (a sandbox)."""
+        comm = self._command(pid)
+        try:
+            with open(f"{self._proc}/{pid}/cmdline", "rb") as file:
+                return command_line(file.read(MAX_BYTES), comm)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return ""
+
+    def _command(self, pid: int) -> str:
+        """comm of a process; takes no lock that the process holds. "" where there is none."""
+        if pid <= 0:
+            return ""
+        try:
+            with open(f"{self._proc}/{pid}/comm", "rb") as file:
+                return file.read(64).decode(errors="surrogateescape").removesuffix("\n")
+        except OSError:
+            return ""
+
+
+def _first(fresh: int | None, seen: int) -> int:
+    return seen if fresh is None else fresh

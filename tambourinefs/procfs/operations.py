@@ -1,0 +1,213 @@
+"""The status mount's handlers: thin, over the board. Read-only; nothing here waits for D-Bus, systemd or journald.
+
+What the kernel may keep: a cached file's name and attributes until they are invalidated, every rendering's pages for good (a
+rendering never changes). The name of a live file it keeps not at all, so each open asks which rendering is current.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import select
+import stat
+from typing import TYPE_CHECKING, Final
+
+from pyfuse3 import FileHandleT, FileNameT, FlagT, InodeT, ModeT
+
+from tambourinefs import fuse
+from tambourinefs.procfs.events import EventReader
+from tambourinefs.procfs.tree import Directory, Rendering, Slot, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tambourinefs.procfs.board import Board
+    from tambourinefs.procfs.tree import AnyNode
+
+_FOREVER: Final = 365 * 86400.0  # seconds; ended by an invalidation
+_BLOCK: Final = 4096
+_READABLE: Final = select.POLLIN | select.POLLRDNORM
+
+Child = Directory | Slot | Stream
+
+
+class StatusOperations(fuse.Operations):
+    """A board as a file system. `groups`: gid by group name; a group that is not there is root's."""
+
+    def __init__(self, board: Board, bells: fuse.Invalidator, groups: Mapping[str, int]) -> None:
+        super().__init__()
+        self._bells = bells
+        self._board = board
+        self._inodes = board.inodes
+        self._groups = groups
+        self._handles = itertools.count(1)
+        self._open: dict[int, Rendering | EventReader] = {}
+        self._listings: dict[int, tuple[Directory, list[tuple[bytes, Child]]]] = {}
+
+    def init(self) -> None:
+        """The kernel has said hello; before that it takes no bells."""
+        self._board.readers.attach(self._bells)
+
+    # --- names -----------------------------------------------------------------------------------------------------
+
+    async def lookup(
+        self, parent_inode: InodeT, name: FileNameT, ctx: fuse.RequestContext
+    ) -> fuse.EntryAttributes:
+        child = self._directory(parent_inode).children.get(name)
+        if child is None:
+            raise fuse.FUSEError(errno.ENOENT)
+        node = await self._node(child)
+        node.lookups += 1
+        return self._attributes(node)
+
+    async def _node(self, child: Child) -> Directory | Rendering | Stream:
+        if not isinstance(child, Slot):
+            return child
+        rendering = await self._board.showing.current(child)
+        if child.directory.gone:  # withdrawn while it was rendered
+            raise fuse.FUSEError(errno.ENOENT)
+        return rendering
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        for inode, count in inode_list:
+            self._inodes.forget(inode, count)
+
+    def _known(self, inode: int) -> AnyNode:
+        node = self._inodes.get(inode)
+        if node is None:  # a placeholder of a listing: the kernel looks the name up again
+            raise fuse.FUSEError(errno.ESTALE)
+        return node
+
+    def _directory(self, inode: int) -> Directory:
+        node = self._known(inode)
+        if not isinstance(node, Directory):
+            raise fuse.FUSEError(errno.ENOTDIR)
+        return node
+
+    # --- attributes ------------------------------------------------------------------------------------------------
+
+    async def getattr(self, inode: InodeT, ctx: fuse.RequestContext) -> fuse.EntryAttributes:
+        return self._attributes(self._known(inode))
+
+    def _attributes(self, node: AnyNode) -> fuse.EntryAttributes:
+        entry = fuse.EntryAttributes()
+        entry.st_ino = InodeT(node.inode)
+        entry.attr_timeout = _FOREVER
+        entry.st_blksize = _BLOCK
+        if isinstance(node, Directory):
+            return self._of_directory(entry, node)
+        entry.st_nlink = 1
+        if isinstance(node, Stream):
+            entry.st_mode = ModeT(stat.S_IFREG | 0o444)
+            entry.entry_timeout = _FOREVER
+            return _at(entry, node.made_ns)
+        spec = node.slot.spec
+        entry.st_mode = ModeT(stat.S_IFREG | spec.mode)
+        entry.st_gid = self._groups.get(spec.group, 0)
+        entry.st_size = len(node.content)
+        entry.st_blocks = -(-len(node.content) // 512)
+        entry.entry_timeout = 0 if spec.live else _FOREVER
+        return _at(entry, node.made_ns)
+
+    def _of_directory(self, entry: fuse.EntryAttributes, node: Directory) -> fuse.EntryAttributes:
+        entry.st_mode = ModeT(stat.S_IFDIR | 0o555)
+        below = sum(isinstance(child, Directory) for child in node.children.values())
+        entry.st_nlink = 0 if node.gone else 2 + below
+        entry.entry_timeout = _FOREVER
+        return _at(entry, node.changed_ns)
+
+    def _placeholder(self, slot: Slot) -> fuse.EntryAttributes:
+        """What a listing says of a live file that nobody has looked at: its kind. Its name expires at once."""
+        entry = fuse.EntryAttributes()
+        entry.st_ino = InodeT(slot.placeholder)
+        entry.st_mode = ModeT(stat.S_IFREG | slot.spec.mode)
+        entry.st_nlink = 1
+        entry.entry_timeout = entry.attr_timeout = 0
+        return entry
+
+    async def statfs(self, ctx: fuse.RequestContext) -> fuse.StatvfsData:
+        found = fuse.StatvfsData()
+        found.f_bsize = found.f_frsize = _BLOCK
+        found.f_files = len(self._inodes)
+        found.f_namemax = 255
+        return found
+
+    # --- directories -----------------------------------------------------------------------------------------------
+
+    async def opendir(self, inode: InodeT, ctx: fuse.RequestContext) -> FileHandleT:
+        directory = self._directory(inode)
+        handle = next(self._handles)
+        # As it is now: entries that come and go meanwhile move nobody's place in it.
+        self._listings[handle] = directory, list(directory.children.items())
+        return FileHandleT(handle)
+
+    async def readdir(self, fh: FileHandleT, start_id: int, token: fuse.ReaddirToken) -> None:
+        directory, entries = self._listings[fh]
+        for place in range(start_id, len(entries)):
+            name, child = entries[place]
+            if directory.children.get(name) is not child:
+                continue
+            if isinstance(child, Slot) and child.spec.live:
+                # Rendering `services.json` because somebody typed ls would cost a second on a large host.
+                if not fuse.readdir_reply(token, name, self._placeholder(child), place + 1):
+                    return
+                continue
+            node = await self._node(child)
+            if not fuse.readdir_reply(token, name, self._attributes(node), place + 1):
+                self._inodes.collect(node)
+                return
+            node.lookups += 1
+
+    async def releasedir(self, fh: FileHandleT) -> None:
+        del self._listings[fh]
+
+    # --- files -----------------------------------------------------------------------------------------------------
+
+    async def open(self, inode: InodeT, flags: FlagT, ctx: fuse.RequestContext) -> fuse.FileInfo:
+        node = self._known(inode)
+        if isinstance(node, Directory):
+            raise fuse.FUSEError(errno.EISDIR)
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise fuse.FUSEError(errno.EROFS)
+        handle = FileHandleT(next(self._handles))
+        if isinstance(node, Stream):
+            self._open[handle] = EventReader(self._board.events)
+            return fuse.FileInfo(fh=handle, direct_io=True, nonseekable=True)
+        self._open[handle] = node
+        self._board.readers.opened(node)
+        return fuse.FileInfo(fh=handle, keep_cache=True)
+
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        held = self._open[fh]
+        if isinstance(held, EventReader):
+            return held.read(off, size)
+        return held.content[off : off + size]
+
+    async def release(self, fh: FileHandleT) -> None:
+        held = self._open.pop(fh)
+        if isinstance(held, EventReader):
+            self._board.readers.of_events.pop(fh, None)
+        else:
+            self._board.readers.closed(held, fh)
+
+    async def poll(
+        self,
+        inode: InodeT,
+        fh: FileHandleT,
+        poll_handle: fuse.PollHandle | None,
+        ctx: fuse.RequestContext,
+    ) -> int:
+        held = self._open[fh]
+        if isinstance(held, EventReader):
+            if poll_handle is not None:
+                self._board.readers.of_events[fh] = poll_handle
+            return _READABLE if held.ready else 0
+        if poll_handle is not None:
+            held.pollers[fh] = poll_handle
+        return _READABLE | (select.POLLPRI if held.told else 0)
+
+
+def _at(entry: fuse.EntryAttributes, when_ns: int) -> fuse.EntryAttributes:
+    entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = when_ns
+    return entry

@@ -1,0 +1,58 @@
+"""The files of the top level, which say something of every service: services.txt, services.json, metrics.prom.
+
+A host may have thousands of services: between some of them other requests get their turn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from tambourinefs import __version__
+from tambourinefs.procfs import metrics, report, tables
+from tambourinefs.procfs.render import Needs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from tambourinefs.model.status import ServiceView
+    from tambourinefs.procfs.host import Host
+
+_AT_ONCE: Final = 16  # services, about 2 ms
+
+
+async def _in_turns(views: Sequence[ServiceView]) -> AsyncIterator[ServiceView]:
+    for place, view in enumerate(views):
+        if place % _AT_ONCE == _AT_ONCE - 1:
+            await trio.lowlevel.checkpoint()
+        yield view
+
+
+async def version_txt(_: Sequence[ServiceView]) -> bytes:
+    """The version of Tambourine, alone."""
+    return f"{__version__}\n".encode()
+
+
+async def services_txt(views: Sequence[ServiceView]) -> bytes:
+    """One line a service, in columns."""
+    rows = [tables.service_row(view) async for view in _in_turns(views)]
+    return tables.services_text(rows).encode()
+
+
+async def services_json(views: Sequence[ServiceView], host: Host) -> bytes:
+    """An array of StatusReport, one element a line."""
+    moment = host.moment()
+    lines = [
+        report.to_json_line(report.report(view, host.figures(view.unit, Needs.NUMBERS), moment))
+        async for view in _in_turns(views)
+    ]
+    return b"[" + b",\n ".join(lines) + b"]\n"
+
+
+async def metrics_prom(views: Sequence[ServiceView], host: Host, events: int) -> bytes:
+    """Prometheus text of all services."""
+    found: list[metrics.Sample] = []
+    async for view in _in_turns(views):
+        found += metrics.samples(view, host.figures(view.unit, Needs.NUMBERS))
+    return metrics.metrics_text(found, services=len(views), events=events).encode()

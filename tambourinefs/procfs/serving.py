@@ -1,0 +1,48 @@
+"""The status mount as one task: a board on a /dev/fuse descriptor."""
+
+from __future__ import annotations
+
+import grp
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from tambourinefs import fuse
+from tambourinefs.procfs.board import Board
+from tambourinefs.procfs.cgroups import Cgroups
+from tambourinefs.procfs.host import Host
+from tambourinefs.procfs.operations import StatusOperations
+from tambourinefs.procfs.render import FILES
+from tambourinefs.procfs.zone import LocalZone
+
+MOUNT_OPTIONS: Final = ("ro",)  # the kernel itself answers EROFS to whoever would write
+_BELLS: Final = 1 << 18
+
+
+def make_board() -> Board:
+    """A board that reads this host's clock, zone and control groups."""
+    return Board(Host(Cgroups(), LocalZone(Path("/etc/localtime"))))
+
+
+async def serve_board(
+    board: Board, fd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """A task: answer the mount behind `fd` (from `fuse.mount_fd(fsname, mountpoint, MOUNT_OPTIONS)`) from the board.
+
+    Raises HostError when somebody else takes the mount away.
+    """
+    with fuse.Invalidator(board.readers.ring_all, capacity=_BELLS) as bells:
+        operations = StatusOperations(board, bells, group_ids())
+        await fuse.serve(operations, fd, task_status=task_status)
+
+
+def group_ids() -> dict[str, int]:
+    """The gid of each group that a file of ours belongs to; 0 for one that this host does not have."""
+    found = {}
+    for name in {spec.group for spec in FILES}:
+        try:
+            found[name] = grp.getgrnam(name).gr_gid
+        except KeyError:
+            found[name] = 0
+    return found

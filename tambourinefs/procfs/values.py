@@ -1,0 +1,173 @@
+"""The seed's nine values of a unit, each as `systemctl status` words it. Pure.
+
+A value is text without a newline at its end; docs and drop-in may have several lines; "" is "systemctl prints no such line".
+Source of the wording: print_status_info() of systemd 252 (src/systemctl/systemctl-show.c). Everything that came from
+outside is escaped here: no value can bring a line, a colour or a cursor movement that we did not write.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, Final
+
+from tambourinefs.model.names import printable
+from tambourinefs.procfs.exits import ending
+from tambourinefs.procfs.sizes import protection, size
+from tambourinefs.procfs.times import is_set, relative, timestamp
+
+if TYPE_CHECKING:
+    from tambourinefs.model.unit import Unit
+    from tambourinefs.procfs.figures import Figures
+    from tambourinefs.procfs.times import Moment
+
+# show_preset_for_state(): for these the preset would only confuse.
+_NO_PRESET: Final = frozenset({"alias", "static", "generated", "transient"})
+
+
+def systemd_name(unit: Unit) -> str:
+    """`NetworkManager.service - Network Manager`; the primary name, also of an alias."""
+    name = unit.id or unit.name
+    described = unit.description and unit.description != name
+    return printable(f"{name} - {unit.description}" if described else name)
+
+
+def loaded(unit: Unit) -> str:
+    """`loaded (/usr/lib/…/x.service; enabled; preset: enabled)`, `masked (Reason: …)`, `not-found (Reason: …)`."""
+    if unit.load_error[1]:
+        return printable(f"{unit.load_state} (Reason: {unit.load_error[1]})")
+    path = unit.source_path or unit.fragment_path
+    if not path:
+        return printable(unit.load_state)
+    words = [path]
+    if unit.unit_file_state:
+        words.append(unit.unit_file_state)
+        if unit.unit_file_preset and unit.unit_file_state not in _NO_PRESET:
+            words.append(f"preset: {unit.unit_file_preset}")
+    return printable(f"{unit.load_state} ({'; '.join(words)})")
+
+
+def drop_in(unit: Unit) -> str:
+    """Each directory on a line of its own, then `└─10-a.conf, 20-b.conf`."""
+    lines: list[str] = []
+    names: list[str] = []
+    directory = ""
+    paths = unit.drop_in_paths
+    for path, following in zip(paths, (*paths[1:], ""), strict=True):
+        if not names:
+            directory = posixpath.dirname(path)
+            lines.append(printable(directory))
+        names.append(posixpath.basename(path))
+        # systemctl's own test: whatever begins with the directory's name goes on the same line.
+        if not following.startswith(directory):
+            lines.append("└─" + printable(", ".join(names)))
+            names = []
+    return "\n".join(lines)
+
+
+def changed_usec(unit: Unit) -> int:
+    """Since when the unit is in its state, in microseconds; 0: it never was in another."""
+    match unit.active_state:
+        case "active" | "reloading":
+            return unit.active_enter_usec
+        case "inactive" | "failed":
+            return unit.inactive_enter_usec
+        case "activating":
+            return unit.inactive_exit_usec
+        case _:
+            return unit.active_exit_usec
+
+
+def state(unit: Unit) -> str:
+    """`active (running)`, `failed (Result: exit-code)`: the first half of `active`."""
+    text = unit.active_state
+    if unit.sub_state and unit.sub_state != unit.active_state:
+        text += f" ({unit.sub_state})"
+    if unit.freezer_state not in {"", "running"}:
+        text += f" ({unit.freezer_state})"
+    if unit.result not in {"", "success"}:
+        text += f" (Result: {unit.result})"
+    return printable(text)
+
+
+def active(unit: Unit, moment: Moment) -> str:
+    """`active (running) since Fri 2021-03-05 13:38:11 PST; 1 day 21h ago`."""
+    since = changed_usec(unit)
+    if not is_set(since):
+        return state(unit)
+    return f"{state(unit)} since {when(since, moment)}"
+
+
+def when(usec: int, moment: Moment) -> str:
+    """`Fri 2021-03-05 13:38:11 PST; 1 day 21h ago`."""
+    return f"{timestamp(usec, moment.zone)}; {relative(usec, moment.realtime)}"
+
+
+def docs(unit: Unit) -> str:
+    """One URI a line."""
+    return "\n".join(printable(uri) for uri in unit.documentation)
+
+
+def main_pid(unit: Unit, figures: Figures) -> str:
+    """`514 (NetworkManager)` while it runs, `514 (code=exited, status=1/FAILURE)` after."""
+    if unit.exec_main_pid <= 0 and unit.main_pid <= 0:
+        return ""
+    number = unit.exec_main_pid or unit.main_pid
+    if unit.main_pid > 0:
+        command = printable(figures.main_command or unit.main_command)
+        return f"{number} ({command})" if command else f"{number}"
+    if unit.exec_main_code > 0:
+        return f"{number} ({ending(unit.exec_main_code, unit.exec_main_status)})"
+    return f"{number}"
+
+
+def control_pid(unit: Unit, figures: Figures) -> str:
+    """`515 (sleep)`: the process of ExecStartPre=, ExecReload= … while it runs."""
+    # An ExecStartPre= line that has ended keeps its PID; systemctl does not say it twice.
+    if unit.control_pid <= 0 or any(e.code and e.pid == unit.control_pid for e in unit.execs):
+        return ""
+    command = printable(figures.control_command or unit.control_command)
+    return f"{unit.control_pid} ({command})" if command else f"{unit.control_pid}"
+
+
+def pid(unit: Unit, figures: Figures) -> str:
+    """What follows `Main PID:` (or `Cntrl PID:`, where there is no main process)."""
+    main, control = main_pid(unit, figures), control_pid(unit, figures)
+    return f"{main}; Control PID: {control}" if main and control else main or control
+
+
+def tasks(unit: Unit, figures: Figures) -> str:
+    """`3 (limit: 77070)`."""
+    if figures.tasks is None:
+        return ""
+    limit = "" if unit.tasks_max is None else f" (limit: {unit.tasks_max})"
+    return f"{figures.tasks}{limit}"
+
+
+def memory(unit: Unit, figures: Figures) -> str:
+    """`17.5M (high: 1.0G max: 2.0G available: 1006.4M)`."""
+    if figures.memory is None:
+        return ""
+    bounds = [
+        *(f"{word}: {protection(n)}" for word, n in _protections(unit) if n != 0),
+        *(f"{word}: {size(n)}" for word, n in _limits(unit, figures) if n is not None),
+    ]
+    return size(figures.memory) + (f" ({' '.join(bounds)})" if bounds else "")
+
+
+def _protections(unit: Unit) -> tuple[tuple[str, int | None], ...]:
+    return ("min", unit.memory_min), ("low", unit.memory_low)
+
+
+def _limits(unit: Unit, figures: Figures) -> tuple[tuple[str, int | None], ...]:
+    return (
+        ("high", unit.memory_high),
+        ("max", unit.memory_max),
+        ("swap max", unit.memory_swap_max),
+        ("limit", unit.memory_limit),
+        ("available", figures.memory_available),
+    )
+
+
+def cgroup(unit: Unit) -> str:
+    """The path alone, `/system.slice/x.service`."""
+    return printable(unit.control_group)

@@ -1,0 +1,95 @@
+"""Serves a status mount from scripted views: one JSON order a line on stdin, one answer a line on stdout.
+
+    {"publish": VIEW}                      publishes a ServiceView; an object of its fields, bytes in base64
+    {"withdraw": [NAMESPACE, NAME]}
+    {"storm": [VIEW, COUNT]}               publishes COUNT views that differ, as fast as the loop goes round; each
+                                           file of them names the number of its publish, so that a reader sees a mixture
+    {"count": null}                        how many inodes and services the board holds
+
+Ends, and takes its mount down, when stdin is closed or at SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import trio
+
+from tambourinefs import daemon, fuse
+from tambourinefs.model.status import Condition, ServiceView
+from tambourinefs.model.unit import Unit
+from tambourinefs.procfs.board import Board
+from tambourinefs.procfs.cgroups import Cgroups
+from tambourinefs.procfs.host import Host
+from tambourinefs.procfs.serving import MOUNT_OPTIONS, serve_board
+from tambourinefs.procfs.zone import LocalZone
+
+
+def numbered(view: ServiceView, number: int) -> ServiceView:
+    """A view each text of which is `number`, repeated to a length that changes with it."""
+    text = f"<{number}>" * (1 + number * 37 % 400)
+    unit = view.unit or Unit(name=view.unit_name)
+    return replace(
+        view,
+        observed_generation=number,
+        manifest=text.encode() * 20,
+        unit=replace(unit, id=text, description=text, documentation=(text, text), status_text=text),
+        conditions=(Condition("Ready", "True", "Ready", text, number, ""),),
+    )
+
+
+async def obey(board: Board, order: dict[str, object]) -> object:
+    match order:
+        case {"publish": view}:
+            board.publish(msgspec.convert(view, ServiceView))
+        case {"withdraw": [str(namespace), str(name)]}:
+            board.withdraw(namespace, name)
+        case {"storm": [view, int(count)]}:
+            wanted = msgspec.convert(view, ServiceView)
+            for number in range(count):
+                board.publish(numbered(wanted, number))
+                await trio.lowlevel.checkpoint()
+        case {"count": None}:
+            return {"inodes": len(board.inodes), "services": len(board)}
+        case _:
+            raise ValueError(order)
+    return "done"
+
+
+async def orders(board: Board, stop: trio.CancelScope) -> None:
+    """Obey until stdin ends."""
+    os.set_blocking(0, False)
+    rest = b""
+    async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
+        async for chunk in stdin:
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                answer = await obey(board, msgspec.json.decode(line))
+                sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+                sys.stdout.flush()
+    stop.cancel()
+
+
+async def until_stopped(stop: trio.CancelScope) -> None:
+    await daemon.wait_for_stop()
+    stop.cancel()
+
+
+async def run(mountpoint: Path) -> None:
+    board = Board(Host(Cgroups(), LocalZone(Path("/etc/localtime"))))
+    with fuse.mounted("status", mountpoint, MOUNT_OPTIONS) as fd:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve_board, board, fd)
+            nursery.start_soon(until_stopped, nursery.cancel_scope)
+            nursery.start_soon(orders, board, nursery.cancel_scope)
+            sys.stdout.write('"ready"\n')
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    daemon.configure_logging("info")
+    trio.run(run, Path(sys.argv[1]))
