@@ -1,0 +1,225 @@
+"""Applied state: the records of record.py, and the files that stood where ours are, on the disk of this host.
+
+    <directory>/version                     the format; another one is refused
+    <directory>/silo                        the UUID of the silo that this host obeys
+    <directory>/services/<ns>_<name>.json   one Record each ("_" is in no Kubernetes name)
+    <directory>/originals/<sha256>          contents that were replaced
+
+What a call here has returned is still there after a power cut. Writes of many records cost about one flush of the disk.
+All of it blocks: call it from a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+from tambourinefs import files
+from tambourinefs.agent.record import VERSION, Key, Record
+from tambourinefs.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+log = logging.getLogger(__name__)
+
+FSYNC_EACH: Final = (
+    4  # up to so many files are flushed one by one; beyond, the whole file system at once
+)
+TEMPORARY: Final = ".tambourine-"
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def syncfs(fd: int) -> None:
+    """Flush the file system that `fd` is on (syncfs(2), which reports write errors since Linux 5.8).
+
+    Raises OSError.
+    """
+    if _libc.syncfs(ctypes.c_int(fd)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+class Store:
+    """The directory above; one process at a time has it.
+
+    Raises HostError where another agent has it, or the format is another.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory = directory
+        self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._lock()
+            self._services = self._subdirectory("services")
+            self._originals = self._subdirectory("originals")
+            files.fsync_directory(self._root)
+            self._check_version()
+        except BaseException:
+            os.close(self._root)
+            raise
+
+    def close(self) -> None:
+        """Give descriptors and lock back."""
+        for fd in (self._services, self._originals, self._root):
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._root, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HostError(f"another agent works on {self.directory}") from None
+
+    def _subdirectory(self, name: str) -> int:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=self._root)
+        return os.open(
+            name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._root
+        )
+
+    def _check_version(self) -> None:
+        found = self._read_text("version")
+        if not found:
+            files.replace_durably(self._root, "version", f"{VERSION}\n".encode(), mode=0o600)
+        elif found != str(VERSION):
+            raise HostError(
+                f"applied state in {self.directory} has version {found}, this program knows {VERSION}",
+                hint="Run the version of Tambourine that wrote it.",
+            )
+
+    def _read_text(self, name: str) -> str:
+        try:
+            return Path(f"/proc/self/fd/{self._root}", name).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return ""
+
+    # -- the silo
+
+    def silo(self) -> str:
+        """The UUID of the silo that this host obeys; "" before the first."""
+        return self._read_text("silo")
+
+    def accept_silo(self, uuid: str) -> None:
+        """Obey that silo from now on."""
+        files.replace_durably(self._root, "silo", f"{uuid}\n".encode(), mode=0o600)
+
+    # -- records
+
+    def load(self) -> dict[Key, Record]:
+        """Every record. One that cannot be read is an error: guessing would forget what we own.
+
+        Raises HostError with the file's name.
+        """
+        records = {}
+        for name in sorted(os.listdir(self._services)):
+            if name.startswith(TEMPORARY):
+                os.unlink(name, dir_fd=self._services)  # of a crash, before its rename
+                continue
+            path = self.directory / "services" / name
+            try:
+                record = msgspec.json.decode(path.read_bytes(), type=Record)
+            except msgspec.MsgspecError as error:
+                raise HostError(f"applied state {path} cannot be read: {error}") from error
+            records[record.key] = record
+        return records
+
+    def save(self, records: Iterable[Record]) -> None:
+        """Keep these; each is the old or the new one after a crash, all new when this returns.
+
+        Raises OSError; then some may be kept and some not.
+        """
+        waiting = list(records)
+        if not waiting:
+            return
+        staged: list[tuple[str, str]] = []
+        try:
+            for record in waiting:
+                temporary = files.temporary_name(TEMPORARY)
+                staged.append((temporary, _file_name(record.key)))
+                data = msgspec.json.encode(record)
+                self._write(temporary, data, flush=len(waiting) <= FSYNC_EACH)
+            if len(waiting) > FSYNC_EACH:
+                syncfs(self._services)
+            while staged:
+                os.rename(*staged[-1], src_dir_fd=self._services, dst_dir_fd=self._services)
+                staged.pop()
+        finally:
+            for temporary, _ in staged:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=self._services)
+        files.fsync_directory(self._services)
+
+    def _write(self, name: str, data: bytes, *, flush: bool) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=self._services)
+        try:
+            files.write_all(fd, data)
+            if flush:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Remove these records. Raises OSError."""
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_file_name(key), dir_fd=self._services)
+        files.fsync_directory(self._services)
+
+    # -- originals
+
+    def keep(self, source: int) -> str:
+        """Keep the content of the open file `source`; returns its sha256.
+
+        Raises OSError.
+        """
+        temporary = files.temporary_name(TEMPORARY)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(temporary, flags, 0o600, dir_fd=self._originals)
+        digest = hashlib.sha256()
+        try:
+            while chunk := os.read(source, 1 << 20):
+                digest.update(chunk)
+                files.write_all(fd, chunk)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        name = digest.hexdigest()
+        os.rename(temporary, name, src_dir_fd=self._originals, dst_dir_fd=self._originals)
+        files.fsync_directory(self._originals)
+        return name
+
+    def open_original(self, digest: str) -> int:
+        """A descriptor of a kept content. Raises OSError."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(digest, flags, dir_fd=self._originals)
+
+    def sweep(self, records: Iterable[Record]) -> None:
+        """Remove kept contents that no record names."""
+        named = {written.original.digest for record in records for written in record.written}
+        for name in os.listdir(self._originals):
+            if name not in named:
+                os.unlink(name, dir_fd=self._originals)
+
+
+def _file_name(key: Key) -> str:
+    name = f"{key[0]}_{key[1]}"
+    if len(name) > 200:  # a name may have 253 characters, a file name 255 bytes
+        name = hashlib.sha256(name.encode()).hexdigest()
+    return f"{name}.json"

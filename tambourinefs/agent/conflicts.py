@@ -1,0 +1,60 @@
+"""Who has which name on this host. Pure.
+
+Unit names belong to the host, Tambourines to a namespace, so two can want one name. The recorded owner keeps it; among
+those that were never applied: `local`, then the older, then by name. A loser touches nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tambourinefs.model import manifest as manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tambourinefs.agent.record import Key
+    from tambourinefs.model.manifest import Manifest
+
+Claim = str  # "unit foo.service", "drop-in foo.service.d/10-x.conf", "file /etc/x"
+
+
+def claims(manifest: Manifest) -> tuple[Claim, ...]:
+    """What only one manifest on a host may have: unit names (Alias= and Also= count), drop-ins by file name, files."""
+    units = [f"unit {name}" for name in manifests.names_claimed(manifest)]
+    drop_ins = [f"drop-in {unit}.d/{name}" for unit, name in manifests.drop_ins_claimed(manifest)]
+    files = [f"file {file.path}" for file in manifest.spec.files]
+    return tuple(sorted([*units, *drop_ins, *files]))
+
+
+def precedence(manifest: Manifest) -> tuple[bool, bool, str, str, str]:
+    """Sorts those that were never applied: `local`, then the older (one without a date is the youngest), then by name."""
+    meta = manifest.metadata
+    return (
+        meta.namespace != "local",
+        not meta.creation_timestamp,
+        meta.creation_timestamp,
+        meta.namespace,
+        meta.name,
+    )
+
+
+def owners(
+    recorded: Mapping[Key, Iterable[Claim]], waiting: Mapping[Key, Manifest]
+) -> dict[Claim, Key]:
+    """Who has each name: first what applied state says, then `waiting` in order of precedence, each all or nothing."""
+    taken = {claim: key for key, held in recorded.items() for claim in held}
+    for key, manifest in sorted(waiting.items(), key=lambda item: precedence(item[1])):
+        wanted = claims(manifest)
+        if all(taken.get(claim, key) == key for claim in wanted):
+            taken.update(dict.fromkeys(wanted, key))
+    return taken
+
+
+def conflict(key: Key, manifest: Manifest, taken: Mapping[Claim, Key]) -> tuple[Claim, Key] | None:
+    """The first name that somebody else has, and who; None when all are free or its own."""
+    for claim in claims(manifest):
+        owner = taken.get(claim, key)
+        if owner != key:
+            return claim, owner
+    return None

@@ -1,0 +1,81 @@
+"""Whether this host does what a manifest says, step by step: valid, allowed, its names free. Pure.
+
+What needs a look at the host (verify, files that are not ours, payload) is `check.py`'s; here is what follows from data alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tambourinefs.agent import conflicts, policy
+from tambourinefs.agent.conditions import FALSE, TRUE, Verdict
+from tambourinefs.agent.content import content_of
+from tambourinefs.agent.plan import Gone, Want
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tambourinefs.agent.conflicts import Claim
+    from tambourinefs.agent.policy import Policy
+    from tambourinefs.agent.record import Key, Record
+    from tambourinefs.agent.scan import Entry
+
+ACCEPTED = Verdict(TRUE, "Accepted")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What follows for a service. Neither `want` nor `gone`: nothing is done about it, whatever is on the host stays."""
+
+    accepted: Verdict
+    want: Want | None = None
+    gone: Gone | None = None
+
+
+def judge(
+    entry: Entry, record: Record | None, rules: Policy, taken: Mapping[Claim, Key], silo: str
+) -> Judgement:
+    """What the manifest in `entry` means for this host."""
+    if entry.manifest is None:
+        return Judgement(Verdict(FALSE, "InvalidManifest", entry.error))
+    manifest, spec = entry.manifest, entry.manifest.spec
+    if refused := policy.refusal(manifest, rules):
+        return Judgement(Verdict(FALSE, refused.reason, refused.message))
+    if spec.state == "absent":
+        return Judgement(ACCEPTED, gone=Gone(deleted=False))
+    if record is not None and record.applied and record.uid == entry.uid != "":
+        if record.unit != spec.unit_name and not record.removing:
+            message = f"spec.name is immutable: it was {record.unit}; delete the manifest and make a new one"
+            return Judgement(Verdict(FALSE, "InvalidManifest", message))
+    lost = conflicts.conflict(entry.key, manifest, taken)
+    if lost is not None:
+        claim, owner = lost
+        return Judgement(
+            Verdict(FALSE, "NameConflict", f"{claim} belongs to {owner[0]}/{owner[1]} on this host")
+        )
+    want = Want(manifest, content_of(manifest), conflicts.claims(manifest), silo)
+    return Judgement(ACCEPTED, want=want)
+
+
+def judge_missing(record: Record, rules: Policy, silo: str) -> Judgement | None:
+    """What it means that a record's manifest is not in the silo `silo`; None: it is an order to remove what we made.
+
+    Not so in a silo that never held it (the store was replaced), and not where the namespace is respected no more.
+    """
+    if record.removing:
+        return None
+    if not policy.respects(rules, record.namespace):
+        message = f"its manifest is gone, and this host does not respect namespace {record.namespace}: it is kept"
+        return Judgement(Verdict(FALSE, policy.NOT_RESPECTED, message))
+    if record.silo != silo:
+        message = "it came from another silo, which was replaced: it is kept until its manifest is seen here"
+        return Judgement(Verdict(FALSE, "InvalidManifest", message))
+    return None
+
+
+def needs_check(want: Want, record: Record | None) -> bool:
+    """Whether the host has to be looked at before anything is written."""
+    if record is None or record.intent is not None:
+        return True
+    return record.content != want.content.digest or record.claims != want.claims

@@ -1,0 +1,135 @@
+"""What the agent remembers of one service: what it wrote, what stood there before, and what it has done.
+
+Pure values and their transitions; `applied.py` keeps them on the disk. A record is written before the host is touched, so a
+crash at any line leaves one that says everything which may have been done, and never less.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from tambourinefs.model.status import LastCommand
+
+VERSION: Final = 1
+TOKENS_KEPT: Final = 64
+
+Key = tuple[str, str]  # namespace, name
+
+
+class Original(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What stood at a path before us. `kind` is "absent", "file" or "symlink"."""
+
+    kind: str = "absent"
+    digest: str = ""  # sha256 of a file's content, kept in originals/ under that name
+    target: str = ""  # of a symlink; surrogateescape
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    mtime_ns: int = 0
+    xattrs: dict[str, str] = {}  # name -> base64
+
+
+class Written(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A path that is ours, or is about to be. `ours` are the digests that we may have put there, the newest last."""
+
+    path: str
+    kind: str
+    ours: tuple[str, ...]
+    original: Original = Original()
+    placed: bool = False  # False: nobody knows yet whether the write happened
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A one-shot command that was taken (uid and the manifest's command and commandID)."""
+
+    uid: str
+    command: str
+    command_id: str
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The start or stop that one generation asked for was carried out in this boot, with whatever result."""
+
+    command: str  # "start" | "stop"
+    uid: str
+    generation: int
+    boot: str
+    result: str  # systemd's word for the job: "done", "failed", …
+
+
+class Running(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job that is about to be sent, or was. `invocation_id` is the unit's before it."""
+
+    verb: str  # start | stop | restart | reload
+    uid: str
+    generation: int
+    boot: str
+    invocation_id: str = ""
+    command: str = ""  # of the manifest, when this job carries out a token
+    command_id: str = ""
+    time: str = ""  # RFC 3339, UTC
+
+
+class Enablement(msgspec.Struct, frozen=True):
+    """What we made of enablement, for which generation."""
+
+    enabled: bool
+    uid: str
+    generation: int
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All that is remembered of one service."""
+
+    namespace: str
+    name: str
+    unit: str
+    silo: str = ""  # UUID of the store in which its manifest was last seen
+    uid: str = ""
+    generation: int = 0  # the last one whose content is whole on the host
+    content: str = ""  # digest of what is whole on the host; "" for no content
+    applied: bool = False  # whether `generation` and `content` say something yet
+    intent: str | None = None  # digest of what is being written; None: nothing is
+    written: tuple[Written, ...] = ()
+    directories: tuple[str, ...] = ()  # that we made, outermost first
+    claims: tuple[str, ...] = ()
+    orphan: bool = False  # deletionPolicy
+    enabled_before: str = ""  # UnitFileState of a unit that we did not make, before we changed it
+    enablement: Enablement | None = None
+    due: str = ""  # "restart" | "reload": the content changed under a running unit
+    tokens: tuple[Token, ...] = ()
+    running: Running | None = None
+    done: Done | None = None
+    last_command: LastCommand | None = None
+    removing: bool = False
+    stopped: bool = False  # while removing: the stop was carried out
+    version: int = VERSION
+
+    @property
+    def key(self) -> Key:
+        """(namespace, name)"""
+        return (self.namespace, self.name)
+
+    @property
+    def owns_unit(self) -> bool:
+        """Whether the unit file is ours."""
+        return any(w.kind == "unit" for w in self.written)
+
+    def at(self, path: str) -> Written | None:
+        """What is remembered of that path."""
+        return next((w for w in self.written if w.path == path), None)
+
+    def handled(self, token: Token) -> bool:
+        """Whether that one-shot command was taken."""
+        return token in self.tokens
+
+    def taking(self, token: Token) -> Record:
+        """With the token remembered; the oldest of more than 64 is forgotten."""
+        if token in self.tokens:
+            return self
+        return msgspec.structs.replace(self, tokens=(*self.tokens, token)[-TOKENS_KEPT:])
+
+
+replace = msgspec.structs.replace

@@ -1,0 +1,247 @@
+"""Reads the silo: every manifest, through one directory descriptor that is provably the right mount. It blocks.
+
+A dead mount that was detached lists as an empty directory without an error, so a scan counts only when the directory is
+FUSE, holds the UUID that this host obeys, and is the same mount before and after. Anything else is SiloUnavailable: what is
+desired is unknown then, and nothing is removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tambourinefs import files
+from tambourinefs.errors import InvalidManifest, Unreachable
+from tambourinefs.model import manifest as manifests
+from tambourinefs.model import names, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from tambourinefs.agent.record import Key
+    from tambourinefs.model.manifest import Manifest
+
+MANIFESTS_MAX: Final = 10_000
+_ABSENT: Final = (errno.ENOENT, errno.ENOTDIR)
+_READ: Final = (
+    os.O_RDONLY | os.O_NONBLOCK
+)  # a FIFO is opened without waiting for a writer, and then refused
+
+Etag = tuple[int, int, int, int]
+
+
+class SiloUnavailable(Unreachable):
+    """The silo is not there, or is not the one that this host obeys: what is desired is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One manifest as it lies in the silo: read, or refused with an error that names the field."""
+
+    key: Key
+    data: bytes
+    etag: Etag
+    manifest: Manifest | None = None
+    error: str = ""
+    uid: str = ""
+    generation: int = 0
+
+
+class _Peek(msgspec.Struct):
+    uid: str = ""
+    generation: int = 0
+
+
+class _PeekObject(msgspec.Struct):
+    metadata: _Peek
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What is in the silo now. `entries` is whole; `changed` are keys that came, went or differ from the scan before."""
+
+    uuid: str
+    entries: dict[Key, Entry]
+    changed: frozenset[Key]
+
+
+class Silo:
+    """The silo at `path`. `expected` is the UUID that is obeyed; "" takes the first that is seen.
+
+    `any_directory` takes a plain directory for a silo: for tests of what is behind it.
+    """
+
+    def __init__(self, path: Path, expected: str = "", *, any_directory: bool = False) -> None:
+        self.path = path
+        self.expected = expected
+        self._any_directory = any_directory
+        self._entries: dict[Key, Entry] = {}
+        self._uuid = ""
+
+    def scan(self, keys: Iterable[Key] | None = None) -> Scan:
+        """Read the manifests of these keys, or all. A manifest whose file did not change is not read again.
+
+        Raises SiloUnavailable.
+        """
+        try:
+            root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise SiloUnavailable(f"silo {self.path}: {error.strerror}") from error
+        try:
+            before = self._identity(root)
+            if before[1] != self._uuid:
+                self._entries, keys = {}, None
+            wanted = self._list(root) if keys is None else list(keys)
+            found = {key: entry for key in wanted if (entry := self._read(root, key)) is not None}
+            self._check_same(before)
+        except OSError as error:
+            raise SiloUnavailable(f"silo {self.path}: {error.strerror or error}") from error
+        finally:
+            os.close(root)
+        return self._merge(before[1], found, None if keys is None else set(wanted))
+
+    def _merge(self, uuid: str, found: dict[Key, Entry], looked_at: set[Key] | None) -> Scan:
+        entries = found
+        if looked_at is not None:
+            kept = {key: entry for key, entry in self._entries.items() if key not in looked_at}
+            entries = kept | found
+        old = self._entries
+        changed = {key for key, entry in found.items() if old.get(key) != entry}
+        changed |= {key for key in (looked_at or old) if key in old and key not in found}
+        self._entries, self._uuid = entries, uuid
+        return Scan(uuid, dict(entries), frozenset(changed))
+
+    # -- the right one
+
+    def _identity(self, root: int) -> tuple[int, str]:
+        if files.filesystem_type(root) != files.FUSE_SUPER_MAGIC and not self._any_directory:
+            raise SiloUnavailable(f"silo {self.path} is not mounted")
+        uuid = self._uuid_of(root)
+        if self.expected and uuid != self.expected:
+            raise SiloUnavailable(
+                f"silo {self.path} is another one (its store is {uuid}, this host obeys {self.expected})",
+                hint=f"If the store was replaced on purpose: tambourine agent --accept-silo {uuid}",
+            )
+        return files.mount_id(root), uuid
+
+    def _uuid_of(self, root: int) -> str:
+        fd = files.open_beneath(root, paths.SILO_ID_FILE, _READ)
+        try:
+            return os.read(fd, 64).decode("ascii", "replace").strip()
+        finally:
+            os.close(fd)
+
+    def _check_same(self, before: tuple[int, str]) -> None:
+        """By path again: what was read must be what is mounted there now."""
+        root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if self._identity(root) != before:
+                raise SiloUnavailable(f"silo {self.path} was mounted anew while it was read")
+        finally:
+            os.close(root)
+
+    # -- reading
+
+    def _list(self, root: int) -> list[Key]:
+        keys: list[Key] = []
+        for namespace in _directories(root, b""):
+            if names.namespace_problem(namespace):
+                continue
+            for name in _directories(root, os.fsencode(namespace)):
+                if not names.object_name_problem(name):
+                    keys.append((namespace, name))
+                if len(keys) > MANIFESTS_MAX:
+                    raise SiloUnavailable(
+                        f"silo {self.path} has more than {MANIFESTS_MAX} manifests"
+                    )
+        return keys
+
+    def _read(self, root: int, key: Key) -> Entry | None:
+        path = f"{key[0]}/{key[1]}/{paths.MANIFEST_FILE}"
+        try:
+            fd = files.open_beneath(root, path, _READ)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            if error.errno in (errno.ELOOP, errno.EXDEV, errno.ENXIO):
+                return Entry(key, b"", (0, 0, 0, 0), error=f"{path} is no regular file")
+            raise
+        try:
+            about = os.fstat(fd)
+            etag = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+            old = self._entries.get(key)
+            if old is not None and old.etag == etag:
+                return old
+            if not stat.S_ISREG(about.st_mode):
+                return Entry(key, b"", etag, error=f"{path} is no regular file")
+            return _parsed(key, _read_up_to(fd, manifests.MAX_BYTES + 1), etag)
+        finally:
+            os.close(fd)
+
+
+def _parsed(key: Key, data: bytes, etag: Etag) -> Entry:
+    source = f"{key[0]}/{key[1]}"
+    try:
+        manifest = manifests.parse_json(data, source=source)
+        manifest = _at_home(manifest, key, source)
+    except InvalidManifest as error:
+        peek = _peek(data)
+        # What is too large or broken is not shown whole: a status must stay small.
+        return Entry(key, data[: 1 << 16], etag, None, str(error), peek.uid, peek.generation)
+    meta = manifest.metadata
+    return Entry(key, data, etag, manifest, "", meta.uid, meta.generation)
+
+
+def _at_home(manifest: Manifest, key: Key, source: str) -> Manifest:
+    meta = manifest.metadata
+    if meta.name != key[1]:
+        raise InvalidManifest(
+            f"lies in the directory of {key[1]}", source=source, field="metadata.name"
+        )
+    if meta.namespace not in {"", key[0]}:
+        raise InvalidManifest(
+            f"lies in the directory of {key[0]}", source=source, field="metadata.namespace"
+        )
+    home = msgspec.structs.replace(meta, namespace=key[0])
+    return msgspec.structs.replace(manifest, metadata=home)
+
+
+def _peek(data: bytes) -> _Peek:
+    """uid and generation of a manifest that is refused, where they can be made out: its status says of what it speaks."""
+    try:
+        return msgspec.json.decode(data, type=_PeekObject).metadata
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return _Peek()
+
+
+def _directories(root: int, path: bytes) -> list[str]:
+    """Names of directories that can be names of namespaces or services, sorted."""
+    try:
+        fd = files.open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno in (*_ABSENT, errno.ELOOP):
+            return []
+        raise
+    try:
+        with os.scandir(fd) as entries:
+            return sorted(
+                e.name
+                for e in entries
+                if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")
+            )
+    finally:
+        os.close(fd)
+
+
+def _read_up_to(fd: int, limit: int) -> bytes:
+    parts = []
+    while limit > 0 and (part := os.read(fd, limit)):
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,136 @@
+"""How a record changes when something is about to be done, or was. Pure; each is kept durably before the next step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tambourinefs.agent.content import Content
+from tambourinefs.agent.plan import Job, Want, noted
+from tambourinefs.agent.record import Done, Original, Record, Running, Token, Written, replace
+from tambourinefs.model.status import LastCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tambourinefs.model.unit import Unit
+
+FAILED_STATES = frozenset({"failed"})
+
+
+def intending(
+    record: Record,
+    want: Want,
+    due: str,
+    originals: Mapping[str, Original],
+    directories: tuple[str, ...],
+) -> Record:
+    """Before anything is written: every path that may change, with what stood there. Known paths keep their original."""
+    content = want.content
+    known = {written.path: written for written in record.written}
+    for target in content.targets:
+        before = known.get(target.path)
+        if before is None or not before.placed:
+            original = originals.get(target.path, before.original if before else Original())
+            ours = before.ours if before else ()
+            known[target.path] = Written(
+                target.path, target.kind, _adding(ours, target.digest), original
+            )
+        elif target.digest not in before.ours[-1:]:
+            known[target.path] = replace(before, ours=_adding(before.ours, target.digest))
+    made = (*record.directories, *(d for d in directories if d not in record.directories))
+    return replace(
+        record,
+        uid=want.manifest.metadata.uid,
+        claims=want.claims,
+        silo=want.silo,
+        intent=content.digest,
+        due=due,
+        written=tuple(known.values()),
+        directories=made,
+    )
+
+
+def _adding(ours: tuple[str, ...], digest: str) -> tuple[str, ...]:
+    """The newest last; two are enough: what was whole before, and what is being written."""
+    return (*(d for d in ours if d != digest), digest)[-3:]
+
+
+def placed(record: Record, want: Want) -> Record:
+    """After all files are those of the manifest, and those it no longer wants are as they were before us."""
+    wanted = {target.path: target.digest for target in want.content.targets}
+    written = tuple(
+        replace(w, placed=True, ours=(wanted[w.path],)) for w in record.written if w.path in wanted
+    )
+    return noted(replace(record, intent=None, content=want.content.digest, written=written), want)
+
+
+def unwanted(record: Record, content: Content) -> tuple[Written, ...]:
+    """What is ours on the host and in the manifest no more."""
+    wanted = {target.path for target in content.targets}
+    return tuple(w for w in record.written if w.path not in wanted)
+
+
+def sending(record: Record, job: Job, unit: Unit, boot: str, now: str) -> Record:
+    """Before the job is sent: its token is taken, what changed content asked counts as done, the invocation is kept."""
+    token = job.token
+    running = Running(
+        job.verb,
+        job.uid,
+        job.generation,
+        boot,
+        unit.invocation_id,
+        job.command,
+        job.command_id,
+        now,
+    )
+    after = record if token is None else record.taking(token)
+    last = record.last_command
+    if job.command:
+        last = LastCommand(job.command, job.command_id, "running", "", now, unit.invocation_id)
+    due = "" if job.verb in {"restart", "stop", "start"} or record.due == job.verb else record.due
+    return replace(after, running=running, last_command=last, due=due)
+
+
+def finished(record: Record, result: str, message: str, invocation_id: str, now: str) -> Record:
+    """After the job ended. `result` is systemd's word, or ours where there was none ("refused", "unknown")."""
+    running = record.running
+    assert running is not None
+    last = record.last_command
+    if running.command and last is not None:
+        word = result if result in {"done", "unknown", "skipped"} else "failed"
+        last = LastCommand(running.command, running.command_id, word, message, now, invocation_id)
+    after = replace(record, running=None, last_command=last)
+    if running.verb != "reload":
+        command = "stop" if running.verb == "stop" else "start"
+        satisfied = Done(command, running.uid, running.generation, running.boot, result)
+        after = replace(after, done=satisfied)
+    if record.removing and running.verb == "stop":
+        after = replace(after, stopped=True)
+    return after
+
+
+def unsent(record: Record) -> Record:
+    """As before `sending`: the job that was recorded never began, so what asked for it still does."""
+    running = record.running
+    assert running is not None
+    taken = Token(running.uid, running.command, running.command_id)
+    due = "restart" if running.verb == "restart" and not running.command else record.due
+    tokens = tuple(token for token in record.tokens if token != taken)
+    return replace(record, running=None, due=due, tokens=tokens)
+
+
+def outcome(running: Running, unit: Unit, boot: str) -> str | None:
+    """What became of a job that nobody waited for: its result, or None when it never began (see `unsent`).
+
+    A new InvocationID means that the unit was started after the job was recorded. A stop may always be sent again. Whether a
+    reload happened cannot be known, and neither what was before a reboot: those are never repeated.
+    """
+    if running.verb == "reload":
+        return "unknown"
+    if running.boot != boot:
+        return "unknown" if running.verb == "restart" else None
+    if running.verb == "stop":
+        return None
+    if unit.invocation_id and unit.invocation_id != running.invocation_id:
+        return "failed" if unit.active_state in FAILED_STATES else "done"
+    return None

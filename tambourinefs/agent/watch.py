@@ -1,0 +1,129 @@
+"""The bells of the silo: inotify on its tree, and /proc/self/mountinfo: a mount that dies or is made anew rings no inotify.
+
+It says which services to look at again; None means all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+from typing import TYPE_CHECKING, Final, Self
+
+import trio
+
+from tambourinefs import files
+from tambourinefs.errors import OutOfSpace
+from tambourinefs.treewatch import Kind, TreeWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from tambourinefs.agent.record import Key
+    from tambourinefs.treewatch import Change
+
+log = logging.getLogger(__name__)
+
+DEPTH: Final = 2  # silo/<namespace>/<name>/
+
+
+async def watch_silo(path: Path, ring: Callable[[set[Key] | None], None]) -> None:
+    """A task: ring with the services whose files changed; with None when everything may have. Starts with None."""
+    with contextlib.ExitStack() as stack:
+        mounts = stack.enter_context(MountBell())
+        while True:
+            tree = await trio.to_thread.run_sync(_watch, path)
+            ring(None)
+            try:
+                await _until_mounted_anew(path, tree, mounts, ring)
+            finally:
+                if tree is not None:
+                    tree.close()
+
+
+def _watch(path: Path) -> TreeWatch | None:
+    try:
+        return TreeWatch(path, DEPTH)
+    except (OSError, OutOfSpace) as error:
+        log.warning("cannot watch the silo %s: %s", path, error)
+        return None
+
+
+async def _until_mounted_anew(
+    path: Path,
+    tree: TreeWatch | None,
+    mounts: MountBell,
+    ring: Callable[[set[Key] | None], None],
+) -> None:
+    """Return when another mount is at `path`, or the tree is gone."""
+    watched = await trio.to_thread.run_sync(_mount_at, path)
+    async with trio.open_nursery() as nursery:
+
+        async def files_change() -> None:
+            assert tree is not None
+            while not tree.gone:
+                await trio.lowlevel.wait_readable(tree.fileno())
+                changes = await trio.to_thread.run_sync(tree.read)
+                if changes:
+                    ring(touched(changes))
+            nursery.cancel_scope.cancel()
+
+        async def mounts_change() -> None:
+            while True:
+                await mounts.wait()
+                if await trio.to_thread.run_sync(_mount_at, path) != watched:
+                    nursery.cancel_scope.cancel()
+
+        if tree is not None:
+            nursery.start_soon(files_change)
+        nursery.start_soon(mounts_change)
+
+
+def touched(changes: Iterable[Change]) -> set[Key] | None:
+    """The services that these changes are of; None where only "all" can be said (a namespace went, or events were lost)."""
+    keys: set[Key] = set()
+    for change in changes:
+        parts = os.fsdecode(change.path).split("/")
+        if change.kind is Kind.RESYNC:
+            return None
+        if len(parts) >= 2:
+            keys.add((parts[0], parts[1]))
+        elif change.kind is Kind.REMOVED:
+            return None
+    return keys
+
+
+def _mount_at(path: Path) -> int:
+    """The id of the mount at `path`, 0 where nothing can be opened; a dead FUSE mount still has its own."""
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return files.mount_id(fd)
+    finally:
+        os.close(fd)
+
+
+class MountBell:
+    """Rings when this mount namespace changes (proc(5), /proc/pid/mountinfo: POLLPRI)."""
+
+    def __init__(self) -> None:
+        self._file = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        # mountinfo is always readable; an epoll of its own is readable only when there is news.
+        self._epoll = select.epoll()
+        self._epoll.register(self._file, select.EPOLLPRI)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._epoll.close()
+        os.close(self._file)
+
+    async def wait(self) -> None:
+        """Return after the next change."""
+        await trio.lowlevel.wait_readable(self._epoll.fileno())
+        self._epoll.poll(0)
