@@ -1,0 +1,36 @@
+"""Processes that outlive who started them, and are nobody's child."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lab.state import CHECKOUT, Process
+
+
+def spawn(module: str, *arguments: str) -> Process:
+    """Run `python -m MODULE ARGUMENTS…`, whose main() calls `detach` first; returns the detached process."""
+    started = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=CHECKOUT / "tests",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return Process.of(int(started.stdout))
+
+
+def detach(log: Path) -> None:
+    """Go on in a process of an own session (Ctrl-C at the starter's terminal must not reach it), writing to `log`."""
+    if pid := os.fork():
+        print(pid, flush=True)
+        os._exit(0)
+    os.setsid()
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for target, source in ((0, null), (1, output), (2, output)):
+        os.dup2(source, target)
+    os.chdir("/")

@@ -1,0 +1,105 @@
+"""A lab: several hosts that come and go together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import asdict
+from pathlib import Path
+
+from lab import background, machine, tools
+from lab.state import BASE, HostState, LabState, Process
+from lab.tools import LabError, run, say
+
+
+def up(lab: LabState, *, hosts: int, bare: bool, owner: int | None = None) -> list[HostState]:
+    """Make the lab and return its hosts when all have booted (and have Tambourine, unless bare).
+
+    A lab that is up as asked stays as it is; anything else that is in its place is cleared first.
+    `owner`: the lab goes down by itself when this process ends.
+    """
+    tools.check()
+    wanted: dict[str, object] = {"hosts": hosts, "bare": bare}
+    with lab.lock():
+        if _is_up(lab, wanted):
+            say(f"lab {lab.name}: up already")
+            return lab.hosts()
+        _clear(lab)
+        lab.directory.mkdir(parents=True)
+        try:
+            _make(lab, hosts=hosts, bare=bare, owner=owner)
+            _mark_complete(lab, wanted)
+        except BaseException:
+            _clear(lab)
+            raise
+        return lab.hosts()
+
+
+def _make(lab: LabState, *, hosts: int, bare: bool, owner: int | None) -> None:
+    if owner is not None:
+        _watch_owner(lab, owner)
+    layers: tuple[Path, ...] = ()
+    if not bare:
+        raise LabError("hosts with Tambourine come in a moment; for now: lab up --bare")
+    made = [HostState(lab, f"h{number}") for number in range(1, hosts + 1)]
+    for host in made:
+        machine.create(host, layers)
+        machine.start(host)
+    for host in made:
+        machine.wait_booted(host)
+        say(f"{host.name}: running")
+
+
+def down(lab: LabState) -> None:
+    """Nothing is left: no process, mount, namespace, cgroup, loop device, file. Fine when there is no lab."""
+    with lab.lock():
+        _clear(lab)
+
+
+def clear_orphans() -> None:
+    """Take down the labs of this machine whose owner ended without their watcher (itself killed)."""
+    for directory in BASE.glob("tl-*-*/owner.json"):
+        owner = json.loads(directory.read_text())["owner"]
+        name = directory.parent.name.split("-", 2)[2]
+        lab = LabState(name)
+        if lab.directory == directory.parent and not Process(**owner).alive():
+            down(lab)
+
+
+def _is_up(lab: LabState, wanted: dict[str, object]) -> bool:
+    try:
+        if json.loads((lab.directory / "complete.json").read_text()) != wanted:
+            return False
+        for host in lab.hosts():
+            host.leader()
+    except (FileNotFoundError, LabError):
+        return False
+    return True
+
+
+def _mark_complete(lab: LabState, wanted: dict[str, object]) -> None:
+    (lab.directory / "complete.json").write_text(json.dumps(wanted))
+
+
+def _clear(lab: LabState) -> None:
+    for path in lab.directory.glob("h*"):
+        machine.destroy(HostState(lab, path.name))
+    _end_watcher(lab)
+    run("rm", "-rf", "--one-file-system", "--", str(lab.directory))
+
+
+def _watch_owner(lab: LabState, owner: int) -> None:
+    """Start the process that takes the lab down when its owner ends, however it ends."""
+    watcher = background.spawn("lab.watcher", str(owner), lab.name)
+    record = {"owner": asdict(Process.of(owner)), "watcher": asdict(watcher)}
+    (lab.directory / "owner.json").write_text(json.dumps(record))
+
+
+def _end_watcher(lab: LabState) -> None:
+    try:
+        watcher = Process(**json.loads((lab.directory / "owner.json").read_text())["watcher"])
+    except FileNotFoundError:
+        return
+    if watcher.pid != os.getpid() and watcher.alive():
+        os.kill(watcher.pid, signal.SIGKILL)

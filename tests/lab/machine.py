@@ -1,0 +1,128 @@
+"""One host: boot it, enter it, stop it, cut its power."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from lab import background, cgroups, disk, tree
+from lab.state import HostState, Process
+from lab.tools import LabError, run, wait_until, which
+
+BOOT_SECONDS: Final = 90
+JOIN: Final = Path(__file__).with_name("join")
+ENVIRONMENT: Final = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "USER": "root",
+    "LOGNAME": "root",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+}
+
+
+def create(host: HostState, layers: tuple[Path, ...]) -> None:
+    """Make the disk of a new host; nothing runs yet. `layers` lie over this machine's root, the first one on top."""
+    host.directory.mkdir(parents=True)
+    host.write()
+    (host.directory / "layers").write_text("\n".join(map(str, layers)))
+    tree.make_disk(host)
+
+
+def start(host: HostState) -> None:
+    """Begin to boot; `wait_booted` waits. The disk's journal is replayed here after a power cut."""
+    if host.read():
+        raise LabError(f"host {host.name} is on already")
+    nspawn = background.spawn("lab.starter", host.lab.name, host.name)
+    host.write(pid=nspawn.pid, started=nspawn.started)
+
+
+def wait_booted(host: HostState) -> None:
+    """Return when systemd inside says that the boot is over; LabError with the console's end when it does not come."""
+    wait_until(lambda: _leader(host) is not None, BOOT_SECONDS, f"PID 1 of {host.name}")
+    leader = _leader(host)
+    assert leader is not None
+    values = host.read()
+    host.write(**values, leader=leader.pid, leader_started=leader.started)
+    wait_until(
+        lambda: Path(f"/proc/{leader.pid}/root/run/dbus/system_bus_socket").exists(),
+        BOOT_SECONDS,
+        f"the bus of {host.name}; its console: {host.console}",
+    )
+    done = enter(host, ["systemctl", "is-system-running", "--wait"])
+    if done.stdout.strip() != "running":
+        failed = enter(host, ["systemctl", "--failed", "--no-legend", "--plain"]).stdout
+        raise LabError(
+            f"host {host.name} is {done.stdout.strip() or done.stderr.strip()}: {failed}"
+        )
+
+
+def _leader(host: HostState) -> Process | None:
+    """nspawn's child that is PID 1 inside, once it runs systemd."""
+    values = host.read()
+    pid = values["pid"]
+    if not Process(pid, values["started"]).alive():
+        end = host.console.read_text(errors="replace")[-2000:]
+        raise LabError(f"host {host.name} did not boot: {end}")
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        try:
+            if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
+                return Process.of(int(child))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return None
+
+
+def command(host: HostState, argv: list[str]) -> list[str]:
+    """The command line that runs argv inside: in the host's cgroups, so that it ends with the host; in all its
+    namespaces; and with an end when the one who waits for it ends.
+    """
+    leader = host.leader()
+    groups = [str(file) for file in cgroups.exec_files(host.machine)]
+    enter = [which("nsenter") or "nsenter", f"--target={leader.pid}", "--all", "--wdns=/root", "--"]
+    return [str(JOIN), *groups, "--", *enter, "setpriv", "--pdeathsig", "KILL", "--", *argv]
+
+
+def enter(host: HostState, argv: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command inside and return what it printed and its exit status."""
+    return subprocess.run(
+        command(host, argv),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=BOOT_SECONDS,
+        env=ENVIRONMENT,
+    )
+
+
+def stop(host: HostState) -> None:
+    """Power off in order: every unit is stopped, the disk is clean."""
+    values = host.read()
+    if "leader" in values and Process(values["leader"], values["leader_started"]).alive():
+        os.kill(values["leader"], signal.SIGRTMIN + 4)  # systemd(1): start poweroff.target
+        nspawn = Process(values["pid"], values["started"])
+        wait_until(lambda: not nspawn.alive(), BOOT_SECONDS, f"{host.name} to power off")
+    end(host)
+
+
+def crash(host: HostState) -> None:
+    """A power cut: the disk goes first, so that nothing a dying process does can reach it."""
+    disk.cut_power(Path(f"/proc/{host.leader().pid}/root/var"))
+    end(host)
+
+
+def end(host: HostState) -> None:
+    """End what runs, and with the last process all namespaces and mounts: what is left is a machine that is off."""
+    cgroups.end(host.machine)
+    cgroups.remove(host.machine)
+    wait_until(lambda: not disk.attached(host.image), 20, f"the disk of {host.name} to be free")
+    host.write()
+
+
+def destroy(host: HostState) -> None:
+    """Nothing of the host is left."""
+    end(host)
+    run("rm", "-rf", "--one-file-system", "--", str(host.directory))

@@ -1,0 +1,97 @@
+"""The root that a host boots from: this machine's programs, a configuration and a state of its own."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import Final
+
+from lab import disk
+from lab.state import CHECKOUT, HostState
+from lab.tools import run
+
+SOURCE: Final = "/src"  # where a host sees the checkout, read-only
+# From /var only what programs need to know themselves; the rest of this machine's state is none of the lab's business.
+VAR_KEPT: Final = ("lib/dpkg", "lib/pam", "lib/polkit-1", "lib/misc", "lib/ucf")
+VAR_MADE: Final = (
+    "backups", "cache", "lib/dbus", "lib/private", "lib/systemd", "local", "log/journal", "mail", "opt", "spool",
+)  # fmt: skip
+# What is enabled or configured on this machine must not start inside.
+ETC_DROPPED: Final = (
+    "systemd/system", "systemd/user", "tambourine", "rc0.d", "rc1.d", "rc2.d", "rc3.d", "rc4.d", "rc5.d",
+    "rc6.d", "rcS.d", "fstab", "machine-id", "crypttab", "cron.d", "cron.daily", "cron.hourly",
+)  # fmt: skip
+
+# PID 1 of a host begins as this. nspawn mounts the controllers of cgroup v1 read-only; systemd decides at its start
+# which it may use, and without them there are no Memory and Tasks lines. (cgroup v2 is writable already.)
+INIT_PATH: Final = "/usr/lib/tambourine-lab-init"
+INIT: Final = """\
+#!/bin/sh
+for controller in /sys/fs/cgroup/*/; do
+    if [ -e "$controller/tasks" ]; then mount -o remount,rw,bind "$controller"; fi
+done
+exec /lib/systemd/systemd
+"""
+
+
+def make_disk(host: HostState) -> None:
+    """Make the host's disk, with an /etc and a /var."""
+    stage = host.directory / "stage"
+    _make_etc(host, stage / "etc")
+    _make_var(stage / "var")
+    disk.make(host.image, stage)
+    shutil.rmtree(stage)
+
+
+def _make_etc(host: HostState, etc: Path) -> None:
+    etc.parent.mkdir()
+    run("cp", "-a", "--", "/etc", str(etc))
+    for name in ETC_DROPPED:
+        path = etc / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    (etc / "systemd/system").mkdir(parents=True)
+    # With a machine-id systemd does not take this for a first boot, which would enable everything by preset.
+    (etc / "machine-id").write_text(uuid.uuid4().hex + "\n")
+    (etc / "hostname").write_text(host.name + "\n")
+    (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n::1 localhost\n")
+
+
+def _make_var(var: Path) -> None:
+    for name in VAR_MADE:
+        (var / name).mkdir(parents=True, exist_ok=True)
+    (var / "tmp").mkdir(mode=0o1777)
+    (var / "tmp").chmod(0o1777)
+    for link, target in (("run", "/run"), ("lock", "/run/lock")):
+        (var / link).symlink_to(target)
+    for name in VAR_KEPT:
+        if Path("/var", name).exists():
+            run("cp", "-a", "--", f"/var/{name}", str((var / name).parent))
+
+
+def mount(host: HostState) -> None:
+    """Put the root together, in the caller's own mount namespace: an overlay over this machine's
+    `/`, on it the disk's /etc and /var.
+
+    What the host writes elsewhere (/usr/local, /opt) is kept as long as the host, power cuts included.
+    """
+    for directory in (host.root, host.overlay / "upper", host.overlay / "work"):
+        directory.mkdir(parents=True, exist_ok=True)
+    lower = ":".join([*(host.directory / "layers").read_text().split(), "/"])
+    options = f"lowerdir={lower},upperdir={host.overlay / 'upper'},workdir={host.overlay / 'work'}"
+    run("mount", "-t", "overlay", "-o", options, "tambourine-lab", str(host.root))
+    disk.attach(host.image, host.disk)
+    for name in ("etc", "var"):
+        run("mount", "--bind", str(host.disk / name), str(host.root / name))
+    init = host.root / INIT_PATH.lstrip("/")
+    init.write_text(INIT)
+    init.chmod(0o755)
+    (host.root / SOURCE.lstrip("/")).mkdir(exist_ok=True)
+
+
+def binds() -> list[str]:
+    """What nspawn binds from this machine."""
+    return ["--bind=/dev/fuse", f"--bind-ro={CHECKOUT}:{SOURCE}"]
