@@ -52,7 +52,7 @@ def drop_in(unit: Unit) -> str:
     names: list[str] = []
     directory = ""
     paths = unit.drop_in_paths
-    for path, following in zip(paths, (*paths[1:], ""), strict=True):
+    for path, following in zip(paths, (*paths, "")[1:], strict=True):
         if not names:
             directory = posixpath.dirname(path)
             lines.append(printable(directory))
