@@ -208,7 +208,9 @@ class Systemd(Protocol):
         ...
 
     async def disable(self, names: Sequence[str]) -> InstallChanges:
-        """Remove them. A unit that does not exist any more is not an error: its symlinks go."""
+        """Remove them. A unit without a file is not an error, but systemd then leaves its symlinks:
+        disable first, delete after.
+        """
         ...
 
     # -- jobs

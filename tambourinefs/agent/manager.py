@@ -1,0 +1,229 @@
+"""systemd's D-Bus interface over a connection that comes and goes: subscribed, with owner known,
+and errors named.
+
+Interfaces: org.freedesktop.systemd1(5). It keeps no unit and no job; what it hears it hands to
+`listener`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+
+from tambourinefs.agent import dbus
+from tambourinefs.agent.ports import (
+    JobRefused,
+    NotPermitted,
+    SystemdRefused,
+    SystemdUnavailable,
+    UnitLoadFailed,
+    UnitMasked,
+    UnitNotFound,
+)
+from tambourinefs.agent.properties import to_path
+
+if TYPE_CHECKING:
+    from tambourinefs.errors import TambourineError
+
+log: Final = logging.getLogger(__name__)
+
+SYSTEMD: Final = "org.freedesktop.systemd1"
+MANAGER_PATH: Final = "/org/freedesktop/systemd1"
+MANAGER: Final = "org.freedesktop.systemd1.Manager"
+UNIT: Final = "org.freedesktop.systemd1.Unit"
+PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+PEER: Final = "org.freedesktop.DBus.Peer"
+
+# No sender in the first rule: its signals carry the unique name; we compare that with the owner ourselves, because
+# any local user may send signals on the system bus.
+SIGNALS: Final = f"type='signal',path_namespace='{MANAGER_PATH}'"
+OWNER: Final = f"type='signal',sender='{dbus.BUS}',interface='{dbus.BUS}',member='NameOwnerChanged',arg0='{SYSTEMD}'"
+HEARTBEAT: Final = 60.0  # seconds without news until we ask whether PID 1 still answers
+OWNER_RETRY: Final = 1.0  # seconds
+RELOAD_TIMEOUT: Final = 180.0  # seconds; 1.1 s with 1,000 units, but generators have 90 s
+
+_SYSTEMD_ERRORS: Final[dict[str, type[SystemdRefused]]] = {
+    "UnitMasked": UnitMasked,
+    "LoadFailed": UnitLoadFailed,
+    "BadUnitSetting": UnitLoadFailed,
+    "JobTypeNotApplicable": JobRefused,
+    "NoIsolation": JobRefused,
+    "OnlyByDependency": JobRefused,
+    "ShuttingDown": JobRefused,
+    "TransactionIsDestructive": JobRefused,
+    "TransactionJobsConflicting": JobRefused,
+    "TransactionOrderIsCyclic": JobRefused,
+}
+_BUS_DENIED: Final = ("AccessDenied", "AuthFailed", "InteractiveAuthorizationRequired")
+_BUS_MISSING: Final = ("FileNotFound", "UnixProcessIdUnknown")
+_BUS_GONE: Final = ("NoReply", "Disconnected", "TimedOut", "Timeout")
+_BUS_ABSENT: Final = ("ServiceUnknown", "NameHasNoOwner")
+
+
+def translate(error: dbus.CallFailed, what: str) -> TambourineError:
+    """The error of ours for an error of D-Bus or systemd; `what` names request and unit."""
+    message = f"{what}: {error.message}"
+    prefix, _, name = error.name.rpartition(".")
+    if prefix == SYSTEMD:
+        if name == "NoSuchUnit":
+            return UnitNotFound(message)
+        return _SYSTEMD_ERRORS.get(name, SystemdRefused)(message, error=error.name)
+    if name in _BUS_DENIED:
+        return NotPermitted(message, hint="The agent must run as root.")
+    if name in _BUS_MISSING:
+        return UnitNotFound(message)
+    if name in _BUS_GONE:  # it had the request when it went (a re-execution)
+        return SystemdUnavailable(message, may_have_happened=True)
+    if name in _BUS_ABSENT or prefix.endswith(".Spawn"):
+        return SystemdUnavailable(message)
+    return SystemdRefused(message, error=error.name)
+
+
+class Listener(Protocol):
+    """Who is told. `heard` is synchronous and must not fail."""
+
+    def heard(self, signal: dbus.Signal) -> None: ...
+
+    async def found(self) -> None:
+        """systemd answers (again): signals flow, some may have been missed."""
+        ...
+
+    def lost(self) -> None: ...
+
+
+class Manager:
+    """Calls to PID 1. Every one raises SystemdUnavailable while there is no connection, or when the
+    reply is late.
+    """
+
+    def __init__(self, listener: Listener, *, address: str, reply_timeout: float) -> None:
+        self.calls = 0  # made to systemd so far; tests count them
+        self._listener = listener
+        self._address = address
+        self._reply_timeout = reply_timeout
+        self._connection: dbus.Connection | None = None
+        self._owner = ""
+        self._owner_changed = trio.Event()
+
+    async def run(self) -> None:
+        """Keep connected and subscribed, for ever."""
+        await dbus.keep_connected(self._address, self._heard, self._session)
+
+    # -- the connection
+
+    def _heard(self, signal: dbus.Signal) -> None:
+        if signal.sender == dbus.BUS:
+            if signal.member == "NameOwnerChanged" and signal.body[0] == SYSTEMD:
+                self._owner = signal.body[2]
+                self._owner_changed.set()
+        elif signal.sender == self._owner:
+            self._listener.heard(signal)
+
+    async def _session(self, connection: dbus.Connection) -> None:
+        try:
+            for rule in (OWNER, SIGNALS):
+                await self._bus(connection, "AddMatch", rule)
+            await self._find_owner(connection)
+            while True:
+                await self._one_owner(connection)
+        except dbus.CallFailed as error:
+            raise SystemdUnavailable(f"the system bus refused us: {error}") from error
+        finally:
+            self._down()
+
+    async def _one_owner(self, connection: dbus.Connection) -> None:
+        """From the appearance of a systemd on the bus until it goes, or is replaced by a
+        re-executed one.
+        """
+        self._owner_changed = changed = trio.Event()
+        if self._owner:
+            self._connection = connection
+            try:
+                await self._subscribe()
+                await self._listener.found()
+                await self._watch_over(changed)
+            except SystemdUnavailable as error:
+                log.warning("%s", error)  # a connection that is dead ends the session by itself
+                with trio.move_on_after(OWNER_RETRY):
+                    await changed.wait()
+            self._down()
+        else:
+            log.warning("systemd is not on the system bus; waiting for it")
+            await changed.wait()
+
+    async def _subscribe(self) -> None:
+        try:
+            await self.call("Subscribe")
+        except SystemdRefused as error:
+            if not error.error.endswith(".AlreadySubscribed"):  # kept across a re-execution
+                raise SystemdUnavailable(error.message) from error
+
+    async def _watch_over(self, changed: trio.Event) -> None:
+        while not changed.is_set():
+            with trio.move_on_after(HEARTBEAT):
+                await changed.wait()
+                return
+            await self._call(MANAGER_PATH, PEER, "Ping", "", (), "Ping", self._reply_timeout)
+
+    def _down(self) -> None:
+        if self._connection is not None:
+            self._connection = None
+            self._listener.lost()
+
+    async def _bus(self, connection: dbus.Connection, member: str, argument: str) -> Any:
+        return await connection.call(dbus.BUS, dbus.BUS_PATH, dbus.BUS, member, "s", argument)
+
+    async def _find_owner(self, connection: dbus.Connection) -> None:
+        self._owner, self._owner_changed = "", trio.Event()
+        try:
+            (owner,) = await self._bus(connection, "GetNameOwner", SYSTEMD)
+        except dbus.CallFailed:
+            return
+        if not self._owner_changed.is_set():  # else a signal that came with the reply knows better
+            self._owner = owner
+
+    # -- calls
+
+    async def _call(
+        self,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str,
+        body: tuple[Any, ...],
+        what: str,
+        within: float,
+    ) -> tuple[Any, ...]:
+        if self._connection is None:
+            raise SystemdUnavailable(f"{what}: systemd is not reachable over the system bus")
+        self.calls += 1
+        try:
+            return await self._connection.call(
+                SYSTEMD, path, interface, member, signature, *body, within=within
+            )
+        except dbus.CallFailed as error:
+            raise translate(error, what) from error
+
+    async def call(
+        self, member: str, signature: str = "", *body: Any, within: float | None = None
+    ) -> tuple[Any, ...]:
+        """A method of the Manager."""
+        what = f"{member} {body[0]}" if body and isinstance(body[0], str) else member
+        within = self._reply_timeout if within is None else within
+        return await self._call(MANAGER_PATH, MANAGER, member, signature, body, what, within)
+
+    async def properties(self, unit: str) -> dict[str, tuple[str, Any]]:
+        """All properties of a unit, of all its interfaces; systemd loads it for that."""
+        (found,) = await self._call(
+            to_path(unit), PROPERTIES, "GetAll", "s", ("",), f"GetAll {unit}", self._reply_timeout
+        )
+        return dict(found)
+
+    async def property(self, path: str, interface: str, name: str) -> Any:
+        """One property of one object."""
+        ((_, value),) = await self._call(
+            path, PROPERTIES, "Get", "ss", (interface, name), f"Get {name}", self._reply_timeout
+        )
+        return value

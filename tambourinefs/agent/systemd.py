@@ -1,0 +1,238 @@
+"""PID 1 as reconcile sees it: ports.Systemd over D-Bus. It joins connection, jobs, observer and
+bell; no decisions.
+
+Only the system bus is used. systemd's private socket (/run/systemd/private) would outlive a restart
+of dbus, but it is no stable interface, knows no RefUnit, and each behaviour would have to be proven
+twice; an outage of the bus lasts seconds and nothing that runs is touched by it.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from tambourinefs.agent import dbus
+from tambourinefs.agent.bell import ChangeBell
+from tambourinefs.agent.jobs import Jobs
+from tambourinefs.agent.manager import MANAGER, MANAGER_PATH, RELOAD_TIMEOUT, Manager
+from tambourinefs.agent.observe import Observer
+from tambourinefs.agent.ports import (
+    InstallChanges,
+    JobResult,
+    NotPermitted,
+    SystemdRefused,
+    SystemdUnavailable,
+    UnitNotFound,
+    UnitState,
+)
+from tambourinefs.agent.properties import from_path
+from tambourinefs.agent.unitdirs import watch_unit_directories
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tambourinefs.model.unit import Unit
+
+log: Final = logging.getLogger(__name__)
+
+ENABLE_TIMEOUT: Final = 120.0  # seconds; 1,000 units in one call took 4.8 s
+UNREF_TRIES: Final = 8  # references pile up over re-executions of systemd
+
+
+class HostSystemd:
+    """The systemd behind a system bus. `run()` must run beside; until then, and in outages, calls
+    raise SystemdUnavailable.
+
+    `root` is where that systemd's file system is seen from here ("/" but for tests).
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        root: Path = Path("/"),
+        reply_timeout: float = dbus.REPLY_TIMEOUT,
+    ) -> None:
+        self._bell = ChangeBell()
+        self._root = root
+        self._manager = Manager(
+            self, address=address or dbus.system_bus_address(), reply_timeout=reply_timeout
+        )
+        self._observer = Observer(self._manager, proc=root / "proc")
+        self._jobs = Jobs(self._manager)
+        self._references: set[str] = set()  # wanted
+        self._held: set[str] = set()  # of those, taken on this connection
+        self._connected = trio.Event()
+        self._boot_id = (
+            (root / "proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Stay connected, for ever. Started at once: the first connection is not waited for."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._manager.run)
+            nursery.start_soon(self._watch_files)
+            task_status.started()
+
+    @property
+    def connected(self) -> bool:
+        return self._connected.is_set()
+
+    @property
+    def boot_id(self) -> str:
+        return self._boot_id
+
+    @property
+    def changes(self) -> ChangeBell:
+        return self._bell
+
+    @property
+    def calls(self) -> int:
+        """Requests sent to systemd so far."""
+        return self._manager.calls
+
+    async def wait_connected(self) -> None:
+        while not self._connected.is_set():
+            await self._connected.wait()
+
+    # -- what the connection tells (manager.Listener)
+
+    def heard(self, signal: dbus.Signal) -> None:
+        """Turn a signal into stale memories and a ring. Bounded work, no waiting."""
+        unit = from_path(signal.path)
+        match signal.member, signal.body:
+            case "PropertiesChanged", _ if unit:
+                self._bell.ring(self._observer.stale(unit))
+            case "JobRemoved", (_, str(path), str(name), str(result), *_):
+                self._jobs.removed(path, result)
+                self._bell.ring(self._observer.stale(name))
+            case "JobNew", (_, _, str(name), *_):
+                self._bell.ring(self._observer.stale(name))
+            case (("UnitNew" | "UnitRemoved"), (str(name), *_)):
+                self._bell.ring(self._observer.came_or_went(name))
+            case ("Reloading", (False, *_)) | ("UnitFilesChanged", _):
+                self._everything()
+
+    async def found(self) -> None:
+        self._everything()
+        for name in sorted(self._references):
+            await self._add_reference(name)
+        await self._jobs.look_again()
+        self._connected.set()
+        self._everything()
+        log.info("connected to systemd")
+
+    def lost(self) -> None:
+        if self._connected.is_set():
+            log.warning("lost systemd on the system bus")
+        self._connected = trio.Event()
+        self._held.clear()
+        self._everything()
+
+    def _everything(self) -> None:
+        self._observer.everything_stale()
+        self._bell.ring(everything=True)
+
+    def _file_changed(self, unit: str | None) -> None:
+        if unit is None:
+            self._everything()
+        else:
+            self._bell.ring(self._observer.stale(unit))
+
+    async def _watch_files(self) -> None:
+        await self.wait_connected()
+        while True:
+            try:
+                search = await self._manager.property(MANAGER_PATH, MANAGER, "UnitPath")
+            except SystemdUnavailable:
+                await self.wait_connected()
+            else:
+                break
+        directories = [self._root / path.lstrip("/") for path in search]
+        await watch_unit_directories(directories, self._file_changed)
+
+    # -- looking
+
+    async def unit(self, name: str) -> Unit:
+        return await self._observer.unit(name)
+
+    async def units(self, names: Iterable[str], *, fresh: bool = False) -> dict[str, Unit]:
+        return await self._observer.units(names, fresh=fresh)
+
+    async def states(self, names: Iterable[str]) -> dict[str, UnitState]:
+        return await self._observer.states(names)
+
+    async def loaded_names(self) -> frozenset[str]:
+        (rows,) = await self._manager.call("ListUnits")
+        return frozenset(row[0] for row in rows if row[2] != "not-found")
+
+    async def unit_file_state(self, name: str) -> str:
+        return await self._observer.unit_file_state(name)
+
+    # -- files
+
+    async def reload(self) -> None:
+        await self._manager.call("Reload", within=RELOAD_TIMEOUT)
+
+    async def enable(self, names: Sequence[str], *, force: bool = False) -> InstallChanges:
+        carries, changes = await self._manager.call(
+            "EnableUnitFiles", "asbb", list(names), False, force, within=ENABLE_TIMEOUT
+        )
+        return InstallChanges(carries, tuple(changes))
+
+    async def disable(self, names: Sequence[str]) -> InstallChanges:
+        try:
+            (changes,) = await self._manager.call(
+                "DisableUnitFiles", "asb", list(names), False, within=ENABLE_TIMEOUT
+            )
+        except UnitNotFound:  # one that has no file fails all
+            if len(names) == 1:
+                return InstallChanges()
+            singly = [await self.disable([name]) for name in names]
+            changes = [change for one in singly for change in one.changes]
+        return InstallChanges(changes=tuple(changes))
+
+    # -- jobs
+
+    async def start(self, name: str) -> JobResult:
+        return await self._jobs.run(name, "start")
+
+    async def stop(self, name: str) -> JobResult:
+        return await self._jobs.run(name, "stop")
+
+    async def restart(self, name: str) -> JobResult:
+        return await self._jobs.run(name, "restart")
+
+    async def reload_unit(self, name: str) -> JobResult:
+        return await self._jobs.run(name, "reload")
+
+    async def wait_job(self, name: str) -> JobResult | None:
+        return await self._jobs.wait(name)
+
+    async def reset_failed(self, name: str) -> None:
+        with suppress(UnitNotFound):
+            await self._manager.call("ResetFailedUnit", "s", name)
+
+    async def ref(self, name: str) -> None:
+        self._references.add(name)
+        if name not in self._held:
+            await self._add_reference(name)
+
+    async def _add_reference(self, name: str) -> None:
+        with suppress(UnitNotFound, SystemdRefused, NotPermitted):
+            await self._manager.call("RefUnit", "s", name)
+            self._held.add(name)
+
+    async def unref(self, name: str) -> None:
+        if name not in self._references:
+            return
+        self._references.discard(name)
+        self._held.discard(name)
+        self._observer.forget(name)
+        with suppress(SystemdUnavailable, UnitNotFound, SystemdRefused, NotPermitted):
+            for _ in range(UNREF_TRIES):  # until it says that we hold none
+                await self._manager.call("UnrefUnit", "s", name)
