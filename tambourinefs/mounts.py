@@ -180,12 +180,15 @@ def mounted(fsname: str, mountpoint: str | Path, options: Sequence[str] = ()) ->
         os.close(fd)
 
 
-def set_readahead(device: str, kibibytes: int) -> None:
-    """Let the kernel read ahead so far on the mount with this `major:minor` (its default is 128 KiB).
+def set_readahead(mountpoint: str | Path, kibibytes: int) -> None:
+    """Let the kernel read ahead so far on the mount of ours at this place (its default is 128 KiB).
 
     Only speed depends on it: a sandbox that may not write /sys goes without.
     """
+    there = find(mountpoint)
+    if there is None or not there.ours:
+        return
     try:
-        Path(f"/sys/class/bdi/{device}/read_ahead_kb").write_text(f"{kibibytes}\n")
+        Path(f"/sys/class/bdi/{there.device}/read_ahead_kb").write_text(f"{kibibytes}\n")
     except OSError as error:
-        _log.debug("read-ahead of %s stays as it is: %s", device, error)
+        _log.debug("read-ahead of %s stays as it is: %s", mountpoint, error)

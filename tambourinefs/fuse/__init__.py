@@ -23,7 +23,7 @@ from pyfuse3 import (
 from tambourinefs.fuse.invalidator import Invalidator
 from tambourinefs.fuse.operations import Operations
 from tambourinefs.fuse.session import serve
-from tambourinefs.mounts import detach, mount_fd, mounted
+from tambourinefs.mounts import detach, mount_fd, mounted, set_readahead
 
 __all__ = [
     "ROOT_INODE",
@@ -42,4 +42,5 @@ __all__ = [
     "mounted",
     "readdir_reply",
     "serve",
+    "set_readahead",
 ]

@@ -69,8 +69,7 @@ class Operations(pyfuse3.Operations):
 
     Handlers defined in a subclass are guarded as they are defined. What a subclass does not define is refused: whatever
     would change something with EROFS, extended attributes as "none here"; fsync has nothing to do. `flush` and `poll` alone
-    stay unimplemented
-    (ENOSYS): the kernel remembers that and saves a round trip with each close, each poll.
+    stay unimplemented (ENOSYS): the kernel remembers that and saves a round trip with each close, each poll.
     """
 
     supports_dot_lookup = False

@@ -1,0 +1,235 @@
+"""The daemons' commands. systemd runs them with the host's configuration; each flag stands over one key of it, so that
+each runs alone, as a plain program."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tambourinefs.model import paths
+
+if TYPE_CHECKING:
+    from tambourinefs.model.config import Config
+
+_MOUNTS = click.Choice(["silo", "proc"])
+
+
+class Size(click.ParamType[int]):
+    """Bytes, or a number with K, M, G, T (times 1024); "none" is no limit."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip().upper()
+        if text == "NONE":
+            return 0
+        digits, unit = (text[:-1], text[-1]) if text[-1:] in {"K", "M", "G", "T"} else (text, "")
+        if not digits.isdecimal():
+            self.fail(f"{value!r} is not a size such as 268435456, 256M or none", param, ctx)
+        return int(digits) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[unit]
+
+
+def _daemon(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that every daemon has."""
+    for option in (
+        click.option(
+            "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"
+        ),
+        click.option(
+            "--foreground",
+            is_flag=True,
+            help="Run as a plain program: take nothing from systemd, mount and unmount by yourself. (No daemon ever "
+            "goes to the background.)",
+        ),
+        _config_option,
+    ):
+        command = option(command)
+    return command
+
+
+_config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False),
+    default=str(paths.CONFIG),
+    show_default=True,
+    help="The host's configuration; config.d/*.toml beside it is read too. Flags stand over it.",
+)
+
+
+def _load(config_file: str, **sections: dict[str, Any]) -> Config:
+    """The configuration with the flags that were given laid over it: section={key: value or None}."""
+    from tambourinefs.configfile import load
+
+    config = load(config_file).config
+    for section, flags in sections.items():
+        given = {key: value for key, value in flags.items() if value not in (None, ())}
+        changed = dataclasses.replace(getattr(config, section), **given)
+        config = dataclasses.replace(config, **{section: changed})
+    return config
+
+
+def _log_to_stderr(level: str) -> None:
+    from tambourinefs.daemon import configure_logging
+
+    configure_logging(level)
+
+
+@click.command()
+@click.option(
+    "--store", type=click.Path(file_okay=False), help="The directory that holds the files."
+)
+@click.option("--mountpoint", type=click.Path(), help="Where they are shown.")
+@click.option(
+    "--writers",
+    multiple=True,
+    metavar="USER|any",
+    help="Who may change anything (several: give it again). Everybody else is refused, root included.",
+)
+@click.option("--quota-bytes", type=Size(), help='Most bytes, e.g. 256M; "none" for no limit.')
+@click.option("--quota-files", type=Size(), help='Most files and directories; "none" for no limit.')
+@_daemon
+def silo(
+    store: str | None,
+    mountpoint: str | None,
+    writers: tuple[str, ...],
+    quota_bytes: int | None,
+    quota_files: int | None,
+    config_file: str,
+    foreground: bool,
+    log_level: str,
+) -> None:
+    """Serve the silo: a durable file system that only named users may write.
+
+    \b
+    A plain file system, by hand:
+      tambourine silo --store D --mountpoint M --writers any --foreground
+    """
+    from tambourinefs.processes import silo as process
+
+    _log_to_stderr(log_level)
+    config = _load(
+        config_file,
+        silo={
+            "store": store,
+            "mountpoint": mountpoint,
+            "writers": "any" if "any" in writers else writers,
+            "quota_bytes": quota_bytes,
+            "quota_files": quota_files,
+        },
+    )
+    process.main(config, foreground=foreground)
+
+
+@click.command()
+@click.option(
+    "--socket", type=click.Path(), help="The Unix socket to listen on (107 bytes at most)."
+)
+@click.option(
+    "--pki", type=click.Path(file_okay=False), help="The directory of {ca,server,client}.{crt,key}."
+)
+@click.option("--silo", "silo_mountpoint", type=click.Path(), help="The directory of volume SILO.")
+@click.option("--proc", "proc_mountpoint", type=click.Path(), help="The directory of volume PROC.")
+@click.option(
+    "--group",
+    help=f"The group that may connect; '' for the caller's own. [default: {paths.GROUP}, '' with --foreground]",
+)
+@click.option(
+    "--plain", is_flag=True, help="Serve directories that are not Tambourine's mounts, too."
+)
+@_daemon
+def bombshell(
+    socket: str | None,
+    pki: str | None,
+    silo_mountpoint: str | None,
+    proc_mountpoint: str | None,
+    group: str | None,
+    plain: bool,
+    config_file: str,
+    foreground: bool,
+    log_level: str,
+) -> None:
+    """Serve Bombshell: plain IO on the silo and on the statuses, by gRPC over TLS on a Unix socket.
+
+    It has no opinion on what it carries and asks nobody's permission: whoever may connect is root on this host in effect.
+    """
+    from tambourinefs.processes import bombshell as process
+
+    _log_to_stderr(log_level)
+    config = _load(
+        config_file,
+        bombshell={"socket": socket, "pki": pki},
+        silo={"mountpoint": silo_mountpoint},
+        proc={"mountpoint": proc_mountpoint},
+    )
+    process.main(config, foreground=foreground)
+
+
+@click.command()
+@click.option(
+    "--silo", "silo_mountpoint", type=click.Path(), help="The silo to read manifests from."
+)
+@click.option(
+    "--proc", "proc_mountpoint", type=click.Path(), help="Where the statuses are mounted."
+)
+@click.option(
+    "--state", type=click.Path(file_okay=False), help="The directory of what was applied."
+)
+@click.option(
+    "--namespace", "namespaces", multiple=True, help="A namespace to obey (several: give it again)."
+)
+@_daemon
+def agent(
+    silo_mountpoint: str | None,
+    proc_mountpoint: str | None,
+    state: str | None,
+    namespaces: tuple[str, ...],
+    config_file: str,
+    foreground: bool,
+    log_level: str,
+) -> None:
+    """Serve the agent: make systemd services of the silo's manifests and show what became of them."""
+    from tambourinefs.processes import agent as process
+
+    _log_to_stderr(log_level)
+    config = _load(
+        config_file,
+        silo={"mountpoint": silo_mountpoint},
+        proc={"mountpoint": proc_mountpoint},
+        agent={"state_directory": state, "namespaces": namespaces},
+    )
+    process.main(config, foreground=foreground)
+
+
+@click.command()
+@click.argument("name", type=_MOUNTS)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Mount nothing: return once the mount answers in PID 1's namespace.",
+)
+@_config_option
+def mount(name: str, check: bool, config_file: str) -> None:
+    """Mount for a server that may not (systemd runs this: ExecStartPre=+).
+
+    The mount is made in PID 1's namespace and its descriptor left with systemd, which needs FileDescriptorStoreMax=1 and
+    NotifyAccess=exec. With --check it is for ExecStartPost=+: the unit is active when others can read the mount.
+    """
+    from tambourinefs.processes import mount as process
+
+    _log_to_stderr("info")
+    (process.check if check else process.mount)(name, _load(config_file))
+
+
+@click.command()
+@click.argument("name", type=_MOUNTS)
+@_config_option
+def unmount(name: str, config_file: str) -> None:
+    """Detach a server's mount, alive or dead (systemd runs this: ExecStopPost=+)."""
+    from tambourinefs.processes import mount as process
+
+    _log_to_stderr("info")
+    process.unmount(name, _load(config_file))

@@ -1,0 +1,141 @@
+"""`tambourine mount` and `tambourine unmount`: what systemd runs around a server that may not mount (ExecStartPre=+).
+
+A unit with any sandboxing of its file system has a mount namespace of its own, also for ExecStartPre=+, and what is mounted
+there nobody else sees. So the helper enters PID 1's namespace first, mounts there, and leaves the descriptor with systemd
+(FileDescriptorStoreMax=, NotifyAccess=exec), which hands it to the server.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import select
+from pathlib import Path
+from typing import Final
+
+from tambourinefs import daemon, mounts
+from tambourinefs.errors import HostError, InvalidInput
+from tambourinefs.model.config import Config
+from tambourinefs.processes.mounting import make_mountpoint
+
+_log = logging.getLogger(__name__)
+
+NAMES: Final = ("silo", "proc")
+_OPTIONS: Final = {"silo": (), "proc": ("ro",)}
+_READAHEAD_KIB: Final = 1024
+_CLONE_NEWNS: Final = 0x00020000
+_BARRIER_SECONDS: Final = 10.0
+_HOST: Final = "/proc/1/ns/mnt"
+
+
+def mountpoint(name: str, config: Config) -> Path:
+    """Where the mount called `name` goes.
+
+    Raises InvalidInput for an unknown name.
+    """
+    places = {"silo": config.silo.mountpoint, "proc": config.proc.mountpoint}
+    if name not in places:
+        raise InvalidInput(f'no mount is called "{name}"', hint=f"There are {' and '.join(NAMES)}.")
+    return Path(places[name])
+
+
+def mount(name: str, config: Config) -> None:
+    """Mount in PID 1's namespace and leave the descriptor, called `name`, in systemd's store.
+
+    A mount of ours that is there already is dead or about to be (its server is not running) and goes first.
+
+    Raises HostError: not run by systemd, PID 1's namespace is closed to us, the kernel refuses.
+    """
+    place = mountpoint(name, config)
+    # Without this an automatic restart would hand the server two descriptors of one name.
+    if not daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}"):
+        raise HostError(
+            "nobody takes the mount's descriptor: $NOTIFY_SOCKET is not set",
+            hint="systemd runs this (ExecStartPre=+, NotifyAccess=exec). By hand, the server mounts by itself.",
+        )
+    enter_host_namespace()
+    make_mountpoint(place)
+    while mounts.detach(place):
+        _log.info("detached what an earlier server left at %s", place)
+    fd = mounts.mount_fd(f"tambourine-{name}", place, _OPTIONS[name])
+    try:
+        if name == "silo":
+            mounts.set_readahead(place, _READAHEAD_KIB)  # the server's sandbox may not write /sys
+        daemon.notify(f"FDSTORE=1\nFDNAME={name}", [fd])
+        wait_for_barrier()
+    except BaseException:
+        mounts.detach(place)
+        raise
+    finally:
+        os.close(fd)
+
+
+def unmount(name: str, config: Config) -> None:
+    """Detach every mount of ours at the place, in PID 1's namespace, and let systemd drop its descriptor.
+
+    Nothing there is no error: it is what was asked for.
+    """
+    place = mountpoint(name, config)
+    daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
+    if "NOTIFY_SOCKET" in os.environ:
+        enter_host_namespace()
+    while mounts.detach(place):
+        pass
+
+
+def check(name: str, config: Config) -> None:
+    """Read the mount's root from PID 1's namespace: it returns once its server has answered there.
+
+    Raises HostError.
+    """
+    place = mountpoint(name, config)
+    enter_host_namespace()
+    there = mounts.find(place)
+    if there is None or not there.ours:
+        raise HostError(f"nothing of ours is mounted at {place}")
+    try:
+        os.listdir(place)
+    except OSError as error:
+        raise HostError(f"{place}: {error.strerror}") from error
+
+
+def enter_host_namespace() -> None:
+    """setns(2) into PID 1's mount namespace, where we are not in it already.
+
+    Raises HostError.
+    """
+    try:
+        host = os.open(_HOST, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(
+            f"{_HOST}: {error.strerror}", hint="It takes root; the unit's line must begin with `+`."
+        ) from error
+    try:
+        if os.fstat(host).st_ino == os.stat("/proc/self/ns/mnt").st_ino:
+            return
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(host, _CLONE_NEWNS) != 0:
+            raise HostError(f"setns {_HOST}: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(host)
+
+
+def wait_for_barrier() -> None:
+    """Wait until systemd has taken what we sent (BARRIER=1, sd_notify_barrier(3)): when we end, it may forget who we were.
+
+    Raises HostError after 10 s.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        daemon.notify("BARRIER=1", [writing])
+        os.close(writing)
+        writing = -1
+        poller = select.poll()
+        poller.register(reading, 0)  # systemd closes its end: POLLHUP
+        if not poller.poll(_BARRIER_SECONDS * 1000):
+            raise HostError("systemd does not answer (BARRIER=1)")
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)

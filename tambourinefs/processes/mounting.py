@@ -1,0 +1,97 @@
+"""How a server comes by its mount, and how it knows that others can read it.
+
+Under systemd `tambourine mount NAME` (ExecStartPre=+) has made it and systemd hands its descriptor over; run by hand, the
+server makes it and takes it away.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from tambourinefs import daemon, mounts
+from tambourinefs.errors import HostError
+
+_ANSWER_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """A mount to serve: its descriptor, its place, and whether systemd keeps both."""
+
+    fd: int
+    mountpoint: Path
+    inherited: bool
+
+
+@contextmanager
+def mount_to_serve(
+    name: str, mountpoint: str | Path, *, by_hand: bool, options: Sequence[str] = ()
+) -> Iterator[Served]:
+    """The mount called `name` ("silo", "proc"): the one that systemd holds for us, else one of our own for as long as the
+    block runs. `by_hand` never asks systemd.
+
+    Raises HostError as mounts.mount_fd does.
+    """
+    place = Path(mountpoint)
+    fds = {} if by_hand else daemon.listen_fds()
+    if name in fds:
+        yield Served(fds[name], place, inherited=True)
+        return
+    make_mountpoint(place)
+    with mounts.mounted(f"tambourine-{name}", place, options) as fd:
+        yield Served(fd, place, inherited=False)
+
+
+def make_mountpoint(place: Path) -> None:
+    """Make the directory to mount on where there is none; one that a dead mount covers is there.
+
+    Raises HostError.
+    """
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if mounts.find(place) is None:
+            raise HostError(f"{place} is not a directory") from None
+    except OSError as error:
+        raise HostError(f"{place}: {error.strerror}") from error
+
+
+async def wait_readable(served: Served, name: str) -> bytes:
+    """Read a small file of the mount as others do, and return it (4 KiB at most); READY may be said then.
+
+    A process of its own reads: a server that asked its own mount would wait for itself. From PID 1's root where systemd
+    made the mount and we may look there; a sandbox may not, and then its own view, which is a copy of PID 1's.
+
+    Raises HostError when it does not answer within 10 s.
+    """
+    place = served.mountpoint / name
+    if served.inherited and _may_see_root_of_pid_1():
+        place = Path("/proc/1/root", *place.parts[1:])
+    with trio.move_on_after(_ANSWER_SECONDS):
+        done = await trio.run_process(
+            ["head", "--bytes=4096", "--", str(place)],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return bytes(done.stdout)
+        raise HostError(
+            f"the mount does not answer: {done.stderr.decode('utf-8', 'replace').strip()}"
+        )
+    raise HostError(f"the mount does not answer within {_ANSWER_SECONDS:.0f} s: {place}")
+
+
+def _may_see_root_of_pid_1() -> bool:
+    try:
+        os.stat("/proc/1/root/")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,50 @@
+"""Runs a trio daemon's one task and makes its errors the command line's."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from tambourinefs import daemon
+
+_log = logging.getLogger(__name__)
+
+
+def run_until_stopped(task: Callable[[], Awaitable[None]]) -> None:
+    """Run `task` until it returns or SIGTERM or SIGINT comes; then it is cancelled and this returns (exit 0).
+
+    Signals are taken before the task starts, so that nothing it makes is left behind. What it raises comes out bare, not
+    in a group of one: the command line knows our errors by type.
+    """
+    error: BaseException
+    try:
+        trio.run(_supervise, task)
+    except BaseExceptionGroup as group:
+        error = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
+
+
+async def _supervise(task: Callable[[], Awaitable[None]]) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_when_stopped, nursery.cancel_scope)
+        await trio.lowlevel.checkpoint()  # the receiver of signals is open now
+        await task()
+        nursery.cancel_scope.cancel()
+
+
+async def _cancel_when_stopped(scope: trio.CancelScope) -> None:
+    await daemon.wait_for_stop()
+    _log.info("stopping")
+    scope.cancel()
+
+
+def raise_open_files() -> int:
+    """Raise the soft limit of descriptors to the hard one, and return it (setrlimit(2))."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

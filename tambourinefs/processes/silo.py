@@ -1,0 +1,130 @@
+"""`tambourine silo`: the store, served as a file system."""
+
+from __future__ import annotations
+
+import functools
+import grp
+import logging
+import os
+import pwd
+from pathlib import Path
+from typing import Final, Literal
+
+import trio
+
+from tambourinefs import daemon, fuse
+from tambourinefs.errors import HostError
+from tambourinefs.model.config import Config, SiloConfig
+from tambourinefs.model.paths import GROUP, SILO_ID_FILE
+from tambourinefs.processes import mounting
+from tambourinefs.processes.run import raise_open_files, run_until_stopped
+from tambourinefs.silo.contents import Silo
+from tambourinefs.silo.quota import Quota
+from tambourinefs.silo.store import Store, count, open_store
+
+_log = logging.getLogger(__name__)
+
+_MAX_PINS: Final = 8192
+_READAHEAD_KIB: Final = 1024  # one request of the largest size
+
+
+def main(config: Config, *, foreground: bool) -> None:
+    """Serve until SIGTERM. `foreground`: as a plain program, without asking systemd for the mount.
+
+    Raises HostError: the store or the mountpoint will not do, a writer is no user of this host.
+    """
+    run_until_stopped(functools.partial(serve, config.silo, foreground=foreground))
+
+
+async def serve(config: SiloConfig, *, foreground: bool) -> None:
+    """The whole process as one task: returns never, only when cancelled.
+
+    Raises HostError.
+    """
+    writers = user_ids(config.writers)
+    check_apart(Path(config.store), Path(config.mountpoint))
+    store = open_store(Path(config.store), owner=_owner(config.writers, writers))
+    try:
+        quota = measured(store, config)
+        with mounting.mount_to_serve("silo", config.mountpoint, by_hand=foreground) as served:
+            silo = Silo(
+                store,
+                writers=writers,
+                quota=quota,
+                max_pins=min(_MAX_PINS, raise_open_files() // 2),
+            )
+            try:
+                await _answer(silo, store, served)
+            finally:
+                silo.close()
+    finally:
+        store.close()
+
+
+async def _answer(silo: Silo, store: Store, served: mounting.Served) -> None:
+    os.umask(0)  # modes are what clients asked for; the kernel has applied their umask already
+    async with trio.open_nursery() as nursery:
+        await nursery.start(fuse.serve, silo, served.fd)
+        answer = await mounting.wait_readable(served, SILO_ID_FILE)
+        if answer.decode("ascii", "replace").strip() != store.uuid:
+            raise HostError(f"{served.mountpoint} shows another store than {store.path}")
+        fuse.set_readahead(served.mountpoint, _READAHEAD_KIB)
+        daemon.ready(f"serving {store.path} at {served.mountpoint}")
+        _log.info("serving %s (%s) at %s", store.path, store.uuid, served.mountpoint)
+        nursery.start_soon(daemon.watchdog, trio.lowlevel.checkpoint)
+
+
+def user_ids(writers: tuple[str, ...] | Literal["any"]) -> frozenset[int] | None:
+    """The uids of the named users (a number stands for itself); None is anybody.
+
+    Raises HostError for a user that this host does not have.
+    """
+    if writers == "any":
+        return None
+    return frozenset(_user(name).pw_uid if not name.isdecimal() else int(name) for name in writers)
+
+
+def _user(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise HostError(
+            f'silo.writers: this host has no user "{name}"',
+            hint='`tambourine install` makes it; for a plain file system: writers = "any"',
+        ) from None
+
+
+def _owner(
+    writers: tuple[str, ...] | Literal["any"], uids: frozenset[int] | None
+) -> tuple[int, int] | None:
+    """User and group of the silo's root: the first writer, and who may read it all, the group tambourine."""
+    if writers == "any" or uids is None:
+        return None
+    uid = int(writers[0]) if writers[0].isdecimal() else _user(writers[0]).pw_uid
+    try:
+        return uid, grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return uid, uid
+
+
+def check_apart(store: Path, mountpoint: Path) -> None:
+    """Raises HostError where one lies in the other: the server would wait for itself."""
+    # The mountpoint itself may be a dead mount, which must not be asked: only its parent is resolved.
+    place = mountpoint.absolute().parent.resolve() / mountpoint.name
+    inside = store.resolve()
+    if place.is_relative_to(inside) or inside.is_relative_to(place):
+        raise HostError(
+            f"the store {store} and the mountpoint {mountpoint} must not contain each other"
+        )
+
+
+def measured(store: Store, config: SiloConfig) -> Quota:
+    """The quota with what the store holds already (0 for a limit: none)."""
+    quota = Quota(config.quota_bytes or None, config.quota_files or None)
+    quota.bytes, quota.files = count(store.tree, _progress)
+    return quota
+
+
+def _progress(files: int) -> None:
+    # Each sign of life buys a minute more of TimeoutStartSec= (sd_notify(3)).
+    daemon.notify(f"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=counting the store: {files} files so far")
