@@ -165,7 +165,8 @@ def bombshell(
         silo={"mountpoint": silo_mountpoint},
         proc={"mountpoint": proc_mountpoint},
     )
-    process.main(config, foreground=foreground)
+    default = "" if foreground else paths.GROUP
+    process.main(config, plain=plain, group=default if group is None else group)
 
 
 @click.command()
