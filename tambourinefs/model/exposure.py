@@ -189,5 +189,5 @@ def stops(texts: Iterable[str], unit: str) -> frozenset[str]:
         for text in texts
         for setting in unitfile.parse(text).settings
         if setting.section == "Unit" and setting.key in {"Conflicts", "PropagatesStopTo"}
-        for word in unitfile.words(setting.value)
+        for word in unitfile.words(setting.value, keep_escapes=True)
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tambourinefs.model import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 STAMP: Final = "X-Tambourine"  # the section that tells readers of a unit file whose it is
 
@@ -75,7 +75,7 @@ def parse(text: str) -> UnitFile:
     return UnitFile(tuple(sections), tuple(settings), tuple(errors), tuple(ignored))
 
 
-def _logical_lines(text: str) -> Iterable[tuple[int, str]]:
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """(number, text) of the lines that say something: comments gone, continued ones joined, blanks stripped."""
     parts: list[str] = []
     begin = 0
@@ -110,10 +110,10 @@ def sections(text: str) -> dict[str, tuple[Setting, ...]]:
     }
 
 
-def words(value: str) -> list[str]:
-    """The words of a list:
+def words(value: str, *, keep_escapes: bool = False) -> list[str]:
+    """The words of a list: split at blanks, quotes and C escapes undone, the broken left as it is (extract_first_word()).
 
-    Split at blanks, quotes and C escapes undone (extract_first_word()). What is broken stays as it is.
+    `keep_escapes`: as systemd reads unit names in a list, where `\\x2d` is part of the name.
     """
     found: list[str] = []
     word: list[str] = []
@@ -122,8 +122,9 @@ def words(value: str) -> list[str]:
         character = value[place]
         place += 1
         if character == "\\" and place < len(value):
-            text, place = _unescape(value, place)
-            word.append(text)
+            text, end = _unescape(value, place)
+            word.append(value[place - 1 : end] if keep_escapes else text)
+            place = end
             started = True
         elif quote:
             if character == quote:
@@ -168,7 +169,7 @@ _SPECIFIER: Final = re.compile(r"%(.)", re.DOTALL)
 
 
 def expand(text: str, unit: str) -> str:
-    """`text` with the specifiers put in that follow from the unit's name or are constants;
+    """`text` with the specifiers put in that follow from the unit's name or are constants.
 
     Others (%H, %m, …) stay as written.
     """
@@ -196,10 +197,17 @@ def aliases(texts: Iterable[str], unit: str) -> frozenset[str]:
     alias: list[str] = []
     for setting in (s for text in texts for s in parse(text).settings if s.section == "Install"):
         if setting.key == "Also":
-            also += words(setting.value)
+            also += _also(setting.value)
         elif setting.key == "Alias":
-            alias = [*alias, *words(setting.value)] if setting.value else []
+            alias = [*alias, *words(setting.value, keep_escapes=True)] if setting.value else []
     return frozenset(expand(word, unit) for word in also + alias)
+
+
+def _also(value: str) -> Iterator[str]:
+    """systemd 252 takes no quotes in Also= and loses a backslash there; newer ones keep it, so both names count."""
+    for word in value.split():
+        yield word
+        yield re.sub(r"\\(.)", r"\1", word)
 
 
 def stamp(text: str, facts: Mapping[str, str]) -> str:

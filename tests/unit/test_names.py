@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tambourinefs.model import names
@@ -91,6 +91,7 @@ def test_paths_are_escaped_as_systemd_escape_does(path: str, escaped: str) -> No
     assert names.escape_path(path) == escaped
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
 def test_escaping_is_undone_by_unescaping(text: str) -> None:
     assert names.unescape(names.escape(text)) == text
@@ -189,6 +190,7 @@ def test_printable_keeps_what_it_is_told_to() -> None:
     assert names.printable("a\n\tb\x1b", keep="\n\t") == "a\n\tb\\x1b"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_printable_text_stays_as_it_is_and_is_utf8(text: str) -> None:
     shown = names.printable(text)
