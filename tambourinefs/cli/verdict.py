@@ -19,6 +19,7 @@ POLICY_REASONS: Final = frozenset(
 PASSING_REASONS: Final = frozenset(
     {
         "Applying",
+        "NotAccepted",  # follows from Accepted, which tells why
         "NotApplied",
         "PayloadMissing",
         "Removing",

@@ -74,6 +74,10 @@ def test_a_manifest_that_is_wrong_ends_with_2(reason: str) -> None:
     [
         (condition("Accepted", "Unknown", "PayloadMissing"),),
         (condition("Accepted", "False", "SiloUnavailable"),),
+        (
+            condition("Accepted", "Unknown", "PayloadMissing"),
+            condition("Applied", "False", "NotAccepted"),
+        ),
         (ACCEPTED, condition("Applied", "False", "Applying")),
         (ACCEPTED, condition("Applied", "Unknown", "SiloUnavailable")),
         (ACCEPTED, APPLIED, condition("Ready", "Unknown", "Starting")),
