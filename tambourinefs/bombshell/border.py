@@ -16,11 +16,19 @@ from tambourinefs.rpc.errors import show, to_status
 log = logging.getLogger("bombshell")
 
 
+class Ended(Exception):  # noqa: N818  (nothing went wrong here: the call has its status)
+    """The call was given its status; passes through all of our code up to gRPC."""
+
+
 def abort(
     context: grpc.ServicerContext, error: OSError, *, volume: str = "", path: bytes = b""
 ) -> NoReturn:
-    """End the call with the status of an OSError; raises what gRPC's abort raises."""
-    context.abort_with_status(rpc_status.to_status(to_status(error, volume=volume, path=path)))
+    """End the call with the status of an OSError; raises Ended."""
+    status = rpc_status.to_status(to_status(error, volume=volume, path=path))
+    try:
+        context.abort_with_status(status)
+    except Exception as bare:  # gRPC raises just that
+        raise Ended(status.details) from bare
     raise AssertionError("abort_with_status raises")
 
 
@@ -31,7 +39,7 @@ def translated(context: grpc.ServicerContext, volume: str, path: bytes) -> Itera
         yield
     except OSError as error:
         problem = error
-    except grpc.RpcError:  # the call was ended under us
+    except (Ended, grpc.RpcError):  # RpcError: the call was ended under us
         raise
     except Exception:
         log.exception("a request failed in an unexpected way")

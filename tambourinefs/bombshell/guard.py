@@ -14,13 +14,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from tambourinefs.bombshell.border import abort
+from tambourinefs.bombshell.border import translated
 
 log = logging.getLogger("bombshell.guard")
+
+_MALFORMED: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
         handler = continuation(handler_call_details)
         if handler is None:
             return None
+        assert handler.request_deserializer is not None  # every method here has a message type
         rule = self._rules.get(handler_call_details.method, self._other)
         make = (
             grpc.stream_stream_rpc_method_handler
@@ -147,7 +151,7 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
         behaviour = self._streaming if handler.response_streaming else self._single
         return make(
             behaviour(handler, rule),
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=_lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
@@ -157,7 +161,7 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
                 paced = _paced(requests, lease)
                 if handler.request_streaming:
                     return handler.stream_unary(paced, context)
-                return handler.unary_unary(_only(paced, context), context)
+                return handler.unary_unary(_only(paced), context)
 
         return serve
 
@@ -168,7 +172,7 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
                 if handler.request_streaming:
                     responses = handler.stream_stream(paced, context)
                 else:
-                    responses = handler.unary_stream(_only(paced, context), context)
+                    responses = handler.unary_stream(_only(paced), context)
                 try:
                     for response in responses:
                         lease.wait()
@@ -183,17 +187,15 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
     @contextmanager
     def _admitted(self, rule: Rule, context: grpc.ServicerContext) -> Iterator[Lease]:
         slots = self._slots[rule.kind]
-        if not slots.acquire(blocking=False):
-            abort(
-                context,
-                OSError(errno.EUSERS, f"more than {rule.calls} calls of this kind at a time"),
-            )
-        try:
-            lease = Lease(rule, context, self.pacer)
-            with self.pacer.pacing(lease):
-                yield lease
-        finally:
-            slots.release()
+        with translated(context, "", b""):
+            if not slots.acquire(blocking=False):
+                raise OSError(errno.EUSERS, f"more than {rule.calls} calls of this kind at a time")
+            try:
+                lease = Lease(rule, context, self.pacer)
+                with self.pacer.pacing(lease):
+                    yield lease
+            finally:
+                slots.release()
 
 
 def _paced(requests: Iterator[Any], lease: Lease) -> Iterator[Any]:
@@ -203,11 +205,25 @@ def _paced(requests: Iterator[Any], lease: Lease) -> Iterator[Any]:
         lease.work()
         if request is None:
             return
+        if request is _MALFORMED:
+            raise OSError(errno.EPROTO, "a message is not one of this method")
         yield request
 
 
-def _only(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+def _only(requests: Iterator[Any]) -> Any:
     request = next(requests, None)
     if request is None:
-        abort(context, OSError(errno.EPROTO, "the call ended without a request"))
+        raise OSError(errno.EPROTO, "the call ended without a request")
     return request
+
+
+def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """What cannot be read is told to the caller; gRPC would log a traceback and end the requests as if the client had."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _MALFORMED
+
+    return read

@@ -1,0 +1,171 @@
+"""A real Bombshell in a process of its own, over directories of a test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tambourinefs.rpc import pki, reach
+from tambourinefs.rpc.client import SERVER_NAME, Client
+from tambourinefs.rpc.io_pb2_grpc import BombshellStub
+
+RUNNER = Path(__file__).with_name("bombshell_runner.py")
+
+
+def wait_until(holds: Callable[[], object], what: str, timeout: float = 15.0) -> None:
+    """Poll a condition that nobody can ring a bell for."""
+    deadline = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        threading.Event().wait(0.02)
+
+
+class Running:
+    """A Bombshell and its world: `silo`, `proc`, `pki` and `socket` lie in `home`."""
+
+    def __init__(
+        self, home: Path, *, plain: bool = True, silo: Path | None = None, **limits: float
+    ):
+        self.home = home
+        self.silo = silo or home / "silo"
+        self.proc = home / "proc"
+        self.pki = home / "pki"
+        self.socket = home / "b.sock"
+        self.plain = plain
+        self.process: subprocess.Popen[bytes] | None = None
+        for directory in (self.silo, self.proc):
+            directory.mkdir(exist_ok=True)
+        pki.init(self.pki, owners=pki.Owners())
+        lines = [f"{key} = {value}" for key, value in limits.items()]
+        (home / "config.toml").write_text(
+            f"[silo]\nmountpoint = {str(self.silo)!r}\nstore = '/nowhere/store'\n"
+            f"[proc]\nmountpoint = {str(self.proc)!r}\n"
+            f"[bombshell]\nsocket = {str(self.socket)!r}\npki = {str(self.pki)!r}\n"
+            + "\n".join(lines)
+        )
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return (self.home / "log").read_text()
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start a process, without waiting for it."""
+        with (self.home / "log").open("ab") as log:
+            return subprocess.Popen(
+                [
+                    sys.executable,
+                    str(RUNNER),
+                    str(self.home / "config.toml"),
+                    *(["plain"] if self.plain else []),
+                ],
+                stderr=log,
+                stdout=log,
+                umask=0o077,
+            )
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        self.process = self.spawn()
+        process = self.process
+        wait_until(lambda: self.answers() or process.poll() is not None, "Bombshell answers")
+        assert process.poll() is None, self.log
+
+    def answers(self) -> bool:
+        try:
+            with self.client() as client:
+                client.stat("proc", "no such file")
+        except Exception as error:
+            return type(error).__name__ == "NotFound" or "not mounted" in str(error)
+        return True
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        status = self.process.wait(30)
+        self.process = None
+        return status
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def threads(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    def client(self, timeout: float = 30.0) -> Client:
+        return Client(
+            self.socket,
+            self.pki / "ca.crt",
+            self.pki / "client.crt",
+            self.pki / "client.key",
+            timeout,
+        )
+
+    def channel(self) -> grpc.Channel:
+        """For what a well-meaning client does not do."""
+        return reach.connect(
+            str(self.socket),
+            self.pki / "ca.crt",
+            self.pki / "client.crt",
+            self.pki / "client.key",
+            server_name=SERVER_NAME,
+        )
+
+    def temporaries(self) -> list[Path]:
+        """Files of uploads that are not committed."""
+        return [path for path in self.silo.rglob("*") if path.name.startswith(".bombshell-")]
+
+
+@pytest.fixture
+def make_bombshell(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Makes servers; they are ended after the test, and each must end well."""
+    made: list[Running] = []
+
+    def make(**options: object) -> Running:
+        home = tmp_path / f"b{len(made)}"
+        home.mkdir()
+        running = Running(home, **options)  # type: ignore[arg-type]
+        made.append(running)
+        running.start()
+        return running
+
+    yield make
+    for running in made:
+        if running.process is not None:
+            assert running.kill(signal.SIGTERM) == 0, running.log
+        assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture
+def bombshell(make_bombshell: Callable[..., Running]) -> Running:
+    """One server over plain directories."""
+    return make_bombshell()
+
+
+@pytest.fixture
+def client(bombshell: Running) -> Iterator[Client]:
+    """Its client."""
+    with bombshell.client() as found:
+        yield found
+
+
+@pytest.fixture
+def stub(bombshell: Running) -> Iterator[BombshellStub]:
+    """Its raw stub."""
+    with bombshell.channel() as channel:
+        yield BombshellStub(channel)
