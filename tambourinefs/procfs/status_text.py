@@ -57,7 +57,9 @@ def _unknown(view: ServiceView) -> list[str]:
 def _unit_lines(view: ServiceView, figures: Figures, moment: Moment) -> list[str]:
     unit = view.unit
     assert unit is not None
-    if unit.load_state == "not-found" and unit.active_state == "inactive":
+    # An error without a name is the agent's: systemd could not be asked about the unit at all.
+    asked = bool(unit.load_error[0] or not unit.load_error[1])
+    if unit.load_state == "not-found" and unit.active_state == "inactive" and asked:
         return [f"Unit {printable(unit.name)} could not be found."]
     return [
         f"{glyph(unit.active_state)} {values.systemd_name(unit)}",

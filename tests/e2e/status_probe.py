@@ -2,7 +2,8 @@
 
     python status_probe.py UNIT…      →  one JSON object a unit on stdout: {"ours": …, "before": …, "after": …}
 
-`before` and `after` are `systemctl status` just before and just after ours, so that a test can tell a difference from a change.
+`before` and `after` are `systemctl status` just before and just after ours, so that a test can tell a difference
+from a change.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tambourinefs.procfs.zone import LocalZone
 
 async def systemctl(unit: str) -> str:
     done = await trio.run_process(
-        ["systemctl", "status", "--lines=0", "--no-pager", "--full", unit],
+        ["systemctl", "status", "--lines=0", "--no-pager", "--full", "--", unit],
         capture_stdout=True,
         stderr=subprocess.STDOUT,
         check=False,
