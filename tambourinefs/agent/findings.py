@@ -1,0 +1,92 @@
+"""What systemd-analyze verify printed, sorted by draft: pure.
+
+With --recursive-errors=no it prints two kinds of lines (systemd 252 to 257, read in src/analyze and
+tried): `PATH:LINE: …` for a setting that it does not like and goes on without, and `UNIT: …` or
+`Unit UNIT …` for why the unit cannot be used. The second kind makes a draft bad; then the first
+kind explains it, else they are warnings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from tambourinefs.agent.ports import Draft, Findings
+from tambourinefs.model.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+LINES_MAX: Final = 20  # a finding list is for people
+LINE_LENGTH: Final = 400  # characters
+
+_VERDICT: Final = re.compile(r"Unit (?P<unit>\S+) (?P<says>.*)")
+_ABOUT: Final = re.compile(r"(?P<unit>[^\s:]\S*): (?P<says>.*)")
+_SETTING: Final = re.compile(r"(?P<file>.+?):(?P<line>\d+): (?P<says>.*)")
+_COMMAND: Final = re.compile(r"Command (?P<path>.+) is not executable: .*")
+_EMPTY_VERDICT: Final = "has a bad unit file setting."
+
+
+def sort_findings(output: str, stage: str, batch: Sequence[Draft]) -> dict[str, Findings]:
+    """Findings for every draft of the batch. `stage` is the directory that holds the drafts' files."""
+    brought = {path for draft in batch for path in draft.files}
+    fatal: dict[str, list[str]] = {draft.unit: [] for draft in batch}
+    about: dict[str, list[str]] = {draft.unit: [] for draft in batch}
+    for line in dict.fromkeys(output.splitlines()):
+        if line.startswith(f"{stage}/"):
+            _add(about, *_staged(line.removeprefix(f"{stage}/")))
+        else:
+            _add(fatal, *_judged(line, brought))
+    return {unit: _findings(fatal[unit], about[unit]) for unit in fatal}
+
+
+def _add(lines: dict[str, list[str]], unit: str, text: str) -> None:
+    for name in (unit, template_of(unit)):
+        if name in lines:
+            lines[name].append(printable(text)[:LINE_LENGTH])
+            return
+
+
+def template_of(unit: str) -> str:
+    """`a@.service` of `a@x.service` (verify tries a template with an instance that it makes up);
+    else the unit.
+    """
+    prefix, at, rest = unit.partition("@")
+    return f"{prefix}@.{rest.rpartition('.')[2]}" if at else unit
+
+
+def _staged(line: str) -> tuple[str, str]:
+    """The unit of a `FILE:LINE: …` line, below the stage, and the line as people know it."""
+    found = _SETTING.fullmatch(line)
+    if found is None:
+        return "", ""
+    directory, slash, _ = found["file"].partition("/")
+    unit = directory.removesuffix(".d") if slash else directory
+    return unit, f"{found['file']}:{found['line']}: {found['says']}"
+
+
+def _judged(line: str, brought: Iterable[str]) -> tuple[str, str]:
+    """The unit that a verdict is on; none for what is no verdict, or is one on a file that comes
+    with the batch.
+    """
+    found = _VERDICT.fullmatch(line) or _ABOUT.fullmatch(line)
+    if found is None:
+        return "", ""
+    command = _COMMAND.fullmatch(found["says"])
+    if command is not None and command["path"] in brought:
+        return "", ""
+    if found["says"] == "is masked.":
+        return found["unit"], f"{found['unit']}: an empty unit file masks the unit"
+    return found["unit"], line
+
+
+def _findings(fatal: list[str], about: list[str]) -> Findings:
+    if not fatal:
+        return Findings(warnings=_bounded(about))
+    telling = [line for line in fatal if not line.endswith(_EMPTY_VERDICT)]
+    return Findings(problems=_bounded([*(telling or fatal), *about]))
+
+
+def _bounded(lines: list[str]) -> tuple[str, ...]:
+    more = len(lines) - LINES_MAX
+    return (*lines[:LINES_MAX], f"… and {more} more") if more > 0 else tuple(lines)
