@@ -18,6 +18,7 @@ from tambourinefs.model.names import printable
 MAX_BYTES: Final = 1 << 20  # of one manifest
 MAX_DEPTH: Final = 64  # managedFields, the deepest that an API server sends, needs about 15
 MAX_VALUES: Final = 50_000  # in one document
+MAX_SHOWN: Final = 300  # characters of a reason or a field
 MAX_DIGITS: Final = 18  # of an integer: fits 64 bits
 
 Value: TypeAlias = Union[bool, int, float, str, list["Value"], dict[str, "Value"], None]  # noqa: UP007  (recursive)
@@ -64,7 +65,13 @@ def wrong(
 ) -> InvalidManifest:
     """InvalidManifest whose source is `file:line` as compilers write it."""
     where = f"{source}:{line}" if source and line else source
-    return InvalidManifest(printable(reason), source=where, field=printable(path), hint=hint)
+    return InvalidManifest(_shown(reason), source=where, field=_shown(path), hint=hint)
+
+
+def _shown(text: str) -> str:
+    """What an error can carry of text that a stranger wrote."""
+    text = printable(text[:MAX_SHOWN])
+    return text if len(text) < MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
 def decode(data: bytes, source: str, limit: int) -> str:

@@ -69,12 +69,14 @@ def to_json(manifest: Manifest) -> bytes:
 
     Raises InvalidManifest when it would be larger than a manifest may be.
     """
+    return _encode(manifest, _label(manifest))
+
+
+def _encode(manifest: Manifest, source: str, line: int = 0) -> bytes:
     encoded = msgspec.json.encode(manifest, order="deterministic")
     data = msgspec.json.format(encoded, indent=2) + b"\n"
     if len(data) > MAX_BYTES:
-        raise wrong(
-            f"larger than {MAX_BYTES >> 20} MiB as JSON ({len(data)} bytes)", _label(manifest)
-        )
+        raise wrong(f"larger than {MAX_BYTES >> 20} MiB as JSON ({len(data)} bytes)", source, line)
     return data
 
 
@@ -119,7 +121,7 @@ def _label(manifest: Manifest) -> str:
 def _items(document: Document) -> list[Document]:
     """The objects in a document: itself, or the items of a List."""
     data = document.data
-    if not isinstance(data, dict) or data.get("kind") not in {"List", f"{KIND}List"}:
+    if not isinstance(data, dict) or data.get("kind") not in ("List", f"{KIND}List"):
         return [document]
     items = data.get("items")
     if not isinstance(items, list):
@@ -138,5 +140,5 @@ def _manifest(document: Document) -> Manifest:
         raise wire.translated(error, document) from None
     for problem in rules.problems(manifest):
         raise document.wrong(problem.reason, problem.path, problem.hint)
-    to_json(manifest)  # what was taken can be stored
+    _encode(manifest, document.source, document.line)  # what was taken can be stored
     return manifest

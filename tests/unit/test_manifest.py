@@ -331,7 +331,6 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
         ("%YAML 9.9\n---\na", 'manifest "f:1": not YAML: found incompatible YAML document'),
         ("a: 'b", "not YAML: found unexpected end of stream"),
         ("a: b\n- c", 'manifest "f:2": not YAML:'),
-        ("{a: b} c", "not YAML: did not find expected <document start>"),
         ("just text", "expected object, got str"),
         ("- a", "expected object, got array"),
         ("kind: List\nitems: 3", 'manifest "f:2": expected array at items'),
@@ -352,7 +351,7 @@ def test_a_manifest_that_would_not_fit_the_silo_is_refused_when_it_is_read() -> 
     """Control characters are longer in JSON than in YAML: what is read can always be stored and read again."""
     text = WHOLE.replace('"ä\\n"', '"' + "\\a" * 190_000 + '"')
     assert len(text) < document.MAX_BYTES
-    with pytest.raises(InvalidManifest, match=r'"storage/alice-zfs": larger than 1 MiB as JSON'):
+    with pytest.raises(InvalidManifest, match=r'"f:1": larger than 1 MiB as JSON'):
         parse_yaml(text.encode(), source="f")
 
 
