@@ -111,11 +111,9 @@ def _match_unit(reader: Any, unit: str, boot_id: str) -> None:
 
 def to_lines(entry: dict[str, Any]) -> list[str]:
     """An entry as journalctl's short output has it; pure but for the time zone."""
-    stamp = entry.get("_SOURCE_REALTIME_TIMESTAMP")
-    known = isinstance(stamp, int)
-    local = (
-        time.localtime(stamp // 1_000_000) if known else entry["__REALTIME_TIMESTAMP"].timetuple()
-    )
+    local = entry["__REALTIME_TIMESTAMP"].timetuple()
+    if isinstance(stamp := entry.get("_SOURCE_REALTIME_TIMESTAMP"), int):
+        local = time.localtime(stamp // 1_000_000)
     source = _text(entry, "SYSLOG_IDENTIFIER") or _text(entry, "_COMM") or "unknown"
     pid = _text(entry, "_PID") or _text(entry, "SYSLOG_PID")
     host = _text(entry, "_HOSTNAME")
