@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from tambourinefs.errors import Unreachable
 from tambourinefs.rpc import reach
-from tambourinefs.rpc.errors import from_rpc_error
+from tambourinefs.rpc.errors import from_rpc_error, is_answer
 
 if TYPE_CHECKING:
     import grpc
@@ -104,10 +104,7 @@ class Client:
 
     def close(self) -> None:
         """End the connection and every call on it."""
-        with self._lock:
-            channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
+        self._reconnect()
 
     def stat(self, volume: Volume, path: str | bytes) -> Entry:
         """Describe one file, directory or link (the link itself).
@@ -264,6 +261,13 @@ class Client:
                 self._loaded = now
             return self._channel
 
+    def _reconnect(self) -> None:
+        """Begin anew at the next call: gRPC would go on to tell of a failure that is over, for as long as it backs off."""
+        with self._lock:
+            channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
         import grpc
@@ -272,6 +276,8 @@ class Client:
             yield
         except grpc.RpcError as error:
             ours = from_rpc_error(error)
+            if not is_answer(error):
+                self._reconnect()
             if isinstance(ours, Unreachable):
                 raise reach.explain(self.socket, ours) from error
             raise ours from error

@@ -133,6 +133,14 @@ def from_rpc_error(error: grpc.RpcError) -> errors.TambourineError:
     return _BY_CODE.get(code.name, errors.HostError)(details or code.name)
 
 
+def is_answer(error: grpc.RpcError) -> bool:
+    """Was it a Bombshell that said so, or the caller's own deadline? If not, there is none or the way to it is broken."""
+    import grpc
+
+    call = cast("grpc.Call", error)
+    return call.code() is not grpc.StatusCode.UNAVAILABLE or bool(_reason(call))
+
+
 def _reason(call: grpc.Call) -> str:
     from google.rpc import error_details_pb2
     from grpc_status import rpc_status
