@@ -9,6 +9,7 @@ import yaml
 
 from tambourinefs.cli.connection import LOCAL
 from tambourinefs.cli.edit import content, successor
+from tambourinefs.model.yamldocument import is_plain
 
 if TYPE_CHECKING:
     from tambourinefs.model.manifest import Manifest
@@ -26,6 +27,10 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None
+    if (
+        not is_plain(text) or "\x85" in text
+    ):  # a string to PyYAML alone; a line break to every YAML reader
+        style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -67,6 +67,14 @@ def resolve(text: str) -> Value:
     return text
 
 
+def is_plain(text: str) -> bool:
+    """Whether kubectl and we would read this string back as itself when it stands without quotes."""
+    try:
+        return resolve(text) == text
+    except ValueError:
+        return False
+
+
 def _integer(digits: str) -> int | float:
     """Base by prefix as Go's ParseInt(…, 0, 64); beyond 64 bits it is no integer that a field of ours takes."""
     sign = -1 if digits[0] == "-" else 1

@@ -6,10 +6,13 @@ import base64
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tambourinefs.cli.yamltext import to_yaml
 from tambourinefs.model.manifest import content_digest, parse_json, parse_yaml, to_json
+from tambourinefs.model.yamldocument import from_yaml
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
@@ -112,7 +115,7 @@ objects = st.builds(
 
 
 @given(objects)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_json_and_yaml_say_the_same_and_what_is_stored_comes_back(value: dict[str, Any]) -> None:
     written = json.dumps(value, ensure_ascii=False).encode()
     found = parse_json(written, source="json")
@@ -124,7 +127,27 @@ def test_json_and_yaml_say_the_same_and_what_is_stored_comes_back(value: dict[st
 
 
 @given(objects)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
+def test_what_get_prints_as_yaml_can_be_applied_again(value: dict[str, Any]) -> None:
+    found = parse_json(json.dumps(value).encode(), source="json")
+    printed = to_yaml(json.loads(to_json(found)))
+    assert parse_yaml(printed.encode(), source="yaml") == [found]
+
+
+STRINGS = [
+    "y", "n", "on", "1e3", "08", "0o17", "0b1", "1_0", "<<", "~", "null", ".inf", "2026-01-01", "12:30:45", "+1", "-",
+    "a\x85b", "a\nb\x85c\n", "a\u2028b\n", "\ufeff", "x\n\n", "x\n ", "\n", "  lead\nb", " \n", "\t\n", "\x7f\nb", "a\r\nb",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", STRINGS, ids=ascii)
+def test_strings_that_yaml_readers_disagree_on_survive_printing(text: str) -> None:
+    [document] = from_yaml(to_yaml({"key": text, text: "value"}).encode(), "printed")
+    assert document.data == {"key": text, text: "value"}
+
+
+@given(objects)
+@settings(max_examples=75, deadline=None)
 def test_nothing_that_was_said_is_lost(value: dict[str, Any]) -> None:
     """Every field of the object is in what is stored, but for those that say the default."""
     stored = json.loads(to_json(parse_json(json.dumps(value).encode(), source="json")))
