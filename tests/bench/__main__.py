@@ -1,0 +1,95 @@
+"""Runs the rows that are asked for, prints each as soon as it is measured, writes bench.json."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # `python -m tests.bench` is run from anywhere
+
+from tests.bench.figures import HEADER, Row  # noqa: E402
+
+if TYPE_CHECKING:
+    from lab.hosts import Host
+
+# Each is a module beside this one with `measure(host) -> Row`; `silo` needs no lab host.
+ROWS: Final = ("values", "status", "new", "edit", "thousand", "silo", "idle")
+WITHOUT_HOST: Final = frozenset({"silo"})
+
+
+@contextmanager
+def bench_host() -> Iterator[Host]:
+    """A lab host with Tambourine, for this run alone."""
+    from lab import lab
+    from lab.hosts import Host
+    from lab.state import LabState
+
+    state = LabState(f"bench-{os.getpid()}")
+    try:
+        yield Host(lab.up(state, hosts=1, bare=False, owner=os.getpid())[0])
+    finally:
+        lab.down(state)
+
+
+def measure(name: str) -> Row:
+    module = importlib.import_module(f"tests.bench.{name}")
+    if name in WITHOUT_HOST:
+        row = module.measure()
+    else:
+        with bench_host() as host:  # a fresh one for each: no row inherits another's units
+            row = module.measure(host)
+    assert isinstance(row, Row)
+    return row
+
+
+def machine() -> dict[str, object]:
+    described = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in described if "model name" in line), "?")
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "kernel": platform.release(),
+        "cpus": os.cpu_count(),
+        "cpu": model,
+        "python": platform.python_version(),
+    }
+
+
+def write(rows: dict[str, Row], path: Path) -> None:
+    """bench.json; rows of an earlier run that were not measured now stay in it."""
+    known = json.loads(path.read_text())["rows"] if path.exists() else {}
+    known |= {name: {**row.to_plain(), "machine": machine()} for name, row in rows.items()}
+    path.write_text(json.dumps({"rows": known}, indent=2) + "\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--output", type=Path, default=ROOT / "bench.json")
+    asked = parser.parse_args()
+    if os.geteuid() != 0:
+        parser.error("mounts and lab hosts need root")
+    done: dict[str, Row] = {}
+    for name in asked.rows or ROWS:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        done[name] = measure(name)
+        write(done, asked.output)
+        for text in (*done[name].figures, *done[name].claims):
+            print(f"  {text}", file=sys.stderr, flush=True)
+    print(HEADER)
+    for row in done.values():
+        print(row.to_markdown())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Run inside a lab host, by its own Python, where the checkout is /src. Each prints JSON."""

@@ -1,0 +1,104 @@
+"""Seconds until a service runs, Tambourine's way and the way without it, in turns: applying.py new|edit ROUNDS.
+
+Ours: a manifest written through Bombshell, until the agent's status says it is as asked at that generation and systemd runs
+it. Theirs: the unit file written, then systemctl (for an edit: daemon-reload, restart). Both are warm: our connection is
+open, as systemctl's is at hand.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from tambourinefs.cli.connection import Host
+from tambourinefs.cli.edit import edit, successor
+from tambourinefs.cli.verdict import Outcome
+from tambourinefs.cli.wait import wait
+from tambourinefs.model.manifest import Manifest, parse_json
+from tambourinefs.rpc.client import Client
+
+UNIT = "[Unit]\nDescription=Bench {label}\n[Service]\nExecStart=/usr/bin/sleep infinity\n"
+UNITS = Path("/etc/systemd/system")
+
+
+def manifest(name: str, label: str) -> Manifest:
+    whole = {
+        "apiVersion": "tambourine.dev/v1alpha1",
+        "kind": "Tambourine",
+        "metadata": {"name": name},
+        "spec": {
+            "name": name,
+            "command": "start",
+            "enabled": False,
+            "unit": UNIT.format(label=label),
+        },
+    }
+    return parse_json(json.dumps(whole).encode(), source=name)
+
+
+def ours(client: Client, name: str, label: str) -> float:
+    wanted = manifest(name, label)
+
+    def change(stored: Manifest | None) -> Manifest:
+        return successor(stored, wanted)
+
+    begin = time.perf_counter()
+    goal = edit(client, name, change).goal
+    (result,) = wait(client, [goal], timeout=60, tell=lambda *_: None)
+    took = time.perf_counter() - begin
+    assert result.verdict.outcome is Outcome.AS_ASKED, result
+    return took
+
+
+def systemctl(*arguments: str) -> None:
+    subprocess.run(["systemctl", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def theirs_new(name: str, label: str) -> float:
+    begin = time.perf_counter()
+    (UNITS / f"{name}.service").write_text(UNIT.format(label=label))
+    systemctl("start", f"{name}.service")
+    return time.perf_counter() - begin
+
+
+def theirs_edit(name: str, label: str) -> float:
+    begin = time.perf_counter()
+    (UNITS / f"{name}.service").write_text(UNIT.format(label=label))
+    systemctl("daemon-reload")
+    systemctl("restart", f"{name}.service")
+    return time.perf_counter() - begin
+
+
+def pid(name: str) -> str:
+    return subprocess.run(
+        ["systemctl", "show", "-P", "MainPID", f"{name}.service"], capture_output=True, text=True
+    ).stdout.strip()
+
+
+def main(kind: str, rounds: int) -> list[dict[str, float]]:
+    found = []
+    run_id = uuid.uuid4().hex[:6]
+    with Host().connect(timeout=60) as client:
+        client.list("silo", "")
+        theirs: Callable[[str, str], float] = theirs_new if kind == "new" else theirs_edit
+        if kind == "edit":
+            ours(client, f"b-{run_id}", "0")
+            theirs_new(f"r-{run_id}", "0")
+        for turn in range(1, rounds + 1):
+            suffix = f"-{turn}" if kind == "new" else ""
+            name, rival = f"b-{run_id}{suffix}", f"r-{run_id}{suffix}"
+            before = pid(name)
+            found.append(
+                {"ours": ours(client, name, f"{turn}"), "theirs": theirs(rival, f"{turn}")}
+            )
+            assert pid(name) not in ("0", before), "it was not started anew"
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]))))
