@@ -54,11 +54,12 @@ def make_mountpoint(place: Path) -> None:
 
     Raises HostError.
     """
+    if mounts.find(place) is not None:
+        return  # dead or alive, it is on a directory; a dead one must not be asked
     try:
         place.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        if mounts.find(place) is None:
-            raise HostError(f"{place} is not a directory") from None
+        raise HostError(f"{place} is not a directory") from None
     except OSError as error:
         raise HostError(f"{place}: {error.strerror}") from error
 

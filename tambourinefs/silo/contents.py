@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from typing import Any, Final
 
 import trio
@@ -17,6 +18,7 @@ import trio
 from tambourinefs.fuse import (
     EntryAttributes,
     FileInfo,
+    FUSEError,
     ReaddirToken,
     RequestContext,
     SetattrFields,
@@ -222,3 +224,11 @@ class Silo(Contents):
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         self._check_writer(ctx)
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        """Not implemented, and the kernel may remember it: it would ask for security.capability before each write(2)."""
+        raise FUSEError(errno.ENOSYS)
+
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        """As getxattr."""
+        raise FUSEError(errno.ENOSYS)

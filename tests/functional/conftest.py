@@ -3,5 +3,17 @@
 from __future__ import annotations
 
 from functional.bombshells import bombshell, client, make_bombshell, stub
+from functional.loop_disk import loop_disk
+from functional.silo_host import disk_directory, make_silo, shared_silo, silo
 
-__all__ = ["bombshell", "client", "make_bombshell", "stub"]
+__all__ = [
+    "bombshell",
+    "client",
+    "disk_directory",
+    "loop_disk",
+    "make_bombshell",
+    "make_silo",
+    "shared_silo",
+    "silo",
+    "stub",
+]
