@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -352,6 +355,27 @@ def test_a_reader_that_goes_away_is_no_error(host: Chain, hello: str) -> None:
         host.run("stop", "hello")
         assert reading.wait(20) == 141
         assert reading.stderr.read() == ""
+
+
+def test_a_terminal_sees_it_live_and_the_results_stay(host: Chain, hello: str) -> None:
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tambourinefs.cli.main", "apply", "-f", hello],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**host.environment, "TERM": "xterm"},
+    )
+    os.close(slave)
+    seen = b""
+    with contextlib.suppress(OSError):  # EIO: the other end was closed
+        while part := os.read(master, 4096):
+            seen += part
+    os.close(master)
+    assert process.wait(20) == 0
+    assert b"\x1b[?25l" in seen  # something was drawn over
+    assert b"\x1b[?25h" in seen  # and the cursor given back
+    assert seen.endswith(b"tambourine/hello ready: active (running)\r\n")
 
 
 def complete(host: Chain, words: str, environment: dict[str, str] | None = None) -> list[str]:
