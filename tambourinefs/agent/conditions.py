@@ -1,7 +1,8 @@
 """Accepted, Applied and Ready of one service: what people and programs wait for. Pure.
 
-Accepted: the manifest is valid and this host does it. Applied: what is on the host is what that generation says. Ready: it
-is applied, and the unit is as asked. Reasons are a closed list that the command line and the controller know.
+Accepted: the manifest is valid and this host does it. Applied: what is on the host is what that
+generation says. Ready: it is applied, and the unit is as asked. Reasons are a closed list that the
+command line and the controller know.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Facts:
 
 
 def conditions(facts: Facts, before: Iterable[Condition], now: str) -> tuple[Condition, ...]:
-    """The three, in order. The time of a condition whose status did not change is kept (Kubernetes API conventions)."""
+    """The three, in order. The time of a condition whose status did not change is kept (Kubernetes
+    API conventions).
+    """
     applied = _applied(facts)
     verdicts = {ACCEPTED: facts.accepted, APPLIED: applied, READY: _ready(facts, applied)}
     times = {(c.type, c.status): c.last_transition_time for c in before}
@@ -73,7 +76,7 @@ def _applied(facts: Facts) -> Verdict:
         kept = ""
         if record is not None and record.applied:
             kept = f"; generation {record.generation} stays on the host"
-        return Verdict(FALSE, "NotAccepted", f"nothing was changed{kept}")
+        return Verdict(facts.accepted.status, "NotAccepted", f"nothing was changed{kept}")
     if facts.failure:
         return Verdict(FALSE, "ApplyFailed", facts.failure)
     if spec is not None and spec.state == "absent":

@@ -1,6 +1,7 @@
 """Whether this host does what a manifest says, step by step: valid, allowed, its names free. Pure.
 
-What needs a look at the host (verify, files that are not ours, payload) is `check.py`'s; here is what follows from data alone.
+What needs a look at the host (verify, files that are not ours, payload) is check.py's; here is what
+data alone says.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ ACCEPTED = Verdict(TRUE, "Accepted")
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What follows for a service. Neither `want` nor `gone`: nothing is done about it, whatever is on the host stays."""
+    """What follows for a service. Neither `want` nor `gone`: nothing is done about it, whatever is
+    on the host stays.
+    """
 
     accepted: Verdict
     want: Want | None = None
@@ -44,10 +47,11 @@ def judge(
         return Judgement(Verdict(FALSE, refused.reason, refused.message))
     if spec.state == "absent":
         return Judgement(ACCEPTED, gone=Gone(deleted=False))
-    if record is not None and record.applied and record.uid == entry.uid != "":
-        if record.unit != spec.unit_name and not record.removing:
-            message = f"spec.name is immutable: it was {record.unit}; delete the manifest and make a new one"
-            return Judgement(Verdict(FALSE, "InvalidManifest", message))
+    if record is not None and _is_renamed(record, entry.uid, spec.unit_name):
+        message = (
+            f"spec.name is immutable: it was {record.unit}; delete the manifest and make a new one"
+        )
+        return Judgement(Verdict(FALSE, "InvalidManifest", message))
     lost = conflicts.conflict(entry.key, manifest, taken)
     if lost is not None:
         claim, owner = lost
@@ -58,10 +62,17 @@ def judge(
     return Judgement(ACCEPTED, want=want)
 
 
-def judge_missing(record: Record, rules: Policy, silo: str) -> Judgement | None:
-    """What it means that a record's manifest is not in the silo `silo`; None: it is an order to remove what we made.
+def _is_renamed(record: Record, uid: str, unit: str) -> bool:
+    same_object = record.uid == uid != "" and record.applied and not record.removing
+    return same_object and record.unit != unit
 
-    Not so in a silo that never held it (the store was replaced), and not where the namespace is respected no more.
+
+def judge_missing(record: Record, rules: Policy, silo: str) -> Judgement | None:
+    """What it means that a record's manifest is not in the silo `silo`; None: it is an order to
+    remove what we made.
+
+    Not so in a silo that never held it (the store was replaced), and not where the namespace is
+    respected no more.
     """
     if record.removing:
         return None

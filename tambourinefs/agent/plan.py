@@ -1,11 +1,13 @@
-"""What to do on this host, as a function of what is wanted, what is remembered and what systemd says. Pure.
+"""What to do on this host, as a function of what is wanted, what is remembered and what systemd
+says. Pure.
 
-`plan` gives the next actions. It is asked again after each was done; when everything is as wanted it gives none. The content
-of a service comes first, its command after: `Place`, `Enable`, `Reload`, then one `Job` at a time. Removing is `Note`
-(durable: it began), `Job` stop, `Withdraw`.
+`plan` gives the next actions. It is asked again after each was done; when everything is as wanted
+it gives none. The content of a service comes first, its command after: `Place`, `Enable`, `Reload`,
+then one `Job` at a time. Removing is `Note` (durable: it began), `Job` stop, `Withdraw`.
 
-A person's systemctl is never worked against: `start` and `stop` are satisfied by one completed job for each generation and
-boot, enablement by one change for each generation. What a person changes after that is only reported.
+A person's systemctl is never worked against: `start` and `stop` are satisfied by one completed job
+for each generation and boot, enablement by one change for each generation. What a person changes
+after that is only reported.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """There is evidence that it shall go: its manifest was removed from the right silo (`deleted`), or says absent."""
+    """There is evidence that it shall go: its manifest was removed from the right silo (`deleted`),
+    or says absent.
+    """
 
     deleted: bool
 
@@ -65,7 +69,9 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Place(Action):
-    """Make the files those of the manifest. `due` is what a running unit needs after it: restart, reload or nothing."""
+    """Make the files those of the manifest. `due` is what a running unit needs after it: restart,
+    reload or nothing.
+    """
 
     want: Want
     due: str
@@ -73,7 +79,9 @@ class Place(Action):
 
 @dataclass(frozen=True, slots=True)
 class Enable(Action):
-    """Enable or disable the unit; not `needed`: it is so. `before` is its UnitFileState where it is not ours, else ""."""
+    """Enable or disable the unit; not `needed`: it is so. `before` is its UnitFileState where it is
+    not ours, else "".
+    """
 
     unit: str
     enablement: Enablement
@@ -111,12 +119,16 @@ class Job(Action):
 
 @dataclass(frozen=True, slots=True)
 class Recover(Action):
-    """A job was recorded and nobody waits for it: the agent died, or the bus went. See what became of it."""
+    """A job was recorded and nobody waits for it: the agent died, or the bus went. See what became
+    of it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw(Action):
-    """Disable, remove the files, restore what stood there, reload, forget failures, forget the record."""
+    """Disable, remove the files, restore what stood there, reload, forget failures, forget the
+    record.
+    """
 
     unit: str
     owned: bool
@@ -130,7 +142,9 @@ class Forget(Action):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a plan is made from. A key in neither `wants` nor `gone` is left alone: refused, or not known."""
+    """What a plan is made from. A key in neither `wants` nor `gone` is left alone: refused, or not
+    known.
+    """
 
     wants: Mapping[Key, Want]
     gone: Mapping[Key, Gone]
@@ -156,6 +170,8 @@ def plan_service(key: Key, world: World) -> list[Action]:
     record, want = world.applied.get(key), world.wants.get(key)
     if record and record.removing:
         return list(_removal(record, world))
+    if record and record.running is not None and key not in world.in_flight:
+        return [Recover(key)] if record.unit in world.units else []
     if want:
         if record and _is_of_another_unit(record, want):
             return list(_removal(record, world))
@@ -169,12 +185,16 @@ def plan_service(key: Key, world: World) -> list[Action]:
 
 
 def _is_of_another_unit(record: Record, want: Want) -> bool:
-    """Made anew under the same name for another unit, or for one that it no longer brings: the old one goes first."""
+    """Made anew under the same name for another unit, or for one that it no longer brings: the old
+    one goes first.
+    """
     return record.unit != want.unit or (record.owns_unit and want.content.unit is None)
 
 
 def waits(key: Key, world: World, action: Job) -> bool:
-    """Whether a new job must wait for the one that runs: always, unless it stops the unit or brings new content."""
+    """Whether a new job must wait for the one that runs: always, unless it stops the unit or brings
+    new content.
+    """
     running = world.applied[key].running
     if running is None or key not in world.in_flight:
         return False
@@ -231,7 +251,9 @@ def _is_loaded(name: str, unit: Unit | None, world: World) -> bool:
 
 
 def _due(want: Want, record: Record | None, unit: Unit | None) -> str:
-    """What changed content asks of a running unit; what an earlier change still asks is not forgotten."""
+    """What changed content asks of a running unit; what an earlier change still asks is not
+    forgotten.
+    """
     owed = record.due if record else ""
     spec = want.manifest.spec
     ours = spec.unit is not None
@@ -268,10 +290,6 @@ def _enablement(key: Key, want: Want, record: Record | None, unit: Unit | None) 
 def _command(want: Want, record: Record | None, world: World) -> Iterator[Action]:
     assert record is not None  # noted by _content
     key, unit = record.key, world.units.get(want.unit)
-    if record.running is not None and key not in world.in_flight:
-        if unit is not None:
-            yield Recover(key)
-        return
     if unit is None or (unit.load_state == "not-found" and want.content.unit is None):
         return  # nobody to command: not known yet, or not on the host
     action = _next_job(want, record, unit, world.boot)
@@ -345,12 +363,16 @@ def _satisfied(record: Record, command: str, want: Want, boot: str) -> Record:
 
 
 def _is_up(unit: Unit) -> bool:
-    """Whether a start job would do nothing. A oneshot that remains is up; one that does not was never up."""
+    """Whether a start job would do nothing. A oneshot that remains is up; one that does not was
+    never up.
+    """
     return unit.active_state in {"active", "reloading", "refreshing"}
 
 
 def _came_up_by_itself(record: Record, unit: Unit, want: Want, boot: str) -> bool:
-    """Whether systemd started what it found enabled at boot: then this boot's start is completed, whatever came after."""
+    """Whether systemd started what it found enabled at boot: then this boot's start is completed,
+    whatever came after.
+    """
     done, meta = record.done, want.manifest.metadata
     same = done is not None and (done.command, done.uid, done.generation) == (
         "start", meta.uid, meta.generation,

@@ -1,7 +1,9 @@
-"""What this host's administrator allows a manifest to do. Pure: it gets the configuration and says no, or nothing.
+"""What this host's administrator allows a manifest to do. Pure: it gets the configuration and says
+no, or nothing.
 
-It guards against mistakes and against a cluster that asks for more than the host gives; whoever may write a respected
-namespace is root on the host all the same (docs/security.md), since any unit of theirs runs as root.
+It guards against mistakes and against a cluster that asks for more than the host gives; whoever may
+write a respected namespace is root on the host all the same (docs/security.md), since any unit of
+theirs runs as root.
 """
 
 from __future__ import annotations
@@ -78,7 +80,9 @@ def respects(policy: Policy, namespace: str) -> bool:
 
 
 def is_denied(policy: Policy, unit: str) -> bool:
-    """Whether the unit may only be observed. Our own units always; a template's denial covers its instances."""
+    """Whether the unit may only be observed. Our own units always; a template's denial covers its
+    instances.
+    """
     if names.is_own_unit(unit):
         return True
     if any(fnmatchcase(unit, glob) for glob in policy.allowed_units):
@@ -141,6 +145,6 @@ def _text_denials(spec: Spec, policy: Policy) -> Iterator[str]:
             yield f"Conflicts= or PropagatesStopTo= of {other} would stop Tambourine itself"
 
 
-def forbidden_paths(configured: Iterable[str]) -> tuple[str, ...]:
-    """The host's own paths, normalised; relative and empty ones are left out."""
+def normal_paths(configured: Iterable[str]) -> tuple[str, ...]:
+    """Configured paths, normalised; relative and empty ones are left out."""
     return tuple(normpath(path) for path in configured if path.startswith("/"))

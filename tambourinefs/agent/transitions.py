@@ -1,4 +1,6 @@
-"""How a record changes when something is about to be done, or was. Pure; each is kept durably before the next step."""
+"""How a record changes when something is about to be done, or was. Pure; each is kept durably
+before the next step.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def intending(
     originals: Mapping[str, Original],
     directories: tuple[str, ...],
 ) -> Record:
-    """Before anything is written: every path that may change, with what stood there. Known paths keep their original."""
+    """Before anything is written: every path that may change, with what stood there. Known paths
+    keep their original.
+    """
     content = want.content
     known = {written.path: written for written in record.written}
     for target in content.targets:
@@ -56,7 +60,9 @@ def _adding(ours: tuple[str, ...], digest: str) -> tuple[str, ...]:
 
 
 def placed(record: Record, want: Want) -> Record:
-    """After all files are those of the manifest, and those it no longer wants are as they were before us."""
+    """After all files are those of the manifest, and those it no longer wants are as they were
+    before us.
+    """
     wanted = {target.path: target.digest for target in want.content.targets}
     written = tuple(
         replace(w, placed=True, ours=(wanted[w.path],)) for w in record.written if w.path in wanted
@@ -71,7 +77,9 @@ def unwanted(record: Record, content: Content) -> tuple[Written, ...]:
 
 
 def sending(record: Record, job: Job, unit: Unit, boot: str, now: str) -> Record:
-    """Before the job is sent: its token is taken, what changed content asked counts as done, the invocation is kept."""
+    """Before the job is sent: its token is taken, what changed content asked counts as done, the
+    invocation is kept.
+    """
     token = job.token
     running = Running(
         job.verb,
@@ -92,7 +100,9 @@ def sending(record: Record, job: Job, unit: Unit, boot: str, now: str) -> Record
 
 
 def finished(record: Record, result: str, message: str, invocation_id: str, now: str) -> Record:
-    """After the job ended. `result` is systemd's word, or ours where there was none ("refused", "unknown")."""
+    """After the job ended. `result` is systemd's word, or ours where there was none ("refused",
+    "unknown").
+    """
     running = record.running
     assert running is not None
     last = record.last_command
@@ -120,10 +130,12 @@ def unsent(record: Record) -> Record:
 
 
 def outcome(running: Running, unit: Unit, boot: str) -> str | None:
-    """What became of a job that nobody waited for: its result, or None when it never began (see `unsent`).
+    """What became of a job that nobody waited for: its result, or None when it never began (see
+    `unsent`).
 
-    A new InvocationID means that the unit was started after the job was recorded. A stop may always be sent again. Whether a
-    reload happened cannot be known, and neither what was before a reboot: those are never repeated.
+    A new InvocationID means that the unit was started after the job was recorded. A stop may always
+    be sent again. Whether a reload happened cannot be known, and neither what was before a reboot:
+    those are never repeated.
     """
     if running.verb == "reload":
         return "unknown"

@@ -182,12 +182,21 @@ def bombshell(
 @click.option(
     "--namespace", "namespaces", multiple=True, help="A namespace to obey (several: give it again)."
 )
+@click.option(
+    "--accept-silo",
+    metavar="UUID",
+    default="",
+    help="Obey this silo from now on: its store was replaced on purpose.",
+)
+@click.option("--plain", is_flag=True, help="Take a directory that is not a mount for a silo, too.")
 @_daemon
 def agent(
     silo_mountpoint: str | None,
     proc_mountpoint: str | None,
     state: str | None,
     namespaces: tuple[str, ...],
+    accept_silo: str,
+    plain: bool,
     config_file: str,
     foreground: bool,
     log_level: str,
@@ -202,7 +211,7 @@ def agent(
         proc={"mountpoint": proc_mountpoint},
         agent={"state_directory": state, "namespaces": namespaces},
     )
-    process.main(config, foreground=foreground)
+    process.main(config, foreground=foreground, accept_silo=accept_silo, plain=plain)
 
 
 @click.command()

@@ -1,0 +1,119 @@
+"""Publishes views: only those that differ, with the journal's last lines when they have come. On
+the trio thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from tambourinefs.agent import views
+from tambourinefs.agent.flight import now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tambourinefs.agent.ports import Journal
+    from tambourinefs.agent.record import Key
+    from tambourinefs.agent.views import Known
+    from tambourinefs.model.status import ServiceView
+    from tambourinefs.model.unit import Unit
+
+LINES: Final = 10  # as many as systemctl status shows
+SETTLE: Final = (
+    0.2  # seconds; what a burst of changes says is read once, and journald gets time to write
+)
+
+
+class Board(Protocol):
+    """Where views are pinned up; never blocks."""
+
+    def publish(self, view: ServiceView) -> None:
+        """Show this."""
+        ...
+
+    def withdraw(self, namespace: str, name: str) -> None:
+        """Show it no more."""
+        ...
+
+
+class Announcer:
+    """`known` gathers everything about a service; `journal` None: log lines are not published on
+    this host.
+    """
+
+    def __init__(
+        self, board: Board, journal: Journal | None, known: Callable[[Key], Known]
+    ) -> None:
+        self._board = board
+        self._journal = journal
+        self._known = known
+        self._views: dict[Key, ServiceView] = {}
+        self._lines: dict[Key, tuple[str, ...]] = {}
+        self._spoke: set[Key] = set()
+        self._wake = trio.Event()
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        """The services that are shown."""
+        return frozenset(self._views)
+
+    def lines(self, key: Key) -> tuple[str, ...]:
+        """The last lines that were read of a service's journal."""
+        return self._lines.get(key, ())
+
+    def publish(self, key: Key) -> None:
+        """Show what is known of a service now, if it differs from what is shown."""
+        before = self._views.get(key)
+        view = views.view(self._known(key), before, now())
+        if view == before:
+            return
+        self._views[key] = view
+        self._board.publish(view)
+        if _run_of(view.unit) != _run_of(before.unit if before else None):
+            self._spoke.add(key)
+            self._wake.set()
+
+    def withdraw(self, key: Key) -> None:
+        """Show it no more."""
+        if self._views.pop(key, None) is not None:
+            self._board.withdraw(*key)
+        self._lines.pop(key, None)
+        self._spoke.discard(key)
+
+    async def read_journal(self) -> None:
+        """A task: fetch the last lines of units whose state changed, in the background."""
+        if self._journal is None:
+            await trio.sleep_forever()
+            raise AssertionError
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            await trio.sleep(SETTLE)
+            keys, self._spoke = sorted(self._spoke), set()
+            for key in keys:
+                await self._read(self._journal, key)
+
+    async def _read(self, journal: Journal, key: Key) -> None:
+        view = self._views.get(key)
+        if view is None or view.unit is None:
+            return
+        unit = view.unit
+        lines = await journal.last_lines(unit.id or unit.name, unit.invocation_id, LINES)
+        if key in self._views and lines != self.lines(key):
+            self._lines[key] = lines
+            self.publish(key)
+
+
+def _run_of(unit: Unit | None) -> tuple[str, ...]:
+    """What changes when a unit probably said something."""
+    if unit is None:
+        return ()
+    return (
+        unit.invocation_id,
+        unit.active_state,
+        unit.sub_state,
+        unit.result,
+        str(unit.n_restarts),
+    )

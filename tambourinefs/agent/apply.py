@@ -1,0 +1,252 @@
+"""Does the content part of a plan: files, units and drop-ins, enablement, one reload for the batch;
+and takes it all back.
+
+The order is the one of the design: record what may be touched, files before units, enable, reload,
+and only then commands (`flight.py`). What goes wrong with one service is that service's failure;
+the others of the batch go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from tambourinefs.agent import transitions
+from tambourinefs.agent.check import open_manifest_directory
+from tambourinefs.agent.flight import now
+from tambourinefs.agent.plan import DISABLED, Enable, Forget, Note, Place, Reload, Withdraw, blank
+from tambourinefs.agent.ports import SystemdRefused, UnitNotFound
+from tambourinefs.agent.record import replace
+from tambourinefs.errors import HostError, TambourineError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from tambourinefs.agent.book import Book
+    from tambourinefs.agent.check import Checked
+    from tambourinefs.agent.content import Target
+    from tambourinefs.agent.hostfiles import HostFiles
+    from tambourinefs.agent.plan import Action
+    from tambourinefs.agent.ports import InstallChanges, Systemd
+    from tambourinefs.agent.record import Key, Record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch: failures in words by service, and the services that are gone from
+    this host.
+    """
+
+    failures: dict[Key, str] = field(default_factory=dict)
+    gone: set[Key] = field(default_factory=set)
+    kept: dict[Key, list[str]] = field(default_factory=dict)  # directories that are not empty
+
+
+@dataclass(frozen=True, slots=True)
+class Applier:
+    """The world that a plan's content is done to."""
+
+    systemd: Systemd
+    book: Book
+    host: HostFiles
+    silo: Path
+
+    async def apply(self, actions: Sequence[Action], checked: Mapping[Key, Checked]) -> Outcome:
+        """Do all content actions of a batch. Jobs are left to others.
+
+        Raises SystemdUnavailable: then the records say what may have been done, and the plan gives
+        the rest again.
+        """
+        outcome = Outcome()
+        places = [a for a in actions if isinstance(a, Place)]
+        withdraws = [a for a in actions if isinstance(a, Withdraw)]
+        enables = [a for a in actions if isinstance(a, Enable)]
+        self._intend(places, enables, checked)
+        for note in actions:
+            if isinstance(note, Note):
+                self.book.set(_stamped(note.record))
+        try:
+            await self.book.flush()
+        except OSError as error:
+            message = f"applied state cannot be written: {error.strerror or error}"
+            outcome.failures.update(dict.fromkeys({action.key for action in actions}, message))
+            return outcome
+        await self._disable_withdrawn(withdraws, outcome)
+        await trio.to_thread.run_sync(self._write_all, places, outcome)
+        await trio.to_thread.run_sync(self._restore_all, withdraws, outcome)
+        await self._enable_all(enables, outcome)
+        await self._reload(actions, outcome)
+        self._settle(places, enables, outcome)
+        await self._forget(withdraws, [a for a in actions if isinstance(a, Forget)], outcome)
+        return outcome
+
+    def _intend(
+        self, places: Iterable[Place], enables: Iterable[Enable], checked: Mapping[Key, Checked]
+    ) -> None:
+        for place in places:
+            seen = checked[place.key]
+            record = self.book.get(place.key) or blank(place.want)
+            self.book.set(
+                transitions.intending(
+                    record, place.want, place.due, seen.originals, seen.directories
+                )
+            )
+        for enable in enables:
+            record_now = self.book.get(enable.key)
+            if record_now is not None and enable.before and not record_now.enabled_before:
+                self.book.set(replace(record_now, enabled_before=enable.before))
+
+    # -- files
+
+    def _write_all(self, places: Sequence[Place], outcome: Outcome) -> None:
+        """In one go for the sake of the disk; one by one when that fails, to see whose fault it is."""
+        try:
+            self._write(places)
+        except (TambourineError, OSError):
+            for place in places:
+                try:
+                    self._write([place])
+                except (TambourineError, OSError) as error:
+                    outcome.failures[place.key] = str(error)
+        for place in places:
+            if place.key not in outcome.failures:
+                self._restore_unwanted(place, outcome)
+
+    def _write(self, places: Sequence[Place]) -> None:
+        directories: dict[Key, int] = {}
+        wanted: list[tuple[Target, int]] = []
+        try:
+            for place in places:
+                targets = place.want.content.targets
+                if any(target.payload for target in targets):
+                    directories[place.key] = open_manifest_directory(self.silo, place.key)
+                wanted += [(target, directories.get(place.key, -1)) for target in targets]
+            self.host.write(wanted)
+        finally:
+            for fd in directories.values():
+                os.close(fd)
+
+    def _restore_unwanted(self, place: Place, outcome: Outcome) -> None:
+        record = self.book.get(place.key)
+        assert record is not None
+        try:
+            for written in transitions.unwanted(record, place.want.content):
+                self.host.restore(written.path, written.original)
+        except (HostError, OSError) as error:
+            outcome.failures[place.key] = str(error)
+
+    def _restore_all(self, withdraws: Sequence[Withdraw], outcome: Outcome) -> None:
+        for withdraw in withdraws:
+            record = self.book.get(withdraw.key)
+            assert record is not None
+            try:
+                for written in reversed(record.written):
+                    self.host.restore(written.path, written.original)
+                outcome.kept[withdraw.key] = self.host.remove_directories(record.directories)
+            except (HostError, OSError) as error:
+                outcome.failures[withdraw.key] = str(error)
+
+    def _hand_over(self, key: Key, kept: Iterable[str]) -> None:
+        """A directory that we made and somebody else of ours uses is removed with the last of them."""
+        for path in kept:
+            for other in self.book.records.values():
+                inside = any(w.path.startswith(path + "/") for w in other.written)
+                if other.key != key and inside:
+                    known = (path, *(d for d in other.directories if d != path))
+                    self.book.set(replace(other, directories=known))
+                    break
+
+    # -- systemd
+
+    async def _enable_all(self, enables: Iterable[Enable], outcome: Outcome) -> None:
+        fine = [e for e in enables if e.needed and e.key not in outcome.failures]
+        on = [e for e in fine if e.enablement.enabled]
+        off = [e for e in fine if not e.enablement.enabled]
+        await _each_or_all(self.systemd.enable, on, outcome)
+        await _each_or_all(self.systemd.disable, off, outcome)
+
+    async def _disable_withdrawn(self, withdraws: Iterable[Withdraw], outcome: Outcome) -> None:
+        """Ours are disabled while their [Install] can still be read; others' go back to what they
+        were.
+        """
+        on: list[Withdraw] = []
+        off: list[Withdraw] = []
+        for withdraw in withdraws:
+            record = self.book.get(withdraw.key)
+            assert record is not None
+            if withdraw.owned:
+                off.append(withdraw)
+            elif record.enabled_before and record.enablement is not None:
+                (off if record.enabled_before in DISABLED else on).append(withdraw)
+        await _each_or_all(self.systemd.enable, on, outcome)
+        await _each_or_all(self.systemd.disable, off, outcome)
+
+    async def _reload(self, actions: Iterable[Action], outcome: Outcome) -> None:
+        due = any(
+            isinstance(action, Reload) or (isinstance(action, Withdraw) and action.loaded)
+            for action in actions
+            if action.key not in outcome.failures
+        )
+        if due:
+            await self.systemd.reload()
+
+    # -- remembering
+
+    def _settle(self, places: Iterable[Place], enables: Iterable[Enable], outcome: Outcome) -> None:
+        for place in places:
+            record = self.book.get(place.key)
+            if record is not None and place.key not in outcome.failures:
+                self.book.set(transitions.placed(record, place.want))
+        for enable in enables:
+            record = self.book.get(enable.key)
+            if record is not None and enable.key not in outcome.failures:
+                self.book.set(replace(record, enablement=enable.enablement))
+
+    async def _forget(
+        self, withdraws: Iterable[Withdraw], forgets: Iterable[Forget], outcome: Outcome
+    ) -> None:
+        done = [w for w in withdraws if w.key not in outcome.failures]
+        for withdraw in done:
+            self._hand_over(withdraw.key, outcome.kept.get(withdraw.key, []))
+            if withdraw.owned:
+                await self.systemd.reset_failed(withdraw.unit)
+        keys = [a.key for a in (*done, *forgets)]
+        if keys:
+            await self.book.flush()  # what was handed over
+            await self.book.forget(keys)
+            outcome.gone.update(keys)
+
+
+def _stamped(record: Record) -> Record:
+    """With the time of a last command that has none yet: a plan knows no clock."""
+    last = record.last_command
+    if last is None or last.time:
+        return record
+    return replace(record, last_command=msgspec.structs.replace(last, time=now()))
+
+
+async def _each_or_all(
+    call: Callable[[Sequence[str]], Awaitable[InstallChanges]],
+    actions: Sequence[Enable | Withdraw],
+    outcome: Outcome,
+) -> None:
+    """One call for all; one by one when systemd refuses, to see whose fault it is."""
+    if not actions:
+        return
+    try:
+        await call([action.unit for action in actions])
+    except (SystemdRefused, UnitNotFound) as error:
+        if len(actions) == 1:
+            if not isinstance(actions[0], Withdraw):
+                outcome.failures[actions[0].key] = error.message
+            return
+        for action in actions:
+            await _each_or_all(call, [action], outcome)

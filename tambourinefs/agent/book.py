@@ -1,0 +1,87 @@
+"""The records in memory, the names they hold, and their way to the disk. On the trio thread; only
+`flush` waits.
+
+Several tasks change records at once, each of its own service. Whoever is about to touch the host on
+the strength of a record flushes first; flushes that meet become one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tambourinefs.agent.applied import Store
+    from tambourinefs.agent.conflicts import Claim
+    from tambourinefs.agent.record import Key, Record
+
+
+class Book:
+    """Applied state, as `store` has or will have it."""
+
+    def __init__(self, store: Store, records: Mapping[Key, Record]) -> None:
+        self._store = store
+        self._records = dict(records)
+        self._taken = {claim: key for key, record in records.items() for claim in record.claims}
+        self._unsaved: set[Key] = set()
+        self._lock = trio.Lock()
+
+    @property
+    def records(self) -> Mapping[Key, Record]:
+        """All, by key."""
+        return self._records
+
+    @property
+    def taken(self) -> Mapping[Claim, Key]:
+        """Who has which name."""
+        return self._taken
+
+    def get(self, key: Key) -> Record | None:
+        """The record of a service."""
+        return self._records.get(key)
+
+    def set(self, record: Record) -> None:
+        """Remember; not yet durable."""
+        old = self._records.get(record.key)
+        if old == record:
+            return
+        if old is None or old.claims != record.claims:
+            self._release(record.key)
+            self._taken.update(dict.fromkeys(record.claims, record.key))
+        self._records[record.key] = record
+        self._unsaved.add(record.key)
+
+    def _release(self, key: Key) -> None:
+        old = self._records.get(key)
+        for claim in old.claims if old else ():
+            if self._taken.get(claim) == key:
+                del self._taken[claim]
+
+    async def flush(self) -> None:
+        """Make everything durable that was set before this call.
+
+        Raises OSError; what was not kept is tried again with the next flush.
+        """
+        async with self._lock:
+            waiting = [self._records[key] for key in self._unsaved if key in self._records]
+            if not waiting:
+                return
+            self._unsaved.clear()
+            try:
+                await trio.to_thread.run_sync(self._store.save, waiting)
+            except BaseException:
+                self._unsaved.update(record.key for record in waiting)
+                raise
+
+    async def forget(self, keys: Iterable[Key]) -> None:
+        """Remove these records, durably. Raises OSError."""
+        async with self._lock:
+            gone = list(keys)
+            for key in gone:
+                self._release(key)
+                self._records.pop(key, None)
+                self._unsaved.discard(key)
+            await trio.to_thread.run_sync(self._store.forget, gone)

@@ -1,0 +1,225 @@
+"""Looks at the host before a manifest is taken: is its unit good, are the files in its way ours, is
+its payload there?
+
+Nothing is changed but copies kept in applied state. A batch is one call of systemd-analyze, one of
+systemd, one thread.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from tambourinefs.agent.conditions import FALSE, TRUE, UNKNOWN, Verdict
+from tambourinefs.agent.content import FILE, Target
+from tambourinefs.agent.hostfiles import owner_ids
+from tambourinefs.agent.payload import PayloadMissing, check_payload
+from tambourinefs.agent.ports import Draft, Findings
+from tambourinefs.errors import HostError
+from tambourinefs.model import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tambourinefs.agent.hostfiles import HostFiles
+    from tambourinefs.agent.plan import Want
+    from tambourinefs.agent.ports import Systemd, Verifier
+    from tambourinefs.agent.record import Key, Original, Record, Written
+
+_ACCEPTED: Final = Verdict(TRUE, "Accepted")
+MESSAGE_MAX: Final = 2000  # characters of systemd-analyze's words in a condition
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found for one manifest. `digest` is the content's that was looked at."""
+
+    digest: str
+    verdict: Verdict
+    failure: str = ""  # why this host cannot hold it, though it may
+    adopted: bool = False  # the unit file is there, just as we would write it: our state was lost
+    originals: Mapping[str, Original] = field(default_factory=dict)
+    directories: tuple[str, ...] = ()
+
+
+class _ForeignUnitError(HostError):
+    """There is a unit, or a drop-in, that we did not make."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Where to look. `silo` is the silo's path, for payload."""
+
+    systemd: Systemd
+    verifier: Verifier
+    host: HostFiles
+    silo: Path
+
+    async def check(self, wants: Mapping[Key, tuple[Want, Record | None]]) -> dict[Key, Checked]:
+        """Look at all of them. Raises SystemdUnavailable."""
+        surveys: dict[Key, Checked] = {}
+        findings: dict[Key, Findings] = {}
+        states: dict[str, str] = {}
+
+        async def survey() -> None:
+            surveys.update(await trio.to_thread.run_sync(self._survey_all, wants))
+
+        async def verify() -> None:
+            findings.update(await self._verify(wants))
+
+        async def ask() -> None:
+            states.update(await self._ask(wants))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(survey)
+            nursery.start_soon(verify)
+            nursery.start_soon(ask)
+        return {
+            key: _judged(
+                surveys[key],
+                findings.get(key),
+                _foreign(want, states) if not (surveys[key].adopted or _owns(record)) else "",
+            )
+            for key, (want, record) in wants.items()
+        }
+
+    # -- files
+
+    def _survey_all(self, wants: Mapping[Key, tuple[Want, Record | None]]) -> dict[Key, Checked]:
+        return {key: self._survey(key, want, record) for key, (want, record) in wants.items()}
+
+    def _survey(self, key: Key, want: Want, record: Record | None) -> Checked:
+        digest = want.content.digest
+        originals: dict[str, Original] = {}
+        directories: dict[str, None] = {}
+        try:
+            for target in want.content.targets:
+                owner_ids(target)
+                written = record.at(target.path) if record else None
+                original = self._in_the_way(target, written)
+                if original is not None:
+                    originals[target.path] = original
+                directories.update(dict.fromkeys(self.host.missing_directories(target.path)))
+            self._check_payloads(key, want)
+        except _ForeignUnitError as error:
+            return Checked(digest, Verdict(FALSE, "ForeignUnit", error.message))
+        except PayloadMissing as error:
+            return Checked(digest, Verdict(UNKNOWN, "PayloadMissing", error.message))
+        except (HostError, OSError) as error:
+            return Checked(digest, _ACCEPTED, failure=str(error))
+        adopted = want.content.unit is not None and self._is_there(want.content.unit)
+        return Checked(digest, _ACCEPTED, "", adopted, originals, tuple(directories))
+
+    def _is_there(self, target: Target) -> bool:
+        return self.host.look(target.path).digest == target.digest
+
+    def _in_the_way(self, target: Target, written: Written | None) -> Original | None:
+        """What stands at the path, if we do not know it yet. Raises for a unit or drop-in of
+        somebody else's.
+        """
+        found = self.host.look(target.path)
+        if found.kind == "absent":
+            return None
+        known = written.ours if written else ()
+        if found.kind == "file" and found.digest in (*known, target.digest) and target.kind != FILE:
+            return None  # ours, or what we wrote before our state was lost: the header is in it
+        if target.kind != FILE:
+            changed = " was changed on the host since it was written" if known else " is not ours"
+            raise _ForeignUnitError(
+                f"{target.path}{changed}: it is not overwritten",
+                hint="Remove it, and the manifest takes effect.",
+            )
+        if written is not None and (written.placed or found.digest in known):
+            return None
+        return self.host.capture(target.path)
+
+    def _check_payloads(self, key: Key, want: Want) -> None:
+        payloads = [target for target in want.content.targets if target.payload]
+        if not payloads:
+            return
+        directory = open_manifest_directory(self.silo, key)
+        try:
+            for target in payloads:
+                check_payload(directory, target.payload, target.digest)
+        finally:
+            os.close(directory)
+
+    # -- units
+
+    async def _ask(self, wants: Mapping[Key, tuple[Want, Record | None]]) -> dict[str, str]:
+        """What systemd has by the names that they would take; "" for nothing. Templates are files
+        only.
+        """
+        wanted = {name for want, _ in wants.values() for name in _taken(want)}
+        plain = [name for name in wanted if not names.is_template(name)]
+        states = await self.systemd.states(plain) if plain else {}
+        found = {n: s.load_state for n, s in states.items() if s.load_state != "not-found"}
+        for name in wanted.difference(plain):
+            found[name] = await self.systemd.unit_file_state(name)
+        return found
+
+    async def _verify(self, wants: Mapping[Key, tuple[Want, Record | None]]) -> dict[Key, Findings]:
+        found: dict[Key, Findings] = {}
+        drafts = {key: draft for key, (want, _) in wants.items() if (draft := _draft(want))}
+        while drafts:
+            # Findings are by unit, and several manifests may bring drop-ins of one unit: a round for each.
+            one_each = {draft.unit: key for key, draft in drafts.items()}
+            results = await self.verifier.verify([drafts.pop(key) for key in one_each.values()])
+            found.update({key: results[unit] for unit, key in one_each.items()})
+        return found
+
+
+def open_manifest_directory(silo: Path, key: Key) -> int:
+    """A descriptor of the directory of one manifest in the silo. Raises PayloadMissing."""
+    try:
+        return os.open(silo / key[0] / key[1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise PayloadMissing(f"the manifest's directory: {error.strerror}") from error
+
+
+def _draft(want: Want) -> Draft | None:
+    spec = want.manifest.spec
+    if not spec.texts:
+        return None
+    drop_ins = tuple((drop_in.name, drop_in.content) for drop_in in spec.drop_ins)
+    return Draft(want.unit, spec.unit, drop_ins, tuple(file.path for file in spec.files))
+
+
+def _owns(record: Record | None) -> bool:
+    return record is not None and record.owns_unit
+
+
+def _taken(want: Want) -> list[str]:
+    """The unit names that the manifest takes: its own and those of Alias= and Also=."""
+    if want.content.unit is None:
+        return []
+    taken = [claim.removeprefix("unit ") for claim in want.claims if claim.startswith("unit ")]
+    return [name for name in taken if not names.unit_problem(name)]
+
+
+def _foreign(want: Want, states: Mapping[str, str]) -> str:
+    """The first name that this host has a unit for; "" when there is none. For units that we did
+    not make before.
+    """
+    return next((name for name in _taken(want) if states.get(name, "")), "")
+
+
+def _judged(survey: Checked, findings: Findings | None, foreign: str) -> Checked:
+    if survey.verdict.status != TRUE:
+        return survey
+    verdict = survey.verdict
+    if foreign:
+        verdict = Verdict(
+            FALSE,
+            "ForeignUnit",
+            f"{foreign} is on this host already, and Tambourine did not make it",
+        )
+    elif findings is not None and findings.problems:
+        verdict = Verdict(FALSE, "VerifyFailed", "; ".join(findings.problems)[:MESSAGE_MAX])
+    elif findings is not None and findings.warnings:
+        verdict = Verdict(TRUE, "Accepted", "; ".join(findings.warnings)[:MESSAGE_MAX])
+    return replace(survey, verdict=verdict)

@@ -1,0 +1,151 @@
+"""Jobs in flight: each service has at most one, they run side by side, and nobody waits for a slow
+one but its own service.
+
+A job is recorded durably before it is sent. When it ends, or when it turns out that nobody was told
+how, the record says what became of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from tambourinefs.agent import transitions
+from tambourinefs.agent.ports import JobResult, SystemdRefused, SystemdUnavailable, UnitNotFound
+from tambourinefs.errors import RefusedByPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tambourinefs.agent.book import Book
+    from tambourinefs.agent.plan import Job
+    from tambourinefs.agent.ports import Systemd
+    from tambourinefs.agent.record import Key
+    from tambourinefs.model.unit import Unit
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+REFUSED = "refused"  # no job was made
+
+
+def now() -> str:
+    """RFC 3339, UTC, seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Flights:
+    """All jobs that are waited for. `look` brings a fresh snapshot of a unit; `landed` is told
+    whose job ended.
+    """
+
+    def __init__(
+        self,
+        systemd: Systemd,
+        book: Book,
+        look: Callable[[str], Awaitable[Unit]],
+        landed: Callable[[Key], None],
+    ) -> None:
+        self._systemd = systemd
+        self._book = book
+        self._look = look
+        self._landed = landed
+        self._flights: dict[Key, trio.CancelScope] = {}
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        """The services that have a job in flight."""
+        return frozenset(self._flights)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._flights
+
+    def launch(self, job: Job, nursery: trio.Nursery) -> None:
+        """Send a job whose record is durable. One that is in flight for the service is no longer
+        waited for: systemd merges the two, or cancels it.
+        """
+        self._start(job.key, nursery, self._send, job)
+
+    def recover(self, key: Key, nursery: trio.Nursery) -> None:
+        """Find out what became of the job that is recorded."""
+        self._start(key, nursery, self._recover, key)
+
+    def _start(
+        self, key: Key, nursery: trio.Nursery, task: Callable[[T], Awaitable[None]], about: T
+    ) -> None:
+        if key in self._flights:
+            self._flights.pop(key).cancel()
+        self._flights[key] = scope = trio.CancelScope()
+        nursery.start_soon(self._fly, key, scope, task, about)
+
+    async def _fly(
+        self, key: Key, scope: trio.CancelScope, task: Callable[[T], Awaitable[None]], about: T
+    ) -> None:
+        try:
+            with scope:
+                await task(about)
+        except SystemdUnavailable as error:
+            log.warning("%s/%s: %s; looking again when systemd answers", *key, error)
+        finally:
+            if self._flights.get(key) is scope:
+                del self._flights[key]
+                self._landed(key)
+
+    async def _send(self, job: Job) -> None:
+        try:
+            if job.afresh and job.verb in {"start", "restart"}:
+                await self._systemd.reset_failed(job.unit)
+            await self._systemd.ref(job.unit)
+            result = await self._do(job)
+            message = "" if result.result == "done" else f"systemd's job ended: {result.result}"
+        except (SystemdRefused, UnitNotFound, RefusedByPolicy) as error:
+            result, message = JobResult(job.unit, REFUSED), error.message
+        unit = await self._look(job.unit)
+        await self._land(job.key, result.result, message, unit.invocation_id)
+
+    async def _do(self, job: Job) -> JobResult:
+        verbs = {
+            "start": self._systemd.start,
+            "stop": self._systemd.stop,
+            "restart": self._systemd.restart,
+            "reload": self._systemd.reload_unit,
+        }
+        try:
+            return await verbs[job.verb](job.unit)
+        except UnitNotFound:
+            record = self._book.get(job.key)
+            if job.verb == "stop" or record is None or not record.owns_unit:
+                raise
+        # systemd looks for new files when a directory's time has changed; two in one tick of the clock look like one.
+        await self._systemd.reload()
+        return await verbs[job.verb](job.unit)
+
+    async def _recover(self, key: Key) -> None:
+        record = self._book.get(key)
+        if record is None or record.running is None:
+            return
+        await self._systemd.wait_job(record.unit)
+        unit = await self._look(record.unit)
+        result = transitions.outcome(record.running, unit, self._systemd.boot_id)
+        if result is None:
+            self._book.set(transitions.unsent(record))
+            await self._flush()
+        else:
+            await self._land(key, result, "nobody saw how it ended", unit.invocation_id)
+
+    async def _land(self, key: Key, result: str, message: str, invocation_id: str) -> None:
+        record = self._book.get(key)
+        if record is not None and record.running is not None:
+            after = transitions.finished(record, result, message, invocation_id, now())
+            self._book.set(after)
+            self._landed(key)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        try:
+            await self._book.flush()
+        except OSError:
+            log.exception("applied state cannot be written")

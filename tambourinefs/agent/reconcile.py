@@ -1,0 +1,409 @@
+"""The loop: bells say look again; then everything that may have changed is read, planned, done and
+published.
+
+Start-up, an edit, a signal of systemd, a lost bus and a silo that comes back are the same path: a
+set of services to look at again. One pass works on that set as a batch and never waits for a job;
+jobs fly beside it (flight.py), and one that landed is a bell like any other. What is published
+follows a change of a unit at once, without waiting for a pass.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from tambourinefs.agent import judge as judging
+from tambourinefs.agent import views
+from tambourinefs.agent.announce import Announcer, Board
+from tambourinefs.agent.conditions import TRUE, UNKNOWN, Verdict
+from tambourinefs.agent.conflicts import owners
+from tambourinefs.agent.drift import changed_by_hand
+from tambourinefs.agent.flight import Flights, now
+from tambourinefs.agent.judge import ACCEPTED, Judgement
+from tambourinefs.agent.plan import Gone, Job, Place, Recover, World, plan_service
+from tambourinefs.agent.policy import refusal
+from tambourinefs.agent.ports import SystemdUnavailable
+from tambourinefs.agent.retry import Retries
+from tambourinefs.agent.scan import SiloUnavailable
+from tambourinefs.agent.sight import Sight
+from tambourinefs.agent.transitions import sending
+from tambourinefs.agent.watch import watch_silo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tambourinefs.agent.apply import Applier, Outcome
+    from tambourinefs.agent.check import Checked, Checker
+    from tambourinefs.agent.plan import Action, Want
+    from tambourinefs.agent.policy import Policy
+    from tambourinefs.agent.ports import Journal, Systemd
+    from tambourinefs.agent.record import Key, Record
+    from tambourinefs.agent.scan import Entry, Scan, Silo
+
+log = logging.getLogger(__name__)
+
+ROUNDS_MAX: Final = 8  # of plan and content in one pass; each brings every service closer
+
+
+_NOT_YET: Final[Verdict] = Verdict(UNKNOWN, "SiloUnavailable", "the silo was not read yet")
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of one service beside its record and its unit."""
+
+    entry: Entry | None = None  # as of the last judgement
+    judgement: Judgement = field(default_factory=lambda: Judgement(_NOT_YET))
+    checked: Checked | None = None
+    by_hand: str = ""
+
+
+class Reconciler:
+    """Joins the borders; `run` is its task. All of it is on the trio thread."""
+
+    def __init__(
+        self,
+        systemd: Systemd,
+        checker: Checker,
+        applier: Applier,
+        silo: Silo,
+        board: Board,
+        journal: Journal | None,
+        rules: Policy,
+        accept_silo: Callable[[str], None],
+    ) -> None:
+        self._systemd = systemd
+        self._book = applier.book
+        self._host = applier.host
+        self._checker = checker
+        self._applier = applier
+        self._silo = silo
+        self._rules = rules
+        self._accept_silo = accept_silo
+        self._sight = Sight(systemd, self._unit_changed)
+        self._flights = Flights(systemd, self._book, self._sight.look, self._landed)
+        self._announcer = Announcer(board, journal, self._known)
+        self._retries = Retries(self._try_again)
+        self._entries: Mapping[Key, Entry] = {}
+        self._released: set[str] = set()
+        self._seen: dict[Key, _Seen] = {key: _Seen() for key in self._book.records}
+        self._uuid = ""
+        self._problem = "the silo was not read yet"
+        self._dirty: set[Key] = set(self._book.records)
+        self._wake = trio.Event()
+        self._to_scan: set[Key] | None = set()
+        self._scan_wake = trio.Event()
+        self.started = trio.Event()  # after the first pass
+
+    # -- bells
+
+    def _look_again_at(self, key: Key) -> None:
+        self._dirty.add(key)
+        self._wake.set()
+
+    def _unit_changed(self, key: Key) -> None:
+        self._announcer.publish(key)
+        self._look_again_at(key)
+
+    def _landed(self, key: Key) -> None:
+        self._publish(key)
+        self._look_again_at(key)
+
+    def _try_again(self, key: Key) -> None:
+        self._seen.setdefault(key, _Seen()).checked = None
+        self._look_again_at(key)
+
+    def _silo_rang(self, keys: set[Key] | None) -> None:
+        if keys is None or self._to_scan is None:
+            self._to_scan = None
+        else:
+            self._to_scan |= keys
+        self._scan_wake.set()
+
+    # -- tasks
+
+    async def run(self) -> None:
+        """A task: everything, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sight.listen)
+            nursery.start_soon(self._sight.watch)
+            nursery.start_soon(self._announcer.read_journal)
+            nursery.start_soon(self._retries.run)
+            nursery.start_soon(watch_silo, self._silo.path, self._silo_rang)
+            nursery.start_soon(self._read_silo)
+            nursery.start_soon(self._work, nursery)
+
+    async def _read_silo(self) -> None:
+        while True:
+            await self._scan_wake.wait()
+            self._scan_wake = trio.Event()
+            keys, self._to_scan = self._to_scan, set()
+            try:
+                scan = await trio.to_thread.run_sync(self._silo.scan, keys)
+                if not self._silo.expected:
+                    await trio.to_thread.run_sync(self._accept_silo, scan.uuid)
+                    self._silo.expected = scan.uuid
+            except SiloUnavailable as error:
+                self._silo_failed(error)
+            else:
+                self._silo_read(scan, keys)
+            self._wake.set()
+
+    def _silo_failed(self, error: SiloUnavailable) -> None:
+        if self._problem != error.message:
+            log.warning("%s", error.message + (f" ({error.hint})" if error.hint else ""))
+        self._problem = error.message + (f". {error.hint}" if error.hint else "")
+        for key in self._seen:
+            self._announcer.publish(key)
+        self._retries.silo(self._silo_rang)
+
+    def _silo_read(self, scan: Scan, asked: set[Key] | None) -> None:
+        again = bool(self._problem) or scan.uuid != self._uuid
+        self._problem, self._uuid = "", scan.uuid
+        self._entries = scan.entries
+        rang = scan.changed | (asked or set())
+        if again:
+            rang |= scan.entries.keys() | self._seen.keys()
+        for key in rang:
+            if key in scan.entries or key in self._seen:
+                self._seen.setdefault(key, _Seen()).checked = None  # its payload may have come
+                self._retries.clear(key)
+                self._dirty.add(key)
+
+    async def _work(self, nursery: trio.Nursery) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            keys, self._dirty = self._dirty, set()
+            try:
+                await self._pass(sorted(keys), nursery)
+            except SystemdUnavailable as error:
+                log.warning("waiting for systemd: %s", error)
+                self._dirty |= keys
+                for key in self._seen:
+                    self._announcer.publish(key)
+                self.started.set()
+                await self._systemd.wait_connected()
+                self._wake.set()
+            else:
+                self.started.set()
+
+    # -- one pass
+
+    async def _pass(self, keys: list[Key], nursery: trio.Nursery) -> None:
+        for key in keys:
+            self._judge(key)
+        await self._sight.know(self._units_of(keys))
+        await self._check(keys)
+        actions: list[Action] = []
+        for _ in range(ROUNDS_MAX):
+            actions = self._plan(keys)
+            content = [a for a in actions if not isinstance(a, Job | Recover)]
+            if not content:
+                break
+            await self._apply(content)
+        await self._launch(actions, nursery)
+        await self._look_for_hands(keys)
+        for key in keys:
+            self._publish(key)
+        while self._released:
+            await self._sight.release(self._released.pop())
+
+    def _plan(self, keys: Iterable[Key]) -> list[Action]:
+        wants: dict[Key, Want] = {}
+        gone: dict[Key, Gone] = {}
+        for key in keys:
+            seen = self._seen.get(key)
+            if seen is None or self._problem:
+                continue
+            if seen.judgement.want and key not in self._retries and self._is_checked(key):
+                wants[key] = seen.judgement.want
+            if seen.judgement.gone:
+                gone[key] = seen.judgement.gone
+        world = World(
+            wants, gone, self._book.records, self._sight.units, self._systemd.boot_id,
+            self._flights.keys,
+        )  # fmt: skip
+        return [action for key in keys for action in plan_service(key, world)]
+
+    def _is_checked(self, key: Key) -> bool:
+        """Whether the host was looked at where that is needed; else the next pass does."""
+        seen = self._seen[key]
+        want, checked = seen.judgement.want, seen.checked
+        assert want is not None
+        if not judging.needs_check(want, self._book.get(key)):
+            return True
+        if checked is not None and checked.digest == want.content.digest:
+            return True
+        self._look_again_at(key)
+        return False
+
+    # -- judging
+
+    def _judge(self, key: Key) -> None:
+        seen, record = self._seen.setdefault(key, _Seen()), self._book.get(key)
+        if not self._problem:
+            seen.entry = self._entries.get(key)
+        self._sight.follow(key, views.unit_name(seen.entry, record))
+        if self._problem:
+            return  # what is desired is not known
+        if seen.entry is None:
+            kept = judging.judge_missing(record, self._rules, self._uuid) if record else None
+            seen.judgement = kept or Judgement(ACCEPTED, gone=Gone(deleted=True))
+            return
+        seen.judgement = judging.judge(
+            seen.entry, record, self._rules, self._taken(seen.entry), self._uuid
+        )
+
+    def _taken(self, entry: Entry) -> Mapping[str, Key]:
+        """Who has which name. Only a newcomer has to be compared with other newcomers."""
+        if entry.key in self._book.records or entry.manifest is None:
+            return self._book.taken
+        waiting = {
+            key: other.manifest
+            for key, other in self._entries.items()
+            if other.manifest is not None and key not in self._book.records
+            and other.manifest.spec.state == "installed"
+            and refusal(other.manifest, self._rules) is None
+        }  # fmt: skip
+        return owners({k: r.claims for k, r in self._book.records.items()}, waiting)
+
+    def _units_of(self, keys: Iterable[Key]) -> set[str]:
+        units = set()
+        for key in keys:
+            record, entry = self._book.get(key), self._seen[key].entry
+            units.add(views.unit_name(entry, record))
+            units.add(record.unit if record else "")
+        return units
+
+    async def _check(self, keys: Iterable[Key]) -> None:
+        """Look at the host for the sake of those whose content is new, and take the verdict into
+        their judgement.
+        """
+        pending: dict[Key, tuple[Want, Record | None]] = {}
+        for key in keys:
+            seen, record = self._seen[key], self._book.get(key)
+            want = seen.judgement.want
+            if want is None or self._problem or not judging.needs_check(want, record):
+                continue
+            if seen.checked is None or seen.checked.digest != want.content.digest:
+                pending[key] = (want, record)
+        if pending:
+            for key, checked in (await self._checker.check(pending)).items():
+                self._seen[key].checked = checked
+        for key in keys:
+            self._take_verdict(key)
+
+    def _take_verdict(self, key: Key) -> None:
+        seen = self._seen[key]
+        want, checked = seen.judgement.want, seen.checked
+        if want is None or checked is None or checked.digest != want.content.digest:
+            return
+        if checked.verdict.status != TRUE:
+            seen.judgement = Judgement(checked.verdict)
+            self._retries.later(key, "")
+        else:
+            seen.judgement = replace_verdict(seen.judgement, checked.verdict)
+            if checked.failure:
+                self._retries.later(key, checked.failure)
+            elif judging.needs_check(want, self._book.get(key)):
+                self._retries.clear(key)
+
+    # -- doing
+
+    async def _apply(self, content: list[Action]) -> None:
+        checked = {key: seen.checked for key, seen in self._seen.items() if seen.checked}
+        outcome = await self._applier.apply(content, checked)
+        self._absorb(content, outcome)
+        names = {a.want.unit for a in content if isinstance(a, Place) and not _will_start(a.want)}
+        await self._sight.look_at(names)
+
+    def _absorb(self, content: Iterable[Action], outcome: Outcome) -> None:
+        for action in content:
+            failure = outcome.failures.get(action.key)
+            if failure:
+                log.warning("%s/%s: %s", *action.key, failure)
+                self._retries.later(action.key, failure)
+            elif isinstance(action, Place):
+                self._retries.clear(action.key)
+        if outcome.gone:
+            self._dirty |= {
+                key for key, seen in self._seen.items()
+                if seen.judgement.accepted.reason in {"NameConflict", "ForeignUnit"}
+            }  # fmt: skip
+            for key in outcome.gone:
+                self._seen[key].checked = None
+                self._look_again_at(key)
+            self._wake.set()
+
+    async def _launch(self, actions: Iterable[Action], nursery: trio.Nursery) -> None:
+        jobs = [a for a in actions if isinstance(a, Job)]
+        for job in jobs:
+            record, unit = self._book.records[job.key], self._sight.units[job.unit]
+            self._book.set(sending(record, job, unit, self._systemd.boot_id, now()))
+        try:
+            await self._book.flush()
+        except OSError as error:
+            message = f"applied state cannot be written: {error.strerror or error}"
+            for job in jobs:
+                self._retries.later(job.key, message)
+            return
+        for job in jobs:
+            self._flights.launch(job, nursery)
+        for action in actions:
+            if isinstance(action, Recover):
+                self._flights.recover(action.key, nursery)
+
+    async def _look_for_hands(self, keys: Iterable[Key]) -> None:
+        records = {key: record for key in keys if (record := self._book.get(key)) is not None}
+        found = await trio.to_thread.run_sync(changed_by_hand, self._host, records)
+        for key, message in found.items():
+            self._seen[key].by_hand = message
+
+    # -- publishing
+
+    def _publish(self, key: Key) -> None:
+        seen = self._seen.get(key)
+        if seen is None:
+            return
+        if seen.entry is None and self._book.get(key) is None and not self._problem:
+            unit = self._sight.of(key)
+            self._sight.unfollow(key)
+            self._announcer.withdraw(key)
+            self._retries.clear(key)
+            del self._seen[key]
+            if unit is not None:
+                self._released.add(unit.name)
+            return
+        self._announcer.publish(key)
+
+    def _known(self, key: Key) -> views.Known:
+        seen, unit, record = self._seen[key], self._sight.of(key), self._book.get(key)
+        want = seen.judgement.want
+        masked = unit is not None and unit.load_state == "masked" and record and record.owns_unit
+        return views.Known(
+            key,
+            seen.entry,
+            record,
+            unit,
+            seen.judgement.accepted,
+            self._systemd.boot_id,
+            digest=want.content.digest if want else "",
+            failure=self._retries.why(key),
+            changed_by_hand="the unit was masked by somebody" if masked else seen.by_hand,
+            silo=self._problem,
+            connected=self._systemd.connected,
+            journal=self._announcer.lines(key),
+        )
+
+
+def replace_verdict(judgement: Judgement, verdict: Verdict) -> Judgement:
+    """The same with what the check of the host said."""
+    return Judgement(verdict, judgement.want, judgement.gone)
+
+
+def _will_start(want: Want) -> bool:
+    return want.manifest.spec.command in {"start", "restart"}

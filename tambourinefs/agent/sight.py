@@ -1,0 +1,192 @@
+"""What systemd says of the units that services are about, kept current by its bell. On the trio
+thread.
+
+A unit that rings is looked at again at once. When everything may have changed, a cheap list of all
+says which differ; the rest is read again a few at a time, so that a thousand units do not keep the
+one that matters waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from tambourinefs.agent.ports import SystemdRefused, SystemdUnavailable
+from tambourinefs.model.unit import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tambourinefs.agent.ports import Systemd, UnitState
+    from tambourinefs.agent.record import Key
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 64  # units that rang, in one look
+SLOWLY: Final = 16  # of those that only may have changed
+PAUSE: Final = 0.1  # seconds between two such looks, when there are many
+FEW: Final = 48  # so many are looked at without a pause
+
+
+class Sight:
+    """Units by name, and which services are about them. `changed` is told of each service whose
+    unit differs from before.
+    """
+
+    def __init__(self, systemd: Systemd, changed: Callable[[Key], None]) -> None:
+        self.units: dict[str, Unit] = {}
+        self._systemd = systemd
+        self._changed = changed
+        self._services: dict[str, set[Key]] = {}
+        self._named: dict[Key, str] = {}
+        self._rang: set[str] = set()
+        self._old: set[str] = set()  # everything may have changed
+        self._wake = trio.Event()
+        self._referenced: set[str] = set()
+
+    # -- who is interested
+
+    def follow(self, key: Key, unit: str) -> None:
+        """The service is about this unit from now on; "" for none."""
+        before = self._named.get(key, "")
+        if before == unit:
+            return
+        self._named[key] = unit
+        if before:
+            self._services[before].discard(key)
+        if unit:
+            self._services.setdefault(unit, set()).add(key)
+
+    def unfollow(self, key: Key) -> None:
+        """The service is gone."""
+        self.follow(key, "")
+        self._named.pop(key, None)
+
+    def of(self, key: Key) -> Unit | None:
+        """The unit of a service, as far as it is known."""
+        return self.units.get(self._named.get(key, ""))
+
+    # -- looking
+
+    async def know(self, names: Iterable[str]) -> None:
+        """See to it that these are in `units`. Raises SystemdUnavailable."""
+        unknown = sorted({name for name in names if name and name not in self.units})
+        if not unknown:
+            return
+        states = await self._systemd.states(unknown)
+        there = [name for name in unknown if _is_there(states.get(name))]
+        found = await self._systemd.units(there) if there else {}
+        for name in unknown:
+            self.units.setdefault(name, found.get(name) or Unit(name))
+
+    async def look(self, name: str) -> Unit:
+        """A snapshot as of now. Raises SystemdUnavailable."""
+        found = await self._systemd.units([name], fresh=True)
+        self._take(found)
+        return self.units[name]
+
+    async def look_at(self, names: Iterable[str]) -> None:
+        """The same of many."""
+        wanted = list(names)
+        if wanted:
+            self._take(await self._systemd.units(wanted, fresh=True))
+
+    def _take(self, found: dict[str, Unit]) -> None:
+        for name, unit in found.items():
+            if self.units.get(name) != unit:
+                self.units[name] = unit
+                for key in sorted(self._services.get(name, ())):
+                    self._changed(key)
+
+    # -- tasks
+
+    async def listen(self) -> None:
+        """A task: hear systemd's bell."""
+        while True:
+            changes = await self._systemd.changes.wait()
+            self._rang |= changes.names & self._services.keys()
+            if changes.everything:
+                self._old |= {name for name, keys in self._services.items() if keys}
+            if self._rang or self._old:
+                self._wake.set()
+
+    async def watch(self) -> None:
+        """A task: look at what rang. In an outage of systemd it waits for its return."""
+        while True:
+            await self._wake.wait()
+            try:
+                await self._look_again()
+            except SystemdUnavailable as error:
+                log.info("units cannot be read: %s", error)
+                await self._systemd.wait_connected()
+
+    async def _look_again(self) -> None:
+        await self._find_differing()
+        while self._rang or self._old:
+            names = _some(self._rang, AT_ONCE)
+            if not names:
+                many = len(self._old) > FEW
+                names = _some(self._old, SLOWLY)
+                if many:
+                    await self._pause()
+            try:
+                self._take(await self._systemd.units(names))
+            except SystemdUnavailable:
+                self._old.update(names)
+                raise
+            await self._reference(names)
+        self._wake = trio.Event()
+
+    async def _pause(self) -> None:
+        """Until something rings, at most PAUSE seconds."""
+        self._wake = trio.Event()
+        with trio.move_on_after(PAUSE):
+            await self._wake.wait()
+        self._wake.set()
+
+    async def _find_differing(self) -> None:
+        if len(self._old) <= FEW:
+            return
+        states = await self._systemd.states(sorted(self._old))
+        self._rang |= {n for n, state in states.items() if _differs(state, self.units.get(n))}
+        self._old -= self._rang
+
+    async def _reference(self, names: Iterable[str]) -> None:
+        """What we observe keeps its result after it ended (RefUnit)."""
+        for name in names:
+            unit = self.units.get(name)
+            if name not in self._referenced and unit is not None and unit.load_state != "not-found":
+                self._referenced.add(name)
+                try:
+                    await self._systemd.ref(name)
+                except SystemdRefused as error:
+                    log.debug("no reference to %s: %s", name, error)
+
+    async def release(self, name: str) -> None:
+        """Nobody is about this unit any more."""
+        if not self._services.get(name):
+            self._services.pop(name, None)
+            self.units.pop(name, None)
+            self._referenced.discard(name)
+            await self._systemd.unref(name)
+
+
+def _some(names: set[str], count: int) -> list[str]:
+    taken = sorted(names)[:count]
+    names.difference_update(taken)
+    return taken
+
+
+def _is_there(state: UnitState | None) -> bool:
+    return state is None or state.load_state != "not-found" or state.active_state != "inactive"
+
+
+def _differs(state: UnitState, unit: Unit | None) -> bool:
+    if unit is None:
+        return True
+    have = (unit.load_state, unit.active_state, unit.sub_state, unit.job[0], unit.description)
+    return have != (
+        state.load_state, state.active_state, state.sub_state, state.job[0], state.description,
+    )  # fmt: skip

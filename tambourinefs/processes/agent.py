@@ -1,0 +1,152 @@
+"""`tambourine agent`: the silo's manifests made true on this host, and the mount of statuses, in one process."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import pwd
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from tambourinefs import daemon
+from tambourinefs.agent.applied import Store
+from tambourinefs.agent.apply import Applier
+from tambourinefs.agent.book import Book
+from tambourinefs.agent.check import Checker
+from tambourinefs.agent.hostfiles import HostFiles
+from tambourinefs.agent.journal import HostJournal
+from tambourinefs.agent.policy import Policy, normal_paths
+from tambourinefs.agent.reconcile import Reconciler
+from tambourinefs.agent.scan import Silo
+from tambourinefs.agent.systemd import HostSystemd
+from tambourinefs.agent.verify import AnalyzeVerifier
+from tambourinefs.model import paths
+from tambourinefs.processes import mounting
+from tambourinefs.processes.run import run_until_stopped
+from tambourinefs.procfs.serving import MOUNT_OPTIONS, make_board, serve_board
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tambourinefs.model.config import Config
+    from tambourinefs.procfs.board import Board
+
+_log = logging.getLogger(__name__)
+
+FIRST_PASS_SECONDS = 20.0
+
+
+def main(config: Config, *, foreground: bool, accept_silo: str = "", plain: bool = False) -> None:
+    """Serve until SIGTERM. `foreground`: as a plain program, without asking systemd for the mount.
+
+    `accept_silo` is the UUID of a silo to obey from now on, though this host obeyed another; `plain` takes a directory
+    that is no mount for a silo, for tests.
+
+    Raises HostError: another agent runs, applied state is unreadable, the mountpoint will not do.
+    """
+    run_until_stopped(
+        functools.partial(
+            serve, config, foreground=foreground, accept_silo=accept_silo, plain=plain
+        )
+    )
+
+
+async def serve(config: Config, *, foreground: bool, accept_silo: str, plain: bool) -> None:
+    """The whole process as one task: returns never, only when cancelled."""
+    with Store(Path(config.agent.state_directory)) as store:
+        if accept_silo:
+            store.accept_silo(accept_silo)
+        with mounting.mount_to_serve(
+            "proc", config.proc.mountpoint, by_hand=foreground, options=MOUNT_OPTIONS
+        ) as served:
+            host = HostFiles(Path("/"), store)
+            try:
+                await _work(config, store, host, served, plain=plain)
+            finally:
+                host.close()
+
+
+async def _work(
+    config: Config, store: Store, host: HostFiles, served: mounting.Served, *, plain: bool
+) -> None:
+    board = make_board()
+    systemd = HostSystemd()
+    reconciler = _reconciler(config, store, host, board, systemd, plain=plain)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_board, board, served.fd)
+        nursery.start_soon(systemd.run)
+        with trio.move_on_after(FIRST_PASS_SECONDS):
+            await systemd.wait_connected()
+        nursery.start_soon(reconciler.run)
+        with trio.move_on_after(FIRST_PASS_SECONDS):
+            await reconciler.started.wait()
+        await mounting.wait_readable(served, "version.txt")
+        daemon.ready(f"statuses at {served.mountpoint}")
+        _log.info("statuses at %s", served.mountpoint)
+        nursery.start_soon(daemon.watchdog, trio.lowlevel.checkpoint)
+
+
+def _reconciler(
+    config: Config,
+    store: Store,
+    host: HostFiles,
+    board: Board,
+    systemd: HostSystemd,
+    *,
+    plain: bool,
+) -> Reconciler:
+    mountpoint = Path(config.silo.mountpoint)
+    records = store.load()
+    store.sweep(records.values())
+    host.clear_temporaries(w.path for r in records.values() if r.intent for w in r.written)
+    applier = Applier(systemd, Book(store, records), host, mountpoint)
+    return Reconciler(
+        systemd,
+        Checker(systemd, AnalyzeVerifier(), host, mountpoint),
+        applier,
+        Silo(mountpoint, store.silo(), any_directory=plain),
+        board,
+        HostJournal() if config.agent.journal_lines else None,
+        policy_of(config),
+        store.accept_silo,
+    )
+
+
+def policy_of(config: Config) -> Policy:
+    """What the configuration says of policy, with this host's own paths and users in it."""
+    own = (
+        config.silo.store,
+        config.silo.mountpoint,
+        config.proc.mountpoint,
+        config.agent.state_directory,
+        config.bombshell.pki,
+        str(Path(config.bombshell.socket).parent),
+    )
+    mounts = {config.silo.mountpoint, config.proc.mountpoint, *map(str, _MOUNTS)}
+    writers = () if config.silo.writers == "any" else config.silo.writers
+    return Policy(
+        namespaces=config.agent.namespaces,
+        denied_units=config.agent.denied_units,
+        allowed_units=config.agent.allowed_units,
+        file_prefixes=normal_paths(config.agent.file_prefixes),
+        forbidden=normal_paths(own),
+        mounts=normal_paths(sorted(mounts)),
+        writers=tuple(_with_numbers(writers)),
+    )
+
+
+_MOUNTS = (paths.SILO, paths.PROC, paths.PROC_LITERAL)
+
+
+def _with_numbers(users: Iterable[str]) -> Iterable[str]:
+    """Each user by name and by number: User= takes both."""
+    for user in users:
+        yield user
+        try:
+            found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        except KeyError:
+            continue
+        yield found.pw_name
+        yield str(found.pw_uid)
