@@ -1,4 +1,6 @@
-"""The bell: which units may have changed since somebody last looked. Pure trio; no D-Bus, no systemd."""
+"""The bell: which units may have changed since somebody last looked. Pure trio; no D-Bus, no
+systemd.
+"""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def unit_of(path: bytes) -> str | None:
 async def watch_unit_directories(
     directories: Sequence[Path], changed: Callable[[str | None], None]
 ) -> None:
-    """Call `changed` for every change below any of `directories`, for ever: with a unit's name, or with None for
-    "any of them". A directory that is missing is tried every 30 seconds.
+    """Call `changed` for every change below any of `directories`, for ever: with a unit's name, or
+    with None for "any of them". A directory that is missing is tried every 30 seconds.
     """
     async with trio.open_nursery() as nursery:
         for directory in directories:
