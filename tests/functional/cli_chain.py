@@ -22,14 +22,7 @@ from tambourinefs.rpc import pki
 from tambourinefs.treewatch import TreeWatch
 
 HERE = Path(__file__).parent
-SERVER = """
-import sys
-from tambourinefs.configfile import load
-from tambourinefs.daemon import configure_logging
-from tambourinefs.processes.bombshell import main
-configure_logging("info")
-main(load(sys.argv[1]).config, plain=True, group="")
-"""
+TAMBOURINE = (sys.executable, "-m", "tambourinefs.cli.main")
 View = dict[str, Any]
 
 
@@ -125,7 +118,7 @@ class Chain:
     ) -> subprocess.CompletedProcess[str]:
         """One `tambourine` command line, in a process of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "tambourinefs.cli.main", *arguments],
+            [*TAMBOURINE, *arguments],
             input=stdin,
             capture_output=True,
             text=True,
@@ -136,7 +129,7 @@ class Chain:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """One that goes on beside the test."""
         return subprocess.Popen(
-            [sys.executable, "-m", "tambourinefs.cli.main", *arguments],
+            [*TAMBOURINE, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -187,7 +180,15 @@ def server(base: Path) -> subprocess.Popen[bytes]:
     """Start Bombshell and wait until its socket is there."""
     with (base / "bombshell.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(base / "config.toml")], stderr=log
+            [
+                *TAMBOURINE,
+                "bombshell",
+                "--foreground",
+                "--plain",
+                "--config",
+                str(base / "config.toml"),
+            ],
+            stderr=log,
         )
     until("Bombshell listens", lambda: (base / "b.sock").exists() or process.poll() is not None)
     assert process.poll() is None, (base / "bombshell.log").read_text()
