@@ -28,12 +28,16 @@ _MALFORMED: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How many calls of a kind at a time, seconds without progress, seconds in all (0: no limit)."""
+    """How many calls of a kind at a time, seconds without progress, seconds in all (0: no limit).
+
+    Calls of an `idle` kind wait for nothing in particular and are ended first when the server stops.
+    """
 
     kind: str
     calls: int
     stall: float
     total: float = 0.0
+    idle: bool = False
 
 
 class Lease:
@@ -48,17 +52,24 @@ class Lease:
 
     def wait(self) -> None:
         """From now on it is the client's turn."""
-        self.deadline = min(self._end, time.monotonic() + self._rule.stall)
+        patience = min(self._rule.stall, self._pacer.patience)
+        self.deadline = min(self._end, time.monotonic() + patience)
         self._pacer.expect(self.deadline)
 
     def work(self) -> None:
         """From now on it is ours (or nobody's: an idle watch)."""
         self.deadline = self._end
 
+    def hurry(self, deadline: float) -> None:
+        """The server stops: a call that waits for its client, or for nothing, has until then."""
+        if self._rule.idle or self.deadline < self._end:
+            self.deadline = min(self.deadline, deadline)
+
     def expire(self) -> None:
         """End the call; whoever waits for its client is woken by gRPC."""
         self.deadline = float("inf")
-        log.warning("ended a call of kind %s without progress", self._rule.kind)
+        if self._pacer.patience == float("inf"):
+            log.warning("ended a call of kind %s without progress", self._rule.kind)
         self.context.cancel()
 
 
@@ -70,11 +81,21 @@ class Pacer:
         self._leases: set[Lease] = set()
         self._wake_at = float("inf")
         self._stopping = False
+        self.patience = float("inf")
         self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    def hurry(self, patience: float) -> None:
+        """The server stops: from now on wait for a client no longer than that, and end what is idle."""
+        self.patience = patience
+        deadline = time.monotonic() + patience
+        with self._changed:
+            for lease in self._leases:
+                lease.hurry(deadline)
+        self.expect(deadline)
 
     def stop(self) -> None:
         """End the thread."""

@@ -30,6 +30,7 @@ from tambourinefs.rpc import io_pb2_grpc
 log = logging.getLogger("bombshell")
 
 GRACE: Final = 5.0  # seconds for calls that go on when we are stopped
+PATIENCE: Final = 0.5  # … while they make progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,9 @@ class Bombshell:
 
     def _stop(self, server: grpc.Server) -> None:
         self._health.enter_graceful_shutdown()
-        server.stop(GRACE).wait()
+        stopped = server.stop(GRACE)
+        self._guard.pacer.hurry(PATIENCE)
+        stopped.wait()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _sweep_soon(self) -> None:
@@ -184,14 +187,16 @@ def _rules(limits: Limits) -> dict[str, Rule]:
         "Write": Rule("write", limits.writes, stall, total),
         "Read": Rule("read", limits.reads, stall, total),
         "List": Rule("list", limits.lists, stall, total),
-        "Watch": Rule("watch", limits.watches, stall),
+        "Watch": Rule("watch", limits.watches, stall, idle=True),
         "Stat": others,
         "Remove": others,
         "MakeDirectory": others,
     }
     return {f"/{SERVICE}/{name}": rule for name, rule in rules.items()} | {
         f"/{health.SERVICE_NAME}/Check": Rule("health", limits.health, stall, total),
-        f"/{health.SERVICE_NAME}/Watch": Rule("health watch", limits.health_watches, stall),
+        f"/{health.SERVICE_NAME}/Watch": Rule(
+            "health watch", limits.health_watches, stall, idle=True
+        ),
         f"/{reflection.SERVICE_NAME}/ServerReflectionInfo": Rule(
             "reflection", limits.reflections, stall, total
         ),

@@ -130,6 +130,10 @@ def from_rpc_error(error: grpc.RpcError) -> errors.TambourineError:
             "Bombshell did not answer in time",
             hint="a volume may hang; see `systemctl status 'tambourine*'`",
         )
+    if code is grpc.StatusCode.CANCELLED:
+        return errors.Unreachable(
+            "Bombshell ended the call: it stops, or the call made no progress"
+        )
     return _BY_CODE.get(code.name, errors.HostError)(details or code.name)
 
 

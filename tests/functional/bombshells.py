@@ -18,7 +18,7 @@ from tambourinefs.rpc import pki, reach
 from tambourinefs.rpc.client import SERVER_NAME, Client
 from tambourinefs.rpc.io_pb2_grpc import BombshellStub
 
-RUNNER = Path(__file__).with_name("bombshell_runner.py")
+TAMBOURINE = Path(sys.executable).with_name("tambourine")
 
 
 def wait_until(holds: Callable[[], object], what: str, timeout: float = 15.0) -> None:
@@ -58,16 +58,18 @@ class Running:
         """What it has logged so far."""
         return (self.home / "log").read_text()
 
+    @property
+    def argv(self) -> list[str]:
+        return [
+            *(str(TAMBOURINE), "bombshell", "--foreground", f"--config={self.home}/config.toml"),
+            *(["--plain"] if self.plain else []),
+        ]
+
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start a process, without waiting for it."""
         with (self.home / "log").open("ab") as log:
             return subprocess.Popen(
-                [
-                    sys.executable,
-                    str(RUNNER),
-                    str(self.home / "config.toml"),
-                    *(["plain"] if self.plain else []),
-                ],
+                self.argv,
                 stderr=log,
                 stdout=log,
                 umask=0o077,
