@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from dataclasses import asdict
-from pathlib import Path
+from typing import Final
 
-from lab import background, machine, tools
+from lab import background, layer, machine, tools, tree
 from lab.state import BASE, HostState, LabState, Process
 from lab.tools import LabError, run, say
+
+INSTALL: Final = (
+    "/usr/bin/python3", "-m", "tambourinefs.install", f"--wheelhouse={tree.WHEELS}",
+)  # fmt: skip
 
 
 def up(lab: LabState, *, hosts: int, bare: bool, owner: int | None = None) -> list[HostState]:
@@ -39,16 +44,33 @@ def up(lab: LabState, *, hosts: int, bare: bool, owner: int | None = None) -> li
 def _make(lab: LabState, *, hosts: int, bare: bool, owner: int | None) -> None:
     if owner is not None:
         _watch_owner(lab, owner)
-    layers: tuple[Path, ...] = ()
-    if not bare:
-        raise LabError("hosts with Tambourine come in a moment; for now: lab up --bare")
+    packages, house = layer.prepared()
     made = [HostState(lab, f"h{number}") for number in range(1, hosts + 1)]
     for host in made:
-        machine.create(host, layers)
+        machine.create(host, layer=None if bare else packages, house=house)
         machine.start(host)
     for host in made:
         machine.wait_booted(host)
-        say(f"{host.name}: running")
+    if not bare:
+        _install(made)
+    for host in made:
+        say(f"{host.name}: running" + ("" if bare else ", with Tambourine"))
+
+
+def _install(hosts: list[HostState]) -> None:
+    """What a person would do on a host without a network, on all of them side by side."""
+    started = [
+        (host, subprocess.Popen(
+            machine.command(host, ["env", f"PYTHONPATH={tree.SOURCE}", *INSTALL]),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=machine.ENVIRONMENT,
+        ))
+        for host in hosts
+    ]  # fmt: skip
+    for host, process in started:
+        said, _ = process.communicate(timeout=300)
+        if process.returncode != 0:
+            raise LabError(f"installing on {host.name}: {said.strip()}")
 
 
 def down(lab: LabState) -> None:

@@ -24,11 +24,15 @@ ENVIRONMENT: Final = {
 }
 
 
-def create(host: HostState, layers: tuple[Path, ...]) -> None:
-    """Make the disk of a new host; nothing runs yet. `layers` lie over this machine's root, the first one on top."""
+def create(host: HostState, *, layer: Path | None, house: Path | None) -> None:
+    """Make the disk of a new host; nothing runs yet.
+
+    `layer` goes over this machine's root; `house` is a directory of wheels.
+    """
     host.directory.mkdir(parents=True)
     host.write()
-    (host.directory / "layers").write_text("\n".join(map(str, layers)))
+    (host.directory / "layer").write_text(str(layer or ""))
+    (host.directory / "house").write_text(str(house or ""))
     tree.make_disk(host)
 
 

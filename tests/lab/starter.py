@@ -48,8 +48,8 @@ def _nspawn(host: HostState) -> list[str]:
         which("systemd-nspawn") or "systemd-nspawn",
         "--quiet", f"--directory={host.root}", f"--machine={host.machine}", f"--hostname={host.name}",
         "--register=no", "--keep-unit", "--console=pipe", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
-        "--capability=all", "--system-call-filter=bpf", "--kill-signal=SIGRTMIN+4",
-        "--network-namespace-path=/proc/self/ns/net", *tree.binds(),
+        "--capability=all", "--system-call-filter=bpf open_by_handle_at", "--kill-signal=SIGRTMIN+4",
+        "--network-namespace-path=/proc/self/ns/net", *tree.binds(host),
         tree.INIT_PATH,
     ]  # fmt: skip
 

@@ -11,6 +11,8 @@ from lab import disk
 from lab.state import CHECKOUT, HostState
 from lab.tools import run
 
+PREFIX: Final = "/opt/tambourine"
+WHEELS: Final = "/wheels"  # packages to install from, this tree's own among them
 SOURCE: Final = "/src"  # where a host sees the checkout, read-only
 # From /var only what programs need to know themselves; the rest of this machine's state is none of the lab's business.
 VAR_KEPT: Final = ("lib/dpkg", "lib/pam", "lib/polkit-1", "lib/misc", "lib/ucf")
@@ -78,20 +80,30 @@ def mount(host: HostState) -> None:
 
     What the host writes elsewhere (/usr/local, /opt) is kept as long as the host, power cuts included.
     """
-    for directory in (host.root, host.overlay / "upper", host.overlay / "work"):
-        directory.mkdir(parents=True, exist_ok=True)
-    lower = ":".join([*(host.directory / "layers").read_text().split(), "/"])
-    options = f"lowerdir={lower},upperdir={host.overlay / 'upper'},workdir={host.overlay / 'work'}"
-    run("mount", "-t", "overlay", "-o", options, "tambourine-lab", str(host.root))
+    _overlay(host, "root", lower=Path("/"), at=host.root)
+    if layer := (host.directory / "layer").read_text():
+        # An overlay of its own: one that has `/` below takes no second layer that lies in `/`.
+        _overlay(host, "opt", lower=Path(layer), at=host.root / PREFIX.lstrip("/"))
     disk.attach(host.image, host.disk)
     for name in ("etc", "var"):
         run("mount", "--bind", str(host.disk / name), str(host.root / name))
     init = host.root / INIT_PATH.lstrip("/")
     init.write_text(INIT)
     init.chmod(0o755)
-    (host.root / SOURCE.lstrip("/")).mkdir(exist_ok=True)
+    for name in (SOURCE, WHEELS):
+        (host.root / name.lstrip("/")).mkdir(exist_ok=True)
 
 
-def binds() -> list[str]:
+def _overlay(host: HostState, name: str, *, lower: Path, at: Path) -> None:
+    upper, work = host.overlay / name / "upper", host.overlay / name / "work"
+    for directory in (at, upper, work):
+        directory.mkdir(parents=True, exist_ok=True)
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    run("mount", "-t", "overlay", "-o", options, "tambourine-lab", str(at))
+
+
+def binds(host: HostState) -> list[str]:
     """What nspawn binds from this machine."""
-    return ["--bind=/dev/fuse", f"--bind-ro={CHECKOUT}:{SOURCE}"]
+    house = (host.directory / "house").read_text()
+    wheels = [f"--bind-ro={house}:{WHEELS}"] if house else []
+    return ["--bind=/dev/fuse", f"--bind-ro={CHECKOUT}:{SOURCE}", *wheels]

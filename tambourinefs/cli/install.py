@@ -1,0 +1,64 @@
+"""`tambourine install`: put Tambourine on this host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tambourinefs.errors import HostError
+
+
+@click.command()
+@click.option(
+    "--source",
+    type=click.Path(exists=True, path_type=Path),
+    help="A source tree or a wheel.  [default: the tree that this command runs from]",
+)
+@click.option(
+    "--wheelhouse",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take every Python package from this directory, nothing from the network.",
+)
+@click.option(
+    "--respect",
+    multiple=True,
+    metavar="NAMESPACE",
+    help='Obey this Kubernetes namespace too ("*": all; several: give it again). Who may write there is root here.',
+)
+@click.option("--no-start", is_flag=True, help="Install and enable, start nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+def install(
+    source: Path | None,
+    wheelhouse: Path | None,
+    respect: tuple[str, ...],
+    no_start: bool,
+    dry_run: bool,
+) -> None:
+    """Install Tambourine on this host, or bring it up to date.
+
+    Puts a private Python environment into /opt/tambourine, makes users, directories and certificates, and starts the
+    services. Doing it again changes only what is missing; your changes to config.toml are kept, and no service that
+    Tambourine manages is touched.
+    """
+    from tambourinefs.install.environment import PREFIX, source_tree
+    from tambourinefs.install.plan import Options, carry_out
+    from tambourinefs.install.steps import NEXT, steps
+
+    if source is None and wheelhouse is None:
+        source = source_tree()
+        if source is None and Path(__file__).is_relative_to(PREFIX):
+            raise HostError(
+                "this command is the installed one: it does not know where a newer one is",
+                hint="Give --source TREE, or --wheelhouse DIR.",
+            )
+    options = Options(
+        source=source.resolve() if source else None,
+        wheelhouse=wheelhouse.resolve() if wheelhouse else None,
+        respect=respect,
+        start=not no_start,
+        dry_run=dry_run,
+    )
+    carry_out(steps(options), click.echo, dry_run=dry_run)
+    if options.start and not dry_run:
+        click.echo(NEXT)
