@@ -67,7 +67,11 @@ class SiloHost:
     def _serving(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"the silo ended:\n{self.log.read_text()}"
-        return f"at {self.mount}\n" in self.log.read_text()[self._seen :]
+        said = self.log.read_text()[self._seen :]
+        return (
+            re.search(rf": serving .* at {re.escape(str(self.mount))}$", said, re.MULTILINE)
+            is not None
+        )
 
     _seen = 0
 

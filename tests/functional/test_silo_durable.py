@@ -109,7 +109,7 @@ def test_a_durable_replace_is_the_new_file_and_nothing_else(
 def test_a_synchronous_write_needs_no_fsync(
     make_silo: Callable[..., SiloHost], loop_disk: LoopDisk
 ) -> None:
-    """Fails where O_SYNC is not handed on to the store."""
+    """Twice so: the flag goes to the store, and this kernel asks for an fsync as well. Fails without both."""
     host = start(make_silo, loop_disk)
     (host.mount / "f").write_bytes(OLD)
     os.sync()

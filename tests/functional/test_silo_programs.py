@@ -1,0 +1,222 @@
+"""Programs that are hard on a file system, on the silo: git, SQLite, rsync, tar, cp, and those who wait for changes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from functional.silo_host import SiloHost, wait_for
+
+ROWS = 150
+WORKERS = 4
+
+
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    packages = {
+        "git": "git",
+        "rsync": "rsync",
+        "inotifywait": "inotify-tools",
+        "tail": "coreutils",
+    }
+    for tool, package in packages.items():
+        assert shutil.which(tool), f"{tool} is missing: apt-get install {package}"
+
+
+def run(*argv: object, cwd: Path | None = None) -> str:
+    done = subprocess.run([str(a) for a in argv], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def same(left: Path, right: Path) -> None:
+    """rsync finds nothing to do, comparing contents, owners, modes, times, links."""
+    difference = run(
+        "rsync", "-aHn", "--delete", "--checksum", "--itemize-changes", f"{left}/", f"{right}/"
+    )
+    assert difference == ""
+
+
+def make_repository(place: Path) -> Path:
+    """A repository with a few hundred commits worth of objects, packed and loose."""
+    author = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    run("git", "init", "-q", place)
+    for i in range(20):
+        for j in range(10):
+            (place / f"d{j}").mkdir(exist_ok=True)
+            (place / f"d{j}" / f"f{i}").write_text(f"{i} {j}\n" * 200)
+        run("git", "add", "-A", cwd=place)
+        run("git", *author, "commit", "-q", "-m", f"commit {i}", cwd=place)
+        if i == 10:
+            run("git", "gc", "-q", cwd=place)
+    return place
+
+
+def test_git_clone_and_work(silo: Path, tmp_path: Path) -> None:
+    origin = make_repository(tmp_path / "origin")
+    run("git", "clone", "-q", "--no-local", origin, silo / "clone")
+    clone = silo / "clone"
+    run("git", "fsck", "--full", "--strict", cwd=clone)
+    run("git", "checkout", "-q", "HEAD~5", cwd=clone)
+    run("git", "gc", "-q", "--aggressive", cwd=clone)
+    run("git", "fsck", "--full", "--strict", cwd=clone)
+    assert run("git", "status", "--porcelain", cwd=clone) == ""
+    run("git", "clone", "-q", clone, silo / "hard-linked")
+    assert run("git", "rev-parse", "HEAD", cwd=silo / "hard-linked") == run(
+        "git", "rev-parse", "HEAD", cwd=clone
+    )
+
+
+WORKER = """
+import sqlite3, sys
+path, worker, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+db = sqlite3.connect(path, timeout=60, isolation_level=None)
+db.execute("pragma synchronous=normal")
+for i in range(rows):
+    db.execute("begin immediate")
+    db.execute("insert into t values (?, ?, ?)", (worker, i, "x" * 500))
+    (total,) = db.execute("select n from c").fetchone()
+    db.execute("update c set n = ?", (total + 1,))
+    db.execute("commit")
+"""
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete", "truncate", "persist"])
+def test_sqlite_under_load_of_several_processes(silo: Path, journal: str) -> None:
+    path = silo / "db"
+    with sqlite3.connect(path) as db:
+        assert db.execute(f"pragma journal_mode={journal}").fetchone() == (journal,)
+        db.execute("create table t (worker int, i int, text, primary key (worker, i))")
+        db.execute("create table c (n int)")
+        db.execute("insert into c values (0)")
+    db.close()
+    workers = [
+        subprocess.Popen([sys.executable, "-c", WORKER, str(path), str(i), str(ROWS)])
+        for i in range(WORKERS)
+    ]
+    assert [worker.wait(120) for worker in workers] == [0] * WORKERS
+    db = sqlite3.connect(path)
+    try:
+        assert db.execute("pragma integrity_check").fetchall() == [("ok",)]
+        assert db.execute("select n from c").fetchone() == (WORKERS * ROWS,)
+        assert db.execute("select count(*) from t").fetchone() == (WORKERS * ROWS,)
+    finally:
+        db.close()
+
+
+def test_rsync_of_a_tree(silo: Path) -> None:
+    run("rsync", "-aH", "/usr/share/doc/", f"{silo}/")
+    same(Path("/usr/share/doc"), silo)
+
+
+@pytest.mark.slow
+def test_rsync_of_all_of_usr_share(silo: Path) -> None:
+    run("rsync", "-aH", "/usr/share/", f"{silo}/")
+    same(Path("/usr/share"), silo)
+
+
+def test_tar_and_cp_make_the_same_tree(silo: Path) -> None:
+    source = Path("/usr/share/perl")
+    (silo / "tar").mkdir()
+    with subprocess.Popen(
+        ["tar", "-C", source, "-cSf", "-", "."], stdout=subprocess.PIPE
+    ) as sender:
+        subprocess.run(["tar", "-C", silo / "tar", "-xpf", "-"], stdin=sender.stdout, check=True)
+    assert sender.returncode == 0
+    run("cp", "-a", source, silo / "cp")
+    same(source, silo / "tar")
+    same(silo / "tar", silo / "cp")
+    assert run("grep", "-rl", "package ", silo / "cp") != ""
+    assert run("find", silo / "cp", "-name", "*.pl") != ""
+
+
+def test_inotify_sees_changes_of_others(silo: Path) -> None:
+    events = ["create", "modify", "close_write", "moved_to", "delete"]
+    argv = ["inotifywait", "-mq", *(f"-e{e}" for e in events), "--format=%e %f", str(silo)]
+    with subprocess.Popen(
+        [*argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as waiting:
+        assert waiting.stdout is not None
+        try:
+            watching = Path(f"/proc/{waiting.pid}/fdinfo")
+            wait_for(
+                "the watch", lambda: any("inotify wd" in f.read_text() for f in watching.iterdir())
+            )
+            code = "echo x > a; mv a b; rm b"
+            subprocess.run(["sh", "-c", code], cwd=silo, check=True)
+            seen = [waiting.stdout.readline().strip() for _ in range(5)]
+        finally:
+            waiting.terminate()
+    assert seen == ["CREATE a", "MODIFY a", "CLOSE_WRITE,CLOSE a", "MOVED_TO b", "DELETE b"]
+
+
+def test_tail_follows(silo: Path) -> None:
+    (silo / "log").write_text("first\n")
+    with subprocess.Popen(
+        ["tail", "-n+1", "-f", silo / "log"], stdout=subprocess.PIPE, text=True
+    ) as tail:
+        assert tail.stdout is not None
+        try:
+            assert tail.stdout.readline() == "first\n"
+            with (silo / "log").open("a") as log:
+                log.write("second\n")
+            assert tail.stdout.readline() == "second\n"
+        finally:
+            tail.terminate()
+
+
+def test_many_writers_at_once(make_silo: Callable[..., SiloHost]) -> None:
+    """Several processes, each replacing its own file durably; nobody sees half a file."""
+    host = make_silo()
+    code = (
+        "import os, sys\n"
+        "os.chdir(sys.argv[1])\n"
+        "for i in range(100):\n"
+        "    name = f'{sys.argv[2]}'\n"
+        "    with open(name + '.new', 'w') as f:\n"
+        "        f.write(str(i) * 2000); f.flush(); os.fsync(f.fileno())\n"
+        "    os.rename(name + '.new', name)\n"
+        "    text = open(name).read()\n"
+        "    assert text == str(i) * 2000, len(text)\n"
+    )
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code, str(host.mount), str(i)]) for i in range(8)
+    ]
+    assert [worker.wait(120) for worker in workers] == [0] * 8
+    assert sorted(os.listdir(host.tree)) == [str(i) for i in range(8)]
+
+
+def test_a_slow_fsync_does_not_hold_up_reads(silo: Path) -> None:
+    """While one process flushes a big file, another's lookups and reads go on."""
+    import time
+
+    (silo / "small").write_text("x")
+    code = (
+        "import os, sys\n"
+        "f = open(sys.argv[1], 'wb'); f.write(b'x' * (256 << 20)); f.flush()\n"
+        "print('flushing', flush=True); os.fsync(f.fileno()); print('done', flush=True)"
+    )
+    argv = [sys.executable, "-c", code, str(silo / "big")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as flusher:
+        assert flusher.stdout is not None
+        assert flusher.stdout.readline() == "flushing\n"
+        started = time.monotonic()
+        reads = 0
+        worst = 0.0
+        while flusher.poll() is None:
+            before = time.monotonic()
+            os.listdir(silo)
+            worst = max(worst, time.monotonic() - before)
+            reads += 1
+        took = time.monotonic() - started
+    (silo / "big").unlink()
+    assert flusher.returncode == 0
+    assert reads > 20, f"{reads} listings in {took:.2f} s"
+    assert worst < max(0.5, took / 2), f"one listing took {worst:.2f} of {took:.2f} s"
