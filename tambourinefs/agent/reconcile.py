@@ -316,7 +316,8 @@ class Reconciler:
 
     async def _apply(self, content: list[Action]) -> None:
         checked = {key: seen.checked for key, seen in self._seen.items() if seen.checked}
-        outcome = await self._applier.apply(content, checked)
+        with self._sight.hold({a.want.unit for a in content if isinstance(a, Place)}):
+            outcome = await self._applier.apply(content, checked)
         self._absorb(content, outcome)
         names = {a.want.unit for a in content if isinstance(a, Place) and not _will_start(a.want)}
         await self._sight.look_at(names)

@@ -9,6 +9,7 @@ one that matters waiting.
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -17,7 +18,7 @@ from tambourinefs.agent.ports import SystemdRefused, SystemdUnavailable
 from tambourinefs.model.unit import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from tambourinefs.agent.ports import Systemd, UnitState
     from tambourinefs.agent.record import Key
@@ -45,6 +46,7 @@ class Sight:
         self._old: set[str] = set()  # everything may have changed
         self._wake = trio.Event()
         self._referenced: set[str] = set()
+        self._held: set[str] = set()
 
     # -- who is interested
 
@@ -69,6 +71,20 @@ class Sight:
         return self.units.get(self._named.get(key, ""))
 
     # -- looking
+
+    @contextmanager
+    def hold(self, names: Iterable[str]) -> Iterator[None]:
+        """Do not look at these while the block runs: systemd would load a unit between its file and its enablement, and keep
+        saying "disabled" until the next daemon-reload.
+        """
+        held = set(names) - self._held
+        self._held |= held
+        try:
+            yield
+        finally:
+            self._held -= held
+            if self._rang or self._old:
+                self._wake.set()
 
     async def know(self, names: Iterable[str]) -> None:
         """See to it that these are in `units`. Raises SystemdUnavailable."""
@@ -124,11 +140,11 @@ class Sight:
 
     async def _look_again(self) -> None:
         await self._find_differing()
-        while self._rang or self._old:
-            names = _some(self._rang, AT_ONCE)
+        while self._rang - self._held or self._old - self._held:
+            names = _some(self._rang, self._held, AT_ONCE)
             if not names:
                 many = len(self._old) > FEW
-                names = _some(self._old, SLOWLY)
+                names = _some(self._old, self._held, SLOWLY)
                 if many:
                     await self._pause()
             try:
@@ -149,7 +165,7 @@ class Sight:
     async def _find_differing(self) -> None:
         if len(self._old) <= FEW:
             return
-        states = await self._systemd.states(sorted(self._old))
+        states = await self._systemd.states(sorted(self._old - self._held))
         self._rang |= {n for n, state in states.items() if _differs(state, self.units.get(n))}
         self._old -= self._rang
 
@@ -173,8 +189,8 @@ class Sight:
             await self._systemd.unref(name)
 
 
-def _some(names: set[str], count: int) -> list[str]:
-    taken = sorted(names)[:count]
+def _some(names: set[str], held: set[str], count: int) -> list[str]:
+    taken = sorted(names - held)[:count]
     names.difference_update(taken)
     return taken
 
