@@ -17,11 +17,13 @@ from tambourinefs.model.names import printable
 
 MAX_BYTES: Final = 1 << 20  # of one manifest
 MAX_DEPTH: Final = 64  # managedFields, the deepest that an API server sends, needs about 15
-MAX_VALUES: Final = 50_000  # in one document
+MAX_VALUES: Final = 50_000  # in one document, keys counted
 MAX_SHOWN: Final = 300  # characters of a reason or a field
 MAX_DIGITS: Final = 18  # of an integer: fits 64 bits
 
 Value: TypeAlias = Union[bool, int, float, str, list["Value"], dict[str, "Value"], None]  # noqa: UP007  (recursive)
+
+_Path: TypeAlias = Union[tuple["_Path", "str | int"], None]  # noqa: UP007  (recursive)
 
 _STEP: Final = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _NOT_TEXT: Final = re.compile("[\0\ud800-\udfff]")
@@ -168,7 +170,7 @@ def _bound_depth(text: str, source: str) -> None:
 
 def _check_values(document: Document) -> None:
     """No string is unfit and the values are not too many; walks without recursion."""
-    waiting: list[tuple[Value, str]] = [(document.data, "")]
+    waiting: list[tuple[Value, _Path]] = [(document.data, None)]
     count = 0
     while waiting:
         value, path = waiting.pop()
@@ -176,11 +178,21 @@ def _check_values(document: Document) -> None:
         if count > MAX_VALUES:
             raise document.wrong(f"more than {MAX_VALUES} values")
         if isinstance(value, str) and (problem := text_problem(value)):
-            raise document.wrong(problem, path)
+            raise document.wrong(problem, _written(path))
         if isinstance(value, list):
-            waiting.extend((item, f"{path}[{index}]") for index, item in enumerate(value))
+            waiting.extend((item, (path, index)) for index, item in enumerate(value))
         elif isinstance(value, dict):
             for key, item in value.items():
                 if problem := text_problem(key):
-                    raise document.wrong(f"a field's name {problem}", path)
-                waiting.append((item, f"{path}.{key}" if path else key))
+                    raise document.wrong(f"a field's name {problem}", _written(path))
+                waiting.append((item, (path, key)))
+            count += len(value)
+
+
+def _written(path: _Path) -> str:
+    """`spec.files[1]`. Paths stay linked pairs until one is needed: a key can be long, and have much below it."""
+    steps: list[str] = []
+    while path is not None:
+        path, step = path
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step[:64]}")
+    return "".join(reversed(steps)).removeprefix(".")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tambourinefs.model import names, paths, unitfile
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tambourinefs.model.schema import DropIn, File, Manifest, Metadata, Spec
+    from tambourinefs.model.unitfile import UnitFile
 
 MAX_ID: Final = 128  # characters of uid and commandID
+MAX_NODES: Final = 1_000_000
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MODE: Final = re.compile(r"0[0-7]{3}")
@@ -106,16 +109,16 @@ def _command(spec: Spec) -> Iterator[Problem]:
 def _unit(spec: Spec) -> Iterator[Problem]:
     if spec.unit is None:
         return
-    yield from _unit_text(spec.unit, "spec.unit")
-    if not unitfile.parse(spec.unit).sections:
+    unit = unitfile.parse(spec.unit)
+    yield from _unit_text(unit, "spec.unit")
+    if not unit.sections:
         yield Problem("a unit has at least one section, such as [Service]", "spec.unit")
     own = sorted(filter(names.is_own_unit, unitfile.aliases(spec.texts, spec.unit_name)))
     if own:
         yield Problem(f"Alias= or Also= names {own[0]}, which is Tambourine's own", "spec.unit")
 
 
-def _unit_text(text: str, path: str) -> Iterator[Problem]:
-    unit = unitfile.parse(text)
+def _unit_text(unit: UnitFile, path: str) -> Iterator[Problem]:
     for line, what in unit.errors:
         yield Problem(f"{what} in its line {line}", path)
     if unitfile.STAMP in unit.sections:
@@ -139,14 +142,13 @@ def _drop_in(drop_in: DropIn, at: str) -> Iterator[Problem]:
         yield Problem(problem, f"{at}.name")
     elif not drop_in.name.endswith(".conf") or drop_in.name.startswith("."):
         yield Problem("a drop-in's name ends in .conf and does not begin with a dot", f"{at}.name")
-    yield from _unit_text(drop_in.content, f"{at}.content")
     unit = unitfile.parse(drop_in.content)
+    yield from _unit_text(unit, f"{at}.content")
     if unit.ignored and not unit.sections:
         yield Problem("settings stand in a section, such as [Service]", f"{at}.content")
 
 
 def _files(spec: Spec) -> Iterator[Problem]:
-    all_paths = {file.path for file in spec.files}
     seen: set[str] = set()
     for index, file in enumerate(spec.files):
         at = f"spec.files[{index}]"
@@ -154,19 +156,10 @@ def _files(spec: Spec) -> Iterator[Problem]:
         if file.path in seen:
             yield Problem(f"path {file.path} is there twice", f"{at}.path")
         seen.add(file.path)
-        above = next((parent for parent in _parents(file.path) if parent in all_paths), None)
-        if above:
-            yield Problem(
-                f"{above} is a file of this manifest and cannot be a directory", f"{at}.path"
-            )
-
-
-def _parents(path: str) -> Iterator[str]:
-    """The directories above it, but for the root."""
-    place = path.find("/", 1)
-    while place > 0:
-        yield path[:place]
-        place = path.find("/", place + 1)
+    # Sorted by component, what is below a path follows it at once.
+    for above, below in pairwise(sorted(seen, key=lambda path: path.split("/"))):
+        if below.startswith(f"{above}/"):
+            yield Problem(f"{above} is a file and cannot be the directory of {below}", "spec.files")
 
 
 def _file(file: File, at: str) -> Iterator[Problem]:
@@ -210,7 +203,7 @@ def payload_name_problem(name: str) -> str:
 
 def _rollout(spec: Spec) -> Iterator[Problem]:
     bound = spec.rollout.max_unavailable
-    good = bound >= 1 if isinstance(bound, int) else _PERCENT.fullmatch(bound)
+    good = 1 <= bound <= MAX_NODES if isinstance(bound, int) else _PERCENT.fullmatch(bound)
     if not good:
         yield Problem(
             "a number of nodes from 1, or a percentage such as 25%", "spec.rollout.maxUnavailable"

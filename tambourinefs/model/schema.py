@@ -24,7 +24,7 @@ State = Literal["installed", "absent"]
 Command = Literal["start", "stop", "restart", "reload"]
 OnChange = Literal["restart", "reload", "none"]
 DeletionPolicy = Literal["uninstall", "orphan"]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Generation = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class Wire(
@@ -118,7 +118,7 @@ class Metadata(Wire, frozen=True):
     name: str
     namespace: str = ""
     uid: str = ""
-    generation: NotNegative = 0
+    generation: Generation = 0
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     creation_timestamp: str = ""

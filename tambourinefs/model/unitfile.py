@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs.model import names
@@ -20,6 +21,8 @@ STAMP: Final = "X-Tambourine"  # the section that tells readers of a unit file w
 
 _END_OF_LINE: Final = re.compile("\r\n|\n\r|\n|\r|\0")
 _BLANKS: Final = " \t\n\r"
+_QUOTING: Final = re.compile("[\\\\\"']")
+_BETWEEN: Final = re.compile("[ \t\n\r]+")
 _BAD_IN_SECTION: Final = re.compile("[\x01-\x1f\x7f\"'\\\\]")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _ESCAPES: Final = {
@@ -104,10 +107,10 @@ def _continues(line: str) -> bool:
 def sections(text: str) -> dict[str, tuple[Setting, ...]]:
     """The settings of a unit file by section."""
     unit = parse(text)
-    return {
-        name: tuple(setting for setting in unit.settings if setting.section == name)
-        for name in unit.sections
-    }
+    found: dict[str, list[Setting]] = {name: [] for name in unit.sections}
+    for setting in unit.settings:
+        found[setting.section].append(setting)
+    return {name: tuple(settings) for name, settings in found.items()}
 
 
 def words(value: str, *, keep_escapes: bool = False) -> list[str]:
@@ -115,6 +118,8 @@ def words(value: str, *, keep_escapes: bool = False) -> list[str]:
 
     `keep_escapes`: as systemd reads unit names in a list, where `\\x2d` is part of the name.
     """
+    if not _QUOTING.search(value):
+        return [word for word in _BETWEEN.split(value) if word]
     found: list[str] = []
     word: list[str] = []
     quote, started, place = "", False, 0
@@ -173,15 +178,18 @@ def expand(text: str, unit: str) -> str:
 
     Others (%H, %m, …) stay as written.
     """
-    values = _DIRECTORIES | _name_specifiers(unit)
+    if "%" not in text:
+        return text
+    values = _name_specifiers(unit)
     return _SPECIFIER.sub(lambda match: values.get(match[1], match[0]), text)
 
 
+@lru_cache(maxsize=64)
 def _name_specifiers(unit: str) -> dict[str, str]:
     stem = unit.rpartition(".")[0]
     own, prefix = names.instance(unit) or "", names.prefix(unit)
     last = prefix.rpartition("-")[2]
-    return {
+    return _DIRECTORIES | {
         "n": unit, "N": stem, "p": prefix, "P": names.unescape(prefix), "i": own, "I": names.unescape(own),
         "j": last, "J": names.unescape(last), "f": names.unescape_path(own or prefix),
         "d": f"/run/credentials/{unit}",
@@ -199,15 +207,18 @@ def aliases(texts: Iterable[str], unit: str) -> frozenset[str]:
         if setting.key == "Also":
             also += _also(setting.value)
         elif setting.key == "Alias":
-            alias = [*alias, *words(setting.value, keep_escapes=True)] if setting.value else []
-    return frozenset(expand(word, unit) for word in also + alias)
+            if not setting.value:
+                alias.clear()
+            alias += words(setting.value, keep_escapes=True)
+    return frozenset(expand(word, unit) for word in {*also, *alias})
 
 
 def _also(value: str) -> Iterator[str]:
     """systemd 252 takes no quotes in Also= and loses a backslash there; newer ones keep it, so both names count."""
-    for word in value.split():
-        yield word
-        yield re.sub(r"\\(.)", r"\1", word)
+    for word in _BETWEEN.split(value):
+        if word:
+            yield word
+            yield re.sub(r"\\(.)", r"\1", word)
 
 
 def stamp(text: str, facts: Mapping[str, str]) -> str:

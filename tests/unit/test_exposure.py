@@ -111,7 +111,7 @@ def test_what_it_would_stop_is_found() -> None:
 
 def test_hostile_patterns_cost_little() -> None:
     """Much of stars, braces and brackets: what takes quadratic time would take minutes."""
-    begun = time.monotonic()
+    begun = time.process_time()
     for piece in (
         "*a",
         "[",
@@ -124,7 +124,7 @@ def test_hostile_patterns_cost_little() -> None:
         '"',
         "/proc/1/root",
     ):
-        size = 150_000 // len(piece)
+        size = 80_000 // len(piece)
         mentions(unit("ConditionPathExistsGlob=/run/" + piece * size), "x@a.service")
         mentions(unit(*["EnvironmentFile=/run/" + piece * 40] * (size // 50)), "x@a.service")
-    assert time.monotonic() - begun < 8
+    assert time.process_time() - begun < 8
