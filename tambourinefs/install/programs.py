@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 from tambourinefs.errors import HostError
 
+# Not our PYTHONPATH and not our directory: pip would find the tree that we run from and call it installed.
+_ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 _TAIL = 25  # lines of a failed program's output that a person gets to see
 
 
@@ -24,6 +27,8 @@ def run(*argv: str, timeout: float = 900) -> str:
             errors="replace",
             timeout=timeout,
             check=False,
+            cwd="/",
+            env=_ENVIRONMENT,
         )
     except FileNotFoundError:
         raise HostError(f"{argv[0]} is missing on this host") from None
@@ -45,6 +50,8 @@ def succeeds(*argv: str, timeout: float = 60) -> bool:
             stderr=subprocess.DEVNULL,
             timeout=timeout,
             check=False,
+            cwd="/",
+            env=_ENVIRONMENT,
         )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return False
