@@ -55,6 +55,7 @@ SEED: dict[str, Any] = {
         "rollout": {"maxUnavailable": "10%", "paused": False},
     },
 }
+SEED_TEXT = json.dumps(SEED)
 HOSTILE: list[Any] = [
     None, True, False, 0, -1, 400, 2**31, 2**63, 2**200, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", " ",
     "\0", "\n", "\r", "\ud800", "\udcff", "\ufeff", "\u202e", "\x1b[2J", "..", ".", "/", "//", "../../etc/shadow", "~",
@@ -77,26 +78,20 @@ PIECES = [
 ]  # fmt: skip
 
 
-def all_places(value: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Every (container, key or index) in an object."""
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, item in list(items):
-        found.append((value, key))
-        all_places(item, found)
-    return found
+def some_place(value: Any, rng: random.Random) -> tuple[Any, Any]:
+    """A (container, key or index) somewhere in an object."""
+    while True:
+        key = rng.choice(list(value)) if isinstance(value, dict) else rng.randrange(len(value))
+        if not isinstance(value[key], dict | list) or not value[key] or rng.random() < 0.2:
+            return value, key
+        value = value[key]
 
 
 def bent(rng: random.Random) -> dict[str, Any]:
     """The valid object with one to four things in it replaced, added, renamed or removed."""
-    value: dict[str, Any] = json.loads(json.dumps(SEED))
+    value: dict[str, Any] = json.loads(SEED_TEXT)
     for _ in range(rng.randint(1, 4)):
-        container, key = rng.choice(all_places(value, []))
+        container, key = some_place(value, rng)
         act = rng.randrange(6)
         if act < 3:
             container[key] = copy.deepcopy(rng.choice(HOSTILE))
