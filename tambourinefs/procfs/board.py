@@ -38,7 +38,7 @@ class Board:
         self.inodes = Inodes()
         self.events = EventLog()
         self._services = Services()
-        self.readers = Readers(self.inodes, self._services, host)
+        self.readers = Readers(self.inodes, self._services, host, self.events)
         self.showing = Showing(self.inodes, self._services, host, self.events)
         self.root = Directory(self.inodes.number(), None, b"", time.time_ns())
         self.inodes.add(self.root)
@@ -61,17 +61,16 @@ class Board:
         if old == view:
             return
         self._services.show(service, view)
-        self._record(old, view)
         for slot in _slots(service.directory):
             self.readers.changed(slot, old, view)
         self._outdate_overviews()
+        self._record(old, view)
 
     def withdraw(self, namespace: str, name: str) -> None:
         """Take the service's directory away; one that is not there is nothing."""
         service = self._services.remove(namespace, name)
         if service is None:
             return
-        self._record(service.view, None)
         slots = list(_slots(service.directory))
         above = service.directory.parent
         assert above is not None
@@ -82,6 +81,7 @@ class Board:
             self.readers.drop(slot)
             self.readers.outdate(slot)
         self._outdate_overviews()
+        self._record(service.view, None)
 
     def _add(self, view: ServiceView) -> None:
         namespace, name = (
@@ -98,8 +98,8 @@ class Board:
         service = self._services.add(view, self._directory(above, name))
         for spec in FILES:
             self._slot(service.directory, spec, service)
-        self._record(None, view)
         self._outdate_overviews()
+        self._record(None, view)
 
     def _directory(self, above: Directory, name: bytes) -> Directory:
         made = Directory(self.inodes.number(), above, name, time.time_ns())

@@ -16,13 +16,18 @@ _KEEP_BYTES: Final = 4 << 20
 
 
 class EventLog:
-    """The last events, oldest first."""
+    """The last events, oldest first.
+
+    What was added is seen when `shown` says so: once the kernel has dropped the values that it makes old, so that whoever
+    reads of a change and then looks finds it.
+    """
 
     def __init__(self, keep: int = KEEP) -> None:
         self._lines: deque[bytes] = deque()
         self._keep = keep
         self._bytes = 0
         self.last = 0  # the newest event's number
+        self.shown = 0  # the newest one that readers may see
 
     @property
     def first(self) -> int:
@@ -56,7 +61,7 @@ class EventReader:
     @property
     def ready(self) -> bool:
         """Whether a read would give something."""
-        return bool(self._rest) or self._next <= self._log.last
+        return bool(self._rest) or self._next <= self._log.shown
 
     def read(self, offset: int, size: int) -> bytes:
         """At most `size` bytes; b"" when all was read.
@@ -72,7 +77,7 @@ class EventReader:
     def _take(self, size: int) -> bytes:
         parts = [self._rest] if self._rest else []
         length = len(self._rest)
-        while length < size and self._next <= self._log.last:
+        while length < size and self._next <= self._log.shown:
             parts.append(self._advance())
             length += len(parts[-1])
         whole = b"".join(parts)

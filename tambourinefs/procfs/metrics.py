@@ -12,7 +12,7 @@ from tambourinefs.model.names import printable
 from tambourinefs.procfs.values import changed_usec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from tambourinefs.model.status import ServiceView
     from tambourinefs.procfs.figures import Figures
@@ -89,19 +89,25 @@ def samples(view: ServiceView, figures: Figures) -> Iterator[Sample]:
             yield family, mine, value
 
 
-def metrics_text(found: Iterable[Sample], *, services: int, events: int) -> str:
-    """The whole file; the format wants a family's samples together."""
-    lines: dict[str, list[str]] = {family: [] for family in FAMILIES}
-    lines["tambourine_info"].append(f"tambourine_info{labels(version=__version__)} 1")
-    lines["tambourine_services"].append(f"tambourine_services {services}")
-    lines["tambourine_events_total"].append(f"tambourine_events_total {events}")
-    for family, label, value in found:
-        lines[family].append(f"{family}{label} {_number(value)}")
-    out = []
-    for family, (kind, text) in FAMILIES.items():
-        if lines[family]:
-            out += [f"# HELP {family} {text}", f"# TYPE {family} {kind}", *lines[family]]
-    return "\n".join(out) + "\n"
+class MetricsText:
+    """Collects samples; the format wants a family's lines together."""
+
+    def __init__(self, *, services: int, events: int) -> None:
+        self._lines: dict[str, list[str]] = {family: [] for family in FAMILIES}
+        self.add("tambourine_info", labels(version=__version__), 1)
+        self.add("tambourine_services", "", services)
+        self.add("tambourine_events_total", "", events)
+
+    def add(self, family: str, label: str, value: float) -> None:
+        self._lines[family].append(f"{family}{label} {_number(value)}")
+
+    def text(self) -> str:
+        """The whole file."""
+        out = []
+        for family, (kind, text) in FAMILIES.items():
+            if self._lines[family]:
+                out += [f"# HELP {family} {text}", f"# TYPE {family} {kind}", *self._lines[family]]
+        return "\n".join(out) + "\n"
 
 
 def _number(value: float) -> str:

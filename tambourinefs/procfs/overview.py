@@ -52,7 +52,8 @@ async def services_json(views: Sequence[ServiceView], host: Host) -> bytes:
 
 async def metrics_prom(views: Sequence[ServiceView], host: Host, events: int) -> bytes:
     """Prometheus text of all services."""
-    found: list[metrics.Sample] = []
+    made = metrics.MetricsText(services=len(views), events=events)
     async for view in _in_turns(views):
-        found += metrics.samples(view, host.figures(view.unit, Needs.NUMBERS))
-    return metrics.metrics_text(found, services=len(views), events=events).encode()
+        for sample in metrics.samples(view, host.figures(view.unit, Needs.NUMBERS)):
+            made.add(*sample)
+    return made.text().encode()

@@ -14,17 +14,33 @@ from tambourinefs.procfs.tree import Directory, Inodes, Rendering, Slot
 if TYPE_CHECKING:
     from tambourinefs.fuse import Invalidator, PollHandle
     from tambourinefs.model.status import ServiceView
+    from tambourinefs.procfs.events import EventLog
     from tambourinefs.procfs.host import Host
     from tambourinefs.procfs.services import Services
+
+
+class _Show:
+    """A bell: show the events up to `number`, and wake who waits for them. On the Invalidator's thread."""
+
+    def __init__(self, log: EventLog, number: int, pollers: dict[int, PollHandle]) -> None:
+        self._log = log
+        self._number = number
+        self._pollers = pollers
+
+    def notify(self) -> None:
+        self._log.shown = max(self._log.shown, self._number)
+        while self._pollers:
+            self._pollers.popitem()[1].notify()  # a handle is good for one call
 
 
 class Readers:
     """Everybody who has looked: the kernel's caches, open descriptors, polls."""
 
-    def __init__(self, inodes: Inodes, services: Services, host: Host) -> None:
+    def __init__(self, inodes: Inodes, services: Services, host: Host, events: EventLog) -> None:
         self._inodes = inodes
         self._services = services
         self._host = host
+        self._events = events
         self._bells: Invalidator | None = None
         self.of_events: dict[int, PollHandle] = {}  # polls that wait for events.log, by file handle
 
@@ -108,11 +124,11 @@ class Readers:
             self._bells.entry(directory.parent.inode, directory.name)
 
     def event(self) -> None:
-        """events.log has a line more."""
-        if self.of_events:
-            waiting, self.of_events = self.of_events, {}  # each handle is good for one call
-            if self._bells is not None:
-                self._bells.wake(waiting.values())
+        """events.log has lines more; called after everything that they tell of was dropped."""
+        if self._bells is None:
+            self._events.shown = self._events.last
+        else:
+            self._bells.wake((_Show(self._events, self._events.last, self.of_events),))
 
     def ring_all(self) -> None:
         """Bells were lost: ring for every name that the kernel may keep and every poll that may wait.
@@ -129,4 +145,4 @@ class Readers:
                 bells.inode(node.inode, attributes_only=True)
                 if node.gone and node.parent is not None:
                     bells.entry(node.parent.inode, node.name)
-        bells.wake(list(self.of_events.values()))
+        self.event()

@@ -2,8 +2,8 @@
 
     {"publish": VIEW}                      publishes a ServiceView; an object of its fields, bytes in base64
     {"withdraw": [NAMESPACE, NAME]}
-    {"storm": [VIEW, COUNT]}               publishes COUNT views that differ, as fast as the loop goes round; each
-                                           file of them names the number of its publish, so that a reader sees a mixture
+    {"storm": VIEW}                        publishes views that differ, up to 500 a second, until
+    {"calm": null}                         answers how many; each text of a view is the number of its publish
     {"count": null}                        how many inodes and services the board holds
 
 Ends, and takes its mount down, when stdin is closed or at SIGTERM.
@@ -31,28 +31,54 @@ from tambourinefs.procfs.zone import LocalZone
 
 def numbered(view: ServiceView, number: int) -> ServiceView:
     """A view each text of which is `number`, repeated to a length that changes with it."""
-    text = f"<{number}>" * (1 + number * 37 % 400)
+    text = f"<{number}>" * (1 + number * 37 % 200)
     unit = view.unit or Unit(name=view.unit_name)
     return replace(
         view,
         observed_generation=number,
-        manifest=text.encode() * 20,
+        manifest=text.encode() * 5,
         unit=replace(unit, id=text, description=text, documentation=(text, text), status_text=text),
         conditions=(Condition("Ready", "True", "Ready", text, number, ""),),
     )
 
 
-async def obey(board: Board, order: dict[str, object]) -> object:
+class Storm:
+    """A publisher that never rests."""
+
+    def __init__(self, board: Board, nursery: trio.Nursery) -> None:
+        self._board = board
+        self._nursery = nursery
+        self._scope = trio.CancelScope()
+        self._number = 0
+
+    def begin(self, view: ServiceView) -> None:
+        self._scope = trio.CancelScope()
+        self._nursery.start_soon(self._run, view, self._scope)
+
+    async def _run(self, view: ServiceView, scope: trio.CancelScope) -> None:
+        with scope:
+            while True:
+                self._number += 1
+                self._board.publish(numbered(view, self._number))
+                await trio.sleep(
+                    0.0005
+                )  # far faster than systemd; readers get a share of the two cores
+
+    def end(self) -> int:
+        self._scope.cancel()
+        return self._number
+
+
+def obey(board: Board, storm: Storm, order: dict[str, object]) -> object:
     match order:
         case {"publish": view}:
             board.publish(msgspec.convert(view, ServiceView))
         case {"withdraw": [str(namespace), str(name)]}:
             board.withdraw(namespace, name)
-        case {"storm": [view, int(count)]}:
-            wanted = msgspec.convert(view, ServiceView)
-            for number in range(count):
-                board.publish(numbered(wanted, number))
-                await trio.lowlevel.checkpoint()
+        case {"storm": view}:
+            storm.begin(msgspec.convert(view, ServiceView))
+        case {"calm": None}:
+            return storm.end()
         case {"count": None}:
             return {"inodes": len(board.inodes), "services": len(board)}
         case _:
@@ -60,18 +86,19 @@ async def obey(board: Board, order: dict[str, object]) -> object:
     return "done"
 
 
-async def orders(board: Board, stop: trio.CancelScope) -> None:
+async def orders(board: Board, nursery: trio.Nursery) -> None:
     """Obey until stdin ends."""
+    storm = Storm(board, nursery)
     os.set_blocking(0, False)
     rest = b""
     async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
         async for chunk in stdin:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                answer = await obey(board, msgspec.json.decode(line))
+                answer = obey(board, storm, msgspec.json.decode(line))
                 sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
                 sys.stdout.flush()
-    stop.cancel()
+    nursery.cancel_scope.cancel()
 
 
 async def until_stopped(stop: trio.CancelScope) -> None:
@@ -85,7 +112,7 @@ async def run(mountpoint: Path) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(serve_board, board, fd)
             nursery.start_soon(until_stopped, nursery.cancel_scope)
-            nursery.start_soon(orders, board, nursery.cancel_scope)
+            nursery.start_soon(orders, board, nursery)
             sys.stdout.write('"ready"\n')
             sys.stdout.flush()
 

@@ -35,8 +35,13 @@ VIEW = ServiceView(
 def log(count: int, keep: int = 100) -> EventLog:
     made = EventLog(keep)
     for number in range(count):
-        made.add(1, "local/a", f"event-{number + 1}")
+        add(made, f"event-{number + 1}")
     return made
+
+
+def add(made: EventLog, text: str) -> None:
+    made.add(1, "local/a", text)
+    made.shown = made.last
 
 
 def numbers(text: bytes) -> list[int]:
@@ -50,7 +55,7 @@ def test_a_reader_gets_every_event_once_in_order() -> None:
     assert numbers(got) == [1, 2, 3]
     assert reader.read(len(got), 65536) == b""
     assert not reader.ready
-    made.add(1, "local/a", "more")
+    add(made, "more")
     assert reader.ready
     assert numbers(reader.read(len(got), 65536)) == [4]
 
@@ -78,7 +83,7 @@ def test_a_slow_reader_is_told_what_it_missed() -> None:
     reader = EventReader(made)
     got = reader.read(0, 65536)
     for _ in range(30):
-        made.add(1, "local/a", "x")
+        add(made, "x")
     lines = reader.read(len(got), 65536).decode().splitlines()
     assert lines[0] == "missed 6-25"
     assert [int(line.split()[0]) for line in lines[1:]] == list(range(26, 36))
@@ -86,6 +91,17 @@ def test_a_slow_reader_is_told_what_it_missed() -> None:
 
 def test_a_new_reader_begins_with_what_is_kept() -> None:
     assert numbers(EventReader(log(30, keep=10)).read(0, 65536)) == list(range(21, 31))
+
+
+def test_what_is_not_shown_yet_is_not_read() -> None:
+    made = log(3)
+    made.add(1, "local/a", "early")
+    reader = EventReader(made)
+    got = reader.read(0, 65536)
+    assert numbers(got) == [1, 2, 3]
+    assert not reader.ready
+    made.shown = made.last
+    assert numbers(reader.read(len(got), 65536)) == [4]
 
 
 def test_the_log_is_bounded_in_bytes_too() -> None:
@@ -164,12 +180,10 @@ def test_status_json_is_read_back_as_it_was() -> None:
 
 
 def test_metrics_are_prometheus_text() -> None:
-    text = metrics.metrics_text(
-        metrics.samples(VIEW, Figures(tasks=2, memory=1024, cpu_nsec=1_500_000_000)),
-        services=1,
-        events=7,
-    )
-    lines = text.splitlines()
+    made = metrics.MetricsText(services=1, events=7)
+    for sample in metrics.samples(VIEW, Figures(tasks=2, memory=1024, cpu_nsec=1_500_000_000)):
+        made.add(*sample)
+    lines = made.text().splitlines()
     who = 'namespace="local",name="a",unit="a.service"'
     assert f'tambourine_service_state{{{who},state="active"}} 1' in lines
     assert f'tambourine_service_state{{{who},state="failed"}} 0' in lines
