@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tambourinefs.errors import InvalidManifest
-from tambourinefs.model import document, manifest, yamldocument
+from tambourinefs.model import document, manifest, rules, schema, yamldocument
 from tambourinefs.model.manifest import (
     DropIn,
     File,
@@ -534,3 +535,17 @@ def test_texts_are_in_the_order_in_which_systemd_reads_them() -> None:
     drop_ins = [{"name": "b.conf", "content": "[B]\n"}, {"name": "a.conf", "content": "[A]\n"}]
     assert read(as_object(unit=UNIT, dropIns=drop_ins)).spec.texts == (UNIT, "[A]\n", "[B]\n")
     assert File(path="/x", content="a").inline_bytes() == b"a"
+
+
+def test_the_reference_names_every_field_and_bound() -> None:
+    reference = (Path(__file__).parents[2] / "docs/manifest.md").read_text()
+    for struct in schema.STRUCTS.values():
+        for name in struct.__struct_encode_fields__:
+            assert name in reference, name
+    for names_of_choice in schema.CHOICES.values():
+        for name in names_of_choice:
+            assert name in reference, name
+    for field in schema.SERVER_FIELDS:
+        assert f"`{field}`" in reference, field
+    for bound in (schema.MAX_FILES, schema.MAX_DROP_INS, document.MAX_DEPTH, rules.MAX_ID):
+        assert str(bound) in reference, bound
