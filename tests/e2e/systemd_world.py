@@ -54,8 +54,8 @@ class HostWorld(World):
         """As it was before."""
         for name in sorted(self._written):
             self.path(name).unlink(missing_ok=True)
-            if "/" in name:
-                self.path(name).parent.rmdir()
+        for directory in {self.path(name).parent for name in self._written if "/" in name}:
+            directory.rmdir()
         units = [n for n in self._written if "/" not in n and "@." not in n]
         if units:
             self.host.run("systemctl", "stop", "--no-block", *units, check=False)
