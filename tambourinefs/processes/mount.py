@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 NAMES: Final = ("silo", "proc")
 _OPTIONS: Final = {"silo": (), "proc": ("ro",)}
-_READAHEAD_KIB: Final = 1024
+_READAHEAD_KIB: Final = 2048  # as processes.silo
 _CLONE_NEWNS: Final = 0x00020000
 _BARRIER_SECONDS: Final = 10.0
 _HOST: Final = "/proc/1/ns/mnt"
