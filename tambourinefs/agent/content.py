@@ -1,6 +1,8 @@
-"""What a manifest puts on a host, as a list of files with digests. Pure: payload is named, not read.
+"""What a manifest puts on a host, as a list of files with digests. Pure: payload is named, not
+read.
 
-The digest of all of it is what "the content changed" means: two generations with the same content write nothing.
+The digest of all of it is what "the content changed" means: two generations with the same content
+write nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ FILE: Final = "file"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One file to be. Its bytes are `data`, or those of the file `payload` beside the manifest; their sha256 is `digest`."""
+    """One file to be. Its bytes are `data`, or those of the file `payload` beside the manifest;
+    their sha256 is `digest`.
+    """
 
     path: str  # absolute, normalised
     kind: str  # "unit", "drop-in" or "file"
@@ -35,7 +39,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All files of one manifest, the plain ones first: a unit is written when what it needs is there."""
+    """All files of one manifest, the plain ones first: a unit is written when what it needs is
+    there.
+    """
 
     targets: tuple[Target, ...]
     digest: str  # "" for nothing at all

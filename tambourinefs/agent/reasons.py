@@ -1,4 +1,6 @@
-"""Why a unit is not as it should be, in one line for people: result, exit code, signal, unmet condition. Pure."""
+"""Why a unit is not as it should be, in one line for people: result, exit code, signal, unmet
+condition. Pure.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _RESULTS: Final = {
 
 
 def failure(unit: Unit) -> str:
-    """Why the unit failed, or failed and is being restarted: result, exit code or signal. "" when nothing failed."""
+    """Why the unit failed, or failed and is being restarted: result, exit code or signal. "" when
+    nothing failed.
+    """
     if unit.load_state in {"bad-setting", "error"}:
         return f"the unit file cannot be used: {unit.load_error[1] or unit.load_error[0]}"
     if unit.result in {"", "success"} and unit.active_state != "failed":

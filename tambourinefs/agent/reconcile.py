@@ -342,6 +342,7 @@ class Reconciler:
 
     async def _launch(self, actions: Iterable[Action], nursery: trio.Nursery) -> None:
         jobs = [a for a in actions if isinstance(a, Job)]
+        # What was placed is remembered before it is published as applied, and a job before it is sent.
         for job in jobs:
             record, unit = self._book.records[job.key], self._sight.units[job.unit]
             self._book.set(sending(record, job, unit, self._systemd.boot_id, now()))

@@ -1,8 +1,9 @@
-"""Reads the silo: every manifest, through one directory descriptor that is provably the right mount. It blocks.
+"""Reads the silo: every manifest, through one directory descriptor that is provably the right
+mount. It blocks.
 
-A dead mount that was detached lists as an empty directory without an error, so a scan counts only when the directory is
-FUSE, holds the UUID that this host obeys, and is the same mount before and after. Anything else is SiloUnavailable: what is
-desired is unknown then, and nothing is removed.
+A dead mount that was detached lists as an empty directory without an error, so a scan counts only
+when the directory is FUSE, holds the UUID that this host obeys, and is the same mount before and
+after. Anything else is SiloUnavailable: what is desired is unknown then, and nothing is removed.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class _PeekObject(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What is in the silo now. `entries` is whole; `changed` are keys that came, went or differ from the scan before."""
+    """What is in the silo now. `entries` is whole; `changed` are keys that came, went or differ
+    from the scan before.
+    """
 
     uuid: str
     entries: dict[Key, Entry]
@@ -85,7 +88,8 @@ class Silo:
         self._uuid = ""
 
     def scan(self, keys: Iterable[Key] | None = None) -> Scan:
-        """Read the manifests of these keys, or all. A manifest whose file did not change is not read again.
+        """Read the manifests of these keys, or all. A manifest whose file did not change is not
+        read again.
 
         Raises SiloUnavailable.
         """
@@ -213,7 +217,9 @@ def _at_home(manifest: Manifest, key: Key, source: str) -> Manifest:
 
 
 def _peek(data: bytes) -> _Peek:
-    """uid and generation of a manifest that is refused, where they can be made out: its status says of what it speaks."""
+    """uid and generation of a manifest that is refused, where they can be made out: its status says
+    of what it speaks.
+    """
     try:
         return msgspec.json.decode(data, type=_PeekObject).metadata
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):

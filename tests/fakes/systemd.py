@@ -205,6 +205,8 @@ class FakeSystemd:
             for link in sorted(self._directory.glob(f"*.wants/{name}")):
                 link.unlink()
                 changes.append(("unlink", str(link), ""))
+                if not any(link.parent.iterdir()):
+                    link.parent.rmdir()  # as systemctl disable does
         self._bell.ring(everything=True)
         return InstallChanges(changes=tuple(changes))
 

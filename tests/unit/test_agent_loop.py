@@ -1,0 +1,366 @@
+"""The agent's loop on a made-up host: what people write into the silo becomes so, and what they take back leaves no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import trio
+
+from fakes.agent import SLEEPS, Host, tree
+
+pytestmark = pytest.mark.trio
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """On tmpfs where there is one: these tests are about decisions, not about the disk."""
+    base = Path("/dev/shm")
+    with TemporaryDirectory(dir=base if base.is_dir() else None) as root:
+        yield Host(Path(root))
+
+
+async def test_a_service_is_installed_started_and_enabled(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        view = await host.until_ready("hello", 1)
+    assert host.unit_text("hello.service") == SLEEPS
+    assert await host.active("hello.service") == "active"
+    assert await host.systemd.unit_file_state("hello.service") == "enabled"
+    assert host.jobs("start", "restart", "reload") == [("start", "hello.service")]
+    assert view.managed
+    assert view.unit_name == "hello.service"
+
+
+async def test_removing_it_leaves_the_host_as_it_was(host: Host) -> None:
+    before = tree(host.root / "etc")
+    spec = {
+        "unit": SLEEPS,
+        "command": "start",
+        "dropIns": [{"name": "10-a.conf", "content": "[Service]\nNice=1\n"}],
+        "files": [{"path": "/etc/deep/er/x.conf", "content": "x", "mode": "0600"}],
+    }
+    host.apply("hello", spec)
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        assert (host.root / "etc/deep/er/x.conf").stat().st_mode & 0o7777 == 0o600
+        host.delete("hello")
+        await host.until(lambda: not host.board.views)
+    assert tree(host.root / "etc") == before
+    assert await host.active("hello.service") == "inactive"
+    assert host.records() == {}
+
+
+async def test_an_edit_restarts_once_and_reloads_once(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        first = (await host.until_ready("hello", 1)).unit
+        host.systemd.log.clear()
+        host.apply(
+            "hello", {"unit": SLEEPS.replace("1000", "2000"), "command": "start"}, generation=2
+        )
+        second = (await host.until_ready("hello", 2)).unit
+    assert host.jobs("start", "restart", "reload", "stop") == [
+        ("reload", ""),
+        ("restart", "hello.service"),
+    ]
+    assert first
+    assert second
+    assert first.invocation_id != second.invocation_id
+
+
+async def test_a_bad_unit_is_refused_and_the_running_one_stays(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    host.apply("other", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        host.apply(
+            "hello", {"unit": "[Service]\nExecStrt=/bin/x\n", "command": "start"}, generation=2
+        )
+        await host.until_ready("hello", 2, "False")
+        assert host.condition("hello", "Accepted") == ("False", "VerifyFailed")
+        assert host.condition("hello", "Applied") == ("False", "NotAccepted")
+        host.apply("other", {"unit": SLEEPS, "command": "restart"}, generation=2)
+        await host.until_ready("other", 2)
+    assert host.unit_text("hello.service") == SLEEPS
+    assert await host.active("hello.service") == "active"
+
+
+async def test_each_restart_token_runs_once_and_content_with_it_once(host: Host) -> None:
+    spec = {"unit": SLEEPS, "command": "restart", "commandID": "a"}
+    host.apply("hello", spec)
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        assert len(host.jobs("start", "restart")) == 1  # first sight: the start is the restart
+        host.apply("hello", {**spec, "commandID": "b"}, generation=2)
+        await host.until_ready("hello", 2)
+        assert len(host.jobs("start", "restart")) == 2
+        host.apply("hello", {**spec, "commandID": "a"}, generation=3)  # seen before
+        await host.until_ready("hello", 3)
+        assert len(host.jobs("start", "restart")) == 2
+        host.apply(
+            "hello", {"unit": SLEEPS + "#\n", "command": "restart", "commandID": "c"}, generation=4
+        )
+        view = await host.until_ready("hello", 4)
+    assert len(host.jobs("start", "restart")) == 3
+    assert view.last_command
+    assert (view.last_command.command_id, view.last_command.result) == (
+        "c",
+        "done",
+    )
+
+
+async def test_a_persons_stop_is_reported_and_not_undone(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        await host.systemd.stop("hello.service")
+        await host.until_ready("hello", 1, "False")
+        assert host.condition("hello", "Ready") == ("False", "Drifted")
+    async with host.agent():  # nor by an agent that starts anew
+        await host.until_ready("hello", 1, "False")
+        assert host.condition("hello", "Ready") == ("False", "Drifted")
+        host.apply("hello", {"unit": SLEEPS, "command": "start"}, generation=2)
+        await host.until_ready("hello", 2)
+
+
+async def test_a_slow_start_holds_up_nobody_and_a_stop_ends_it(host: Host) -> None:
+    host.systemd.hold("slow.service")
+    host.apply("slow", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until(lambda: ("start", "slow.service") in host.systemd.log)
+        host.apply("quick", {"unit": SLEEPS, "command": "start"})
+        await host.until_ready("quick", 1)
+        assert host.condition("slow", "Ready") == ("Unknown", "Starting")
+        host.systemd.release("slow.service")
+        await host.until_ready("slow", 1)
+        host.systemd.hold("slow.service")
+        host.apply("slow", {"unit": SLEEPS, "command": "restart", "commandID": "x"}, generation=2)
+        await host.until(lambda: ("restart", "slow.service") in host.systemd.log)
+        host.apply("slow", {"unit": SLEEPS, "command": "restart", "commandID": "y"}, generation=3)
+        host.apply("slow", {"unit": SLEEPS, "command": "restart", "commandID": "z"}, generation=4)
+        await host.until(lambda: host.view("slow").observed_generation == 4)
+        assert host.jobs("restart") == [("restart", "slow.service")]  # waits for the one that runs
+        host.systemd.release("slow.service")
+        view = await host.until_ready("slow", 4)
+    assert host.jobs("restart") == [("restart", "slow.service")] * 2
+    assert view.last_command
+    assert view.last_command.command_id == "z"
+
+
+async def test_a_unit_of_somebody_elses_is_not_overwritten(host: Host) -> None:
+    (host.units / "theirs.service").write_text(SLEEPS)
+    host.apply("theirs", {"unit": SLEEPS + "# mine\n", "command": "start"})
+    async with host.agent():
+        await host.until_ready("theirs", 1, "False")
+        assert host.condition("theirs", "Accepted") == ("False", "ForeignUnit")
+    assert (host.units / "theirs.service").read_text() == SLEEPS
+    assert host.jobs("start") == []
+
+
+async def test_a_drop_in_on_a_foreign_unit_comes_and_goes_and_the_unit_runs_on(host: Host) -> None:
+    (host.units / "theirs.service").write_text(SLEEPS)
+    directory = host.units / "theirs.service.d"
+    directory.mkdir()
+    (directory / "50-theirs.conf").write_text("[Unit]\nDescription=x\n")
+    await host.systemd.start("theirs.service")
+    before = (await host.systemd.unit("theirs.service")).invocation_id
+    host.apply("theirs", {"dropIns": [{"name": "10-ours.conf", "content": "[Service]\nNice=5\n"}]})
+    async with host.agent():
+        await host.until_ready("theirs", 1)
+        assert (directory / "10-ours.conf").exists()
+        host.delete("theirs")
+        await host.until(lambda: not host.board.views)
+    assert [path.name for path in directory.iterdir()] == ["50-theirs.conf"]
+    unit = await host.systemd.unit("theirs.service")
+    assert (unit.active_state, unit.invocation_id) == ("active", before)
+    assert host.jobs("stop", "restart", "disable") == []
+
+
+async def test_original_files_are_put_back_exactly(host: Host) -> None:
+    target = host.root / "etc/motd"
+    target.write_bytes(b"welcome\n")
+    target.chmod(0o640)
+    link = host.root / "etc/localtime"
+    link.symlink_to("/usr/share/zoneinfo/UTC")
+    before = tree(host.root / "etc")
+    files = [{"path": "/etc/motd", "content": "new"}, {"path": "/etc/localtime", "content": "zone"}]
+    host.apply("x", {"files": files})
+    async with host.agent():
+        await host.until_ready("x", 1, "False")  # there is no unit x.service
+        assert target.read_text() == "new"
+        host.apply("x", {"files": files[:1]}, generation=2)
+        await host.until(lambda: host.view("x").observed_generation == 2 and link.is_symlink())
+        host.delete("x")
+        await host.until(lambda: not host.board.views)
+    assert tree(host.root / "etc") == before
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+async def test_one_name_has_one_owner_whatever_the_order(host: Host, first: str) -> None:
+    second = "b" if first == "a" else "a"
+    text = {"name": "shared", "unit": SLEEPS, "command": "start"}
+    host.apply(first, text)
+    async with host.agent():
+        await host.until_ready(first, 1)
+        host.apply(second, text)
+        await host.until_ready(second, 1, "False")
+        assert host.condition(second, "Accepted") == ("False", "NameConflict")
+    async with host.agent():  # after a restart too
+        await host.until_ready(first, 1)
+        await host.until_ready(second, 1, "False")
+        host.delete(first)
+        await host.until_ready(second, 1)  # the name is free now
+
+
+async def test_the_older_wins_among_newcomers(host: Host) -> None:
+    text = {"name": "shared", "unit": SLEEPS, "command": "start"}
+    host.rules = host.rules.__class__(namespaces=("local", "storage"))
+    host.apply("young", text, created="2026-02-01T00:00:00Z")
+    host.apply("old", text, created="2026-01-01T00:00:00Z")
+    host.apply("oldest", text, created="2025-01-01T00:00:00Z", namespace="storage")
+    async with host.agent():
+        await host.until_ready("old", 1)
+        await host.until_ready("young", 1, "False")
+        assert host.condition("oldest", "Accepted", "storage") == ("False", "NameConflict")
+
+
+async def test_a_silo_that_is_gone_or_another_removes_nothing(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+    away = host.root / "away"
+    host.silo.rename(away)
+    host.silo.mkdir()  # a dead mount, detached: an empty directory
+    async with host.agent() as reconciler:
+        await reconciler.started.wait()
+        assert host.condition("hello", "Applied") == ("Unknown", "SiloUnavailable")
+        (host.silo / ".tambourine-silo").write_text("another")
+        reconciler._silo_rang(None)
+        await host.until(lambda: "another" in host.view("hello").conditions[1].message)
+        assert "--accept-silo another" in host.view("hello").conditions[1].message
+    assert await host.active("hello.service") == "active"
+    assert host.unit_text("hello.service") == SLEEPS
+
+
+async def test_nothing_is_done_in_a_namespace_that_is_not_respected_any_more(host: Host) -> None:
+    host.rules = host.rules.__class__(namespaces=("storage",))
+    host.apply("x", {"unit": SLEEPS, "command": "start"}, namespace="storage")
+    async with host.agent():
+        await host.until(
+            lambda: (
+                ("storage", "x") in host.board.views
+                and host.condition("x", "Ready", "storage")[0] == "True"
+            )
+        )
+    host.rules = host.rules.__class__(namespaces=("local",))
+    host.delete("x", "storage")
+    async with host.agent() as reconciler:
+        await reconciler.started.wait()
+        assert host.condition("x", "Accepted", "storage") == ("False", "NamespaceNotRespected")
+    assert await host.active("x.service") == "active"
+
+
+async def test_systemd_goes_and_comes_back(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        host.systemd.disconnect()
+        await host.until(
+            lambda: host.condition("hello", "Ready") == ("Unknown", "SystemdUnavailable")
+        )
+        assert host.view("hello").unit is not None  # the last view is kept
+        host.apply("hello", {"unit": SLEEPS + "#\n", "command": "start"}, generation=2)
+        host.apply("more", {"unit": SLEEPS, "command": "start"})
+        await trio.lowlevel.checkpoint()
+        host.systemd.connect()
+        await host.until_ready("hello", 2)
+        await host.until_ready("more", 1)
+
+
+async def test_after_a_reboot_nothing_that_is_enabled_runs_twice(host: Host) -> None:
+    once = "[Service]\nType=oneshot\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+    host.apply("once", {"unit": once, "command": "start"})
+    host.apply("off", {"unit": SLEEPS, "command": "start", "enabled": False})
+    async with host.agent():
+        await host.until_ready("once", 1)
+        await host.until_ready("off", 1)
+    await host.reboot()
+    async with host.agent():
+        await host.until_ready("off", 1)  # ours to start: nobody else did
+        await host.until_ready("once", 1)
+    assert host.jobs("start", "restart") == [("start", "off.service")]
+
+
+async def test_orphan_leaves_everything_and_forgets(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start", "deletionPolicy": "orphan"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        host.delete("hello")
+        await host.until(lambda: not host.board.views)
+    assert await host.active("hello.service") == "active"
+    assert host.unit_text("hello.service") == SLEEPS
+    assert host.records() == {}
+
+
+async def test_absent_removes_and_stays_listed(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        host.apply("hello", {"state": "absent"}, generation=2)
+        await host.until_ready("hello", 2)
+        assert not (host.units / "hello.service").exists()
+        host.apply("hello", {"unit": SLEEPS, "command": "start"}, generation=3)
+        await host.until_ready("hello", 3)
+    assert await host.active("hello.service") == "active"
+
+
+async def test_wanted_again_while_it_is_being_removed(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        host.systemd.hold("hello.service")
+        host.delete("hello")
+        await host.until(lambda: ("stop", "hello.service") in host.systemd.log)
+        host.apply("hello", {"unit": SLEEPS, "command": "start"}, uid="another")
+        host.systemd.release("hello.service")
+        view = await host.until_ready("hello", 1)
+        await host.until(lambda: host.view("hello").uid == "another")
+    assert await host.active("hello.service") == "active"
+    assert view.managed
+
+
+async def test_payload_is_waited_for(host: Host) -> None:
+    import hashlib
+
+    digest = hashlib.sha256(b"data").hexdigest()
+    files = [{"path": "/etc/p", "contentFrom": {"silo": "p.bin", "sha256": digest}}]
+    host.apply("p", {"unit": SLEEPS, "files": files, "command": "start"})
+    async with host.agent():
+        await host.until(
+            lambda: (
+                bool(host.board.views)
+                and host.condition("p", "Accepted") == ("Unknown", "PayloadMissing")
+            )
+        )
+        assert not (host.units / "p.service").exists()
+        host.put("p", b"wrong", file="p.bin")
+        await host.until(lambda: "has sha256" in host.view("p").conditions[0].message)
+        host.put("p", b"data", file="p.bin")
+        await host.until_ready("p", 1)
+    assert (host.root / "etc/p").read_bytes() == b"data"
+
+
+async def test_a_disk_that_is_full_is_said_and_got_over(host: Host) -> None:
+    (host.root / "opt").write_text("in the way")  # no directory: nothing can be written below it
+    host.apply(
+        "x", {"unit": SLEEPS, "files": [{"path": "/opt/x", "content": "x"}], "command": "start"}
+    )
+    host.apply("y", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("y", 1)
+        await host.until(lambda: host.condition("x", "Applied") == ("False", "ApplyFailed"))
+        (host.root / "opt").unlink()
+        await host.until_ready("x", 1)
