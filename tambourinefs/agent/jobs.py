@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 KEPT_MAX: Final = 16384  # results kept while a request is under way
 JOB_INTERFACE: Final = "org.freedesktop.systemd1.Job"
+REFERENCES_MAX: Final = 64  # held for the time of a job
 MODE: Final = "replace"
 UNREF_TIMEOUT: Final = 5.0  # seconds that a cancelled caller may wait
 
@@ -76,6 +77,7 @@ class Jobs:
         self._manager = manager
         self._jobs: dict[str, _Job] = {}
         self._requests = 0
+        self._references = 0
         self._kept: dict[str, str] = {}
 
     # -- news, synchronous
@@ -141,6 +143,7 @@ class Jobs:
         finally:
             with trio.move_on_after(UNREF_TIMEOUT, shield=True), suppress(TambourineError):
                 await self._manager.call("UnrefUnit", "s", unit)
+            self._references -= 1
 
     @contextmanager
     def _keep_results(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ journalctl's "short" output.
 
 from __future__ import annotations
 
+import codecs
 import logging
 import re
 import time
@@ -71,7 +72,7 @@ class HostJournal:
         converters = {"_SOURCE_REALTIME_TIMESTAMP": int}
         place = {"path": str(self._directory)} if self._directory else {}
         with journal.Reader(converters=converters, **place) as reader:
-            reader.data_threshold = MESSAGE_MAX
+            reader.data_threshold = 4 * MESSAGE_MAX  # a hint: what is not compressed comes whole
             if invocation_id:
                 _match_invocation(reader, invocation_id)
             else:
@@ -130,22 +131,16 @@ def _text(entry: dict[str, Any], name: str) -> str:
 
 
 def _message(value: Any) -> str:
-    """Text as it is shown; what cannot be shown is counted, as journalctl does."""
+    """Text as it is shown; what cannot be shown is counted, as journalctl does. Bounded by MESSAGE_MAX."""
     if isinstance(value, list):
         value = value[0]
-    size = len(value.encode(errors="replace") if isinstance(value, str) else value)
-    if isinstance(value, bytes):
-        value = _decoded(value)
-    text = _ANSI.sub("", value).replace("\t", "        ").rstrip()
-    if value and (not text or _CONTROL.search(text)):
-        return f"[{size}B blob data]"
-    return text + "…" if size >= MESSAGE_MAX - len("MESSAGE=") else text
-
-
-def _decoded(value: bytes) -> str:
-    """Bytes that are not UTF-8: perhaps only because they were cut within a character."""
+    whole = value.encode(errors="surrogateescape") if isinstance(value, str) else bytes(value)
+    cut = len(whole) > MESSAGE_MAX
     try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        cut = len(value) - error.start < 4 and len(value) >= MESSAGE_MAX - len("MESSAGE=") - 4
-        return value[: error.start].decode() if cut else "\x00"
+        text = codecs.getincrementaldecoder("utf-8")().decode(whole[:MESSAGE_MAX], final=not cut)
+    except UnicodeDecodeError:
+        return f"[{len(whole)}B blob data]"
+    text = _ANSI.sub("", text).replace("\t", "        ").rstrip()
+    if _CONTROL.search(text):
+        return f"[{len(whole)}B blob data]"
+    return text + "…" if cut else text

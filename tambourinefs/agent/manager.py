@@ -150,7 +150,7 @@ class Manager:
                     await changed.wait()
             self._down()
         else:
-            log.warning("systemd is not on the system bus; waiting for it")
+            log.warning("systemd is not on the system bus; `kill -USR1 1` asks it to come back")
             await changed.wait()
 
     async def _subscribe(self) -> None:

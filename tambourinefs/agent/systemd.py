@@ -47,7 +47,7 @@ class HostSystemd:
     """The systemd behind a system bus. `run()` must run beside; until then, and in outages, calls
     raise SystemdUnavailable.
 
-    `root` is where that systemd's file system is seen from here ("/" but for tests).
+    `root` is where that systemd's file system is seen from here ("/" but for tests); `boot_id` its boot, "" to read it.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class HostSystemd:
         *,
         address: str | None = None,
         root: Path = Path("/"),
+        boot_id: str = "",
         reply_timeout: float = dbus.REPLY_TIMEOUT,
     ) -> None:
         self._bell = ChangeBell()
@@ -67,7 +68,7 @@ class HostSystemd:
         self._references: set[str] = set()  # wanted
         self._held: set[str] = set()  # of those, taken on this connection
         self._connected = trio.Event()
-        self._boot_id = (
+        self._boot_id = boot_id or (
             (root / "proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from tambourinefs.agent.book import Book
 from tambourinefs.agent.check import Checker
 from tambourinefs.agent.hostfiles import HostFiles
 from tambourinefs.agent.journal import HostJournal
+from tambourinefs.agent.listening import listen
 from tambourinefs.agent.policy import Policy, normal_paths
 from tambourinefs.agent.reconcile import Reconciler
 from tambourinefs.agent.scan import Silo
@@ -72,7 +74,7 @@ async def _work(
     config: Config, store: Store, host: HostFiles, served: mounting.Served, *, plain: bool
 ) -> None:
     board = make_board()
-    systemd = HostSystemd()
+    systemd = HostSystemd(boot_id=_boot_id())
     reconciler = _reconciler(config, store, host, board, systemd, plain=plain)
     async with trio.open_nursery() as nursery:
         await nursery.start(serve_board, board, served.fd)
@@ -80,6 +82,8 @@ async def _work(
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await systemd.wait_connected()
         nursery.start_soon(reconciler.run)
+        if config.agent.journal_lines:
+            nursery.start_soon(listen, reconciler.heard)
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await reconciler.started.wait()
         await mounting.wait_readable(served, "version.txt")
@@ -108,10 +112,17 @@ def _reconciler(
         applier,
         Silo(mountpoint, store.silo(), any_directory=plain),
         board,
-        HostJournal() if config.agent.journal_lines else None,
+        HostJournal(boot_id=_boot_id()) if config.agent.journal_lines else None,
         policy_of(config),
         store.accept_silo,
     )
+
+
+def _boot_id() -> str:
+    """The boot that PID 1 and the journal count by, as the unit hands it over (%b), or "". Where a node is a container
+    itself, the fresh /proc of a sandbox shows another one.
+    """
+    return os.environ.get("TAMBOURINE_BOOT_ID", "")
 
 
 def policy_of(config: Config) -> Policy:
