@@ -140,7 +140,10 @@ def outcome(running: Running, unit: Unit, boot: str) -> str | None:
     if running.verb == "reload":
         return "unknown"
     if running.boot != boot:
-        return "unknown" if running.verb == "restart" else None
+        if running.verb == "restart":
+            return "unknown"
+        # Enabled, it was started by this boot already; what it was before is no matter.
+        return "done" if running.verb == "start" and unit.invocation_id else None
     if running.verb == "stop":
         return None
     if unit.invocation_id and unit.invocation_id != running.invocation_id:

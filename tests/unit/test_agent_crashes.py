@@ -7,6 +7,7 @@ says, what was replaced is put back, and no command ran twice.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from fakes.agent import SLEEPS, Host, run_until_killed, tree
 from tambourinefs.agent.reconcile import Reconciler
 
+TMPFS = "/dev/shm"  # these are about decisions, not about the disk
 NAMES = ("a", "b")
 ORIGINALS = {"a": b"was here before\n", "b": None}
 
@@ -151,8 +153,7 @@ class History:
 async def _live_through(
     history: list[tuple[str, Any, Any]], check: Callable[[History], None]
 ) -> None:
-    base = Path("/dev/shm")
-    with TemporaryDirectory(dir=base if base.is_dir() else None) as root:
+    with TemporaryDirectory(dir=TMPFS if os.path.isdir(TMPFS) else None) as root:
         life = History(Host(Path(root)))
         life.prepare()
         before = tree(life.host.root / "etc")

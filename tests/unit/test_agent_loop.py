@@ -1,4 +1,4 @@
-"""The agent's loop on a made-up host: what people write into the silo becomes so, and what they take back leaves no trace."""
+"""The agent's loop on a made-up host: what people write into the silo becomes so; what they take back leaves no trace."""
 
 from __future__ import annotations
 
