@@ -26,6 +26,20 @@ if TYPE_CHECKING:
 
 _LABEL: Final = 11  # columns before the colon
 _INDENT: Final = " " * 13
+# Those of mounts and swaps have ended too, and systemctl does not say so.
+_EXECS_SHOWN: Final = frozenset(
+    f"Exec{name}"
+    for name in (
+        "Condition",
+        "StartPre",
+        "Start",
+        "StartPost",
+        "Reload",
+        "StopPre",
+        "Stop",
+        "StopPost",
+    )
+)
 _GLYPHS: Final = {"reloading": "↻", "inactive": "○", "failed": "\u00d7", "maintenance": "○"}
 
 
@@ -169,7 +183,9 @@ def _places(unit: Unit) -> Iterator[str]:
 
 
 def _process_lines(unit: Unit, figures: Figures) -> Iterator[str]:
-    yield from (_line("Process", _ended(process)) for process in unit.execs if process.code)
+    for process in unit.execs:
+        if process.code and process.setting in _EXECS_SHOWN:
+            yield _line("Process", _ended(process))
     main, control = values.main_pid(unit, figures), values.control_pid(unit, figures)
     if main:
         yield _line("Main PID", values.pid(unit, figures))
