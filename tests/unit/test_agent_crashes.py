@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from fakes.agent import SLEEPS, Host, run_until_killed, tree
 from tambourinefs.agent.reconcile import Reconciler
 
-TMPFS = "/dev/shm"  # these are about decisions, not about the disk
+# These are about decisions, not about the disk.
+TMPFS = "/dev/shm" if os.path.isdir("/dev/shm") else None
 NAMES = ("a", "b")
 ORIGINALS = {"a": b"was here before\n", "b": None}
 
@@ -153,7 +154,7 @@ class History:
 async def _live_through(
     history: list[tuple[str, Any, Any]], check: Callable[[History], None]
 ) -> None:
-    with TemporaryDirectory(dir=TMPFS if os.path.isdir(TMPFS) else None) as root:
+    with TemporaryDirectory(dir=TMPFS) as root:
         life = History(Host(Path(root)))
         life.prepare()
         before = tree(life.host.root / "etc")
