@@ -1,0 +1,72 @@
+"""What e2e tests ask of a host with Tambourine: does the whole chain work?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lab.hosts import Host
+
+SILO = "tambourine-silo.service"
+AGENT = "tambourine.service"
+BOMBSHELL = "tambourine-bombshell.service"
+DAEMONS = (SILO, AGENT, BOMBSHELL)
+
+MANIFEST = """\
+apiVersion: tambourine.dev/v1alpha1
+kind: Tambourine
+metadata:
+  name: {name}
+spec:
+  name: {name}
+  command: start
+  unit: |
+    [Service]
+    ExecStart=/bin/sleep infinity
+    # {mark}
+"""
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str) -> float:
+    """Wait for a condition with a deadline; returns how many seconds it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"after {seconds:g} s still not: {what}"
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def prop(host: Host, unit: str, name: str) -> str:
+    """One property of a unit, as systemd says it."""
+    return host.run("systemctl", "show", "--property", name, "--value", unit).stdout.strip()
+
+
+def pids(host: Host, *units: str) -> tuple[int, ...]:
+    """The main processes; 0 where there is none."""
+    return tuple(int(prop(host, unit, "MainPID")) for unit in units)
+
+
+def apply(host: Host, name: str, mark: object = "") -> None:
+    """Through the whole chain: command line, Bombshell, silo, agent, systemd, status, Bombshell, command line."""
+    text = MANIFEST.format(name=name, mark=mark)
+    host.run("tambourine", "apply", "-f", "-", "--timeout", "20", input=text)
+
+
+def delete(host: Host, name: str) -> None:
+    host.run("tambourine", "delete", name)
+
+
+def answers(host: Host) -> bool:
+    """Both mounts are read in PID 1's mount namespace, and a call goes through Bombshell to each."""
+    try:
+        if not (host.root / "var/lib/tambourine/silo/.tambourine-silo").read_text().strip():
+            return False
+        if not (host.root / "run/tambourine/proc/version.txt").read_text().strip():
+            return False
+    except OSError:
+        return False
+    return host.run("tambourine", "get", check=False).returncode == 0
+
+
+def wait_answering(host: Host, seconds: float = 10) -> float:
+    return wait_until(lambda: answers(host), seconds, "the chain answers")

@@ -1,0 +1,124 @@
+"""A boot, a crash and a restart of any daemon, in any order, end in a working chain; managed services do not notice."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from lab.hosts import Host
+from tests.e2e.chain import (
+    AGENT,
+    BOMBSHELL,
+    DAEMONS,
+    SILO,
+    answers,
+    apply,
+    delete,
+    pids,
+    prop,
+    wait_answering,
+    wait_until,
+)
+
+ORDERS = [order for n in (1, 3) for order in itertools.permutations(DAEMONS, n)]
+NAMES = {SILO: "silo", AGENT: "agent", BOMBSHELL: "bombshell"}
+
+
+def names(order: tuple[str, ...]) -> str:
+    return "-".join(NAMES[unit] for unit in order)
+
+
+@pytest.fixture(scope="module")
+def managed(host: Host) -> Iterator[str]:
+    """A service that Tambourine made on the shared host."""
+    apply(host, "steady")
+    yield "steady.service"
+    delete(host, "steady")
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=names)
+def test_kill_9_in_any_order(host: Host, managed: str, order: tuple[str, ...]) -> None:
+    before, service = pids(host, *order), pids(host, managed)
+    for unit in order:
+        host.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit)
+    wait_until(
+        lambda: not set(before) & set(pids(host, *order)), 10, "the old processes have ended"
+    )
+    wait_answering(host, 10)
+    apply(host, "steady", mark=names(order))  # the way down and the way up, not only reading
+    assert all(prop(host, unit, "ActiveState") == "active" for unit in DAEMONS)
+    assert pids(host, managed) != (0,)
+    assert service != (0,)
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=names)
+def test_restart_in_any_order(host: Host, managed: str, order: tuple[str, ...]) -> None:
+    before, service = pids(host, *order), pids(host, managed)
+    for unit in order:
+        host.run("systemctl", "restart", "--no-block", unit)
+    wait_until(
+        lambda: not set(before) & set(pids(host, *order)), 20, "the old processes have ended"
+    )
+    wait_answering(host, 15)
+    assert pids(host, managed) == service
+
+
+def test_a_managed_service_outlives_all_of_ours(host: Host, managed: str) -> None:
+    service = pids(host, managed)
+    host.run("systemctl", "stop", *DAEMONS)
+    assert pids(host, *DAEMONS) == (0, 0, 0)
+    assert pids(host, managed) == service
+    for mountpoint in ("var/lib/tambourine/silo", "run/tambourine/proc"):
+        assert not any((host.root / mountpoint).iterdir()), "a mount was left behind"
+    host.run("systemctl", "start", *DAEMONS)
+    wait_answering(host)
+    assert pids(host, managed) == service
+
+
+def test_a_frozen_silo_is_replaced_by_the_watchdog_or_by_a_kill(host: Host, managed: str) -> None:
+    (pid,) = pids(host, SILO)
+    service = pids(host, managed)
+    host.run("kill", "-STOP", str(pid))
+    host.run("kill", "-KILL", str(pid))
+    wait_until(lambda: pids(host, SILO) not in {(pid,), (0,)}, 10, "a new silo")
+    wait_answering(host)
+    assert pids(host, managed) == service
+
+
+def test_a_reader_in_the_silo_gets_an_error_and_then_the_new_mount(host: Host) -> None:
+    directory = os.open(host.root / "var/lib/tambourine/silo", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        host.run("systemctl", "kill", "--signal=KILL", SILO)
+        wait_answering(host)
+        with pytest.raises(OSError, match=r"Transport endpoint|Input/output|Stale"):
+            os.listdir(directory)
+    finally:
+        os.close(directory)
+
+
+def test_reboot_and_power_cut(fresh_host: Host) -> None:
+    apply(fresh_host, "steady")
+    boot = prop(fresh_host, "steady.service", "InvocationID")
+    fresh_host.reboot()
+    wait_answering(fresh_host, 15)
+    wait_until(lambda: pids(fresh_host, "steady.service") != (0,), 10, "the service runs again")
+    assert prop(fresh_host, "steady.service", "InvocationID") != boot
+    fresh_host.crash()
+    fresh_host.start()
+    wait_answering(fresh_host, 15)
+    wait_until(lambda: pids(fresh_host, "steady.service") != (0,), 10, "the service runs again")
+    apply(fresh_host, "steady", mark="after the power cut")
+    assert answers(fresh_host)
+
+
+def test_stopping_by_sigterm_is_clean(host: Host) -> None:
+    for unit in DAEMONS:
+        host.run("systemctl", "stop", unit)
+        assert prop(host, unit, "Result") == "success"
+        assert prop(host, unit, "ExecMainStatus") == "0", signal.SIGTERM.name
+        host.run("systemctl", "start", unit)
+    wait_answering(host)

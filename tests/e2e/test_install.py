@@ -1,0 +1,113 @@
+"""`tambourine install`: twice is once, a kill anywhere is no harm, the administrator's changes stay."""
+
+from __future__ import annotations
+
+import subprocess
+
+from lab.hosts import Host
+from lab.tree import SOURCE, WHEELS
+from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
+
+INSTALL = (
+    "env",
+    f"PYTHONPATH={SOURCE}",
+    "/usr/bin/python3",
+    "-m",
+    "tambourinefs.install",
+    "--wheelhouse",
+    WHEELS,
+)
+STEPS = 10
+
+
+def everything(host: Host) -> str:
+    """Each file of ours on the host, with mode, owner, size and time of change."""
+    places = (
+        "/opt/tambourine",
+        "/etc/tambourine",
+        "/etc/systemd",
+        "/usr/local",
+        "/etc/passwd",
+        "/etc/group",
+    )
+    return host.run(
+        "find",
+        *places,
+        "-not",
+        "-name",
+        "*.pyc",
+        "-not",
+        "-name",
+        "__pycache__",
+        "-printf",
+        "%p %m %u %g %s %T@\n",
+    ).stdout
+
+
+def test_twice_is_once(fresh_host: Host) -> None:
+    before, running = everything(fresh_host), pids(fresh_host, *DAEMONS)
+    done = fresh_host.run(*INSTALL)
+    assert done.stdout.count("as it should be") == STEPS - 1
+    assert everything(fresh_host) == before
+    assert pids(fresh_host, *DAEMONS) == running
+
+
+def test_users_have_their_numbers(host: Host) -> None:
+    assert host.run("id", "bombshell").stdout.startswith(
+        "uid=61000(bombshell) gid=61000(tambourine)"
+    )
+
+
+def test_a_changed_configuration_is_kept(fresh_host: Host) -> None:
+    fresh_host.run("sh", "-c", "echo '# mine' >>/etc/tambourine/config.toml")
+    said = fresh_host.run(*INSTALL, "--respect", "storage").stdout
+    assert "kept as you changed it" in said
+    assert fresh_host.run("tail", "-n1", "/etc/tambourine/config.toml").stdout == "# mine\n"
+    assert '"storage"' in fresh_host.run("tambourine", "config").stdout
+
+
+def test_a_broken_configuration_is_refused_and_what_runs_goes_on(fresh_host: Host) -> None:
+    running = pids(fresh_host, *DAEMONS)
+    fresh_host.run("sh", "-c", "echo 'nonsense = 1' >/etc/tambourine/config.d/90-mine.toml")
+    done = fresh_host.run(*INSTALL, check=False)
+    assert done.returncode == 1
+    assert "nonsense" in done.stderr
+    assert pids(fresh_host, *DAEMONS) == running
+
+
+def test_dry_run_changes_nothing(fresh_bare_host: Host) -> None:
+    before = fresh_bare_host.run(
+        "find", "/opt", "/etc", "/usr/local", "-printf", "%p %s %T@\n"
+    ).stdout
+    said = fresh_bare_host.run(*INSTALL, "--dry-run").stdout.splitlines()
+    assert len(said) == STEPS
+    assert all(line.startswith("would: ") for line in said)
+    assert (
+        fresh_bare_host.run("find", "/opt", "/etc", "/usr/local", "-printf", "%p %s %T@\n").stdout
+        == before
+    )
+
+
+def test_killed_after_any_step_and_run_again(fresh_bare_host: Host) -> None:
+    for step in range(1, STEPS):
+        process = fresh_bare_host.popen(*INSTALL, stderr=subprocess.STDOUT)
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(step)]
+        process.kill()  # in the middle of the next step
+        process.communicate()
+        assert all(lines), lines
+    fresh_bare_host.run(*INSTALL, timeout=120)
+    assert answers(fresh_bare_host)
+    apply(fresh_bare_host, "after-all")
+
+
+def test_a_new_version_restarts_ours_and_no_managed_service(fresh_host: Host) -> None:
+    apply(fresh_host, "steady")
+    service, running = pids(fresh_host, "steady.service"), pids(fresh_host, *DAEMONS)
+    # Another version of the same package: the mark is what tells them apart.
+    fresh_host.run("sh", "-c", "echo another >/opt/tambourine/.installed")
+    said = fresh_host.run(*INSTALL).stdout
+    assert "brought /opt/tambourine up to date" in said
+    wait_answering(fresh_host)
+    assert not set(running) & set(pids(fresh_host, *DAEMONS))
+    assert pids(fresh_host, "steady.service") == service
