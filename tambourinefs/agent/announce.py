@@ -82,8 +82,17 @@ class Announcer:
         self._lines.pop(key, None)
         self._spoke.discard(key)
 
+    def heard(self, units: frozenset[str] | None) -> None:
+        """These units have logged something (None: any may have): their last lines are read again."""
+        for key, view in self._views.items():
+            unit = view.unit
+            if unit is not None and (units is None or {unit.name, unit.id} & units):
+                self._spoke.add(key)
+        if self._spoke:
+            self._wake.set()
+
     async def read_journal(self) -> None:
-        """A task: fetch the last lines of units whose state changed, in the background."""
+        """A task: fetch the last lines of units that changed or spoke, in the background."""
         if self._journal is None:
             await trio.sleep_forever()
             raise AssertionError

@@ -116,6 +116,10 @@ class Reconciler:
         self._seen.setdefault(key, _Seen()).checked = None
         self._look_again_at(key)
 
+    def heard(self, units: frozenset[str] | None) -> None:
+        """A bell: these units have logged something (None: any may have)."""
+        self._announcer.heard(units)
+
     def _silo_rang(self, keys: set[Key] | None) -> None:
         if keys is None or self._to_scan is None:
             self._to_scan = None

@@ -107,6 +107,23 @@ def test_apply_get_status_restart_delete(clean: Host) -> None:
     assert host.run("test", "-e", f"/etc/systemd/system/{UNIT}", check=False).returncode == 1
 
 
+def test_logs_follow_what_a_running_service_says(clean: Host) -> None:
+    counting = HELLO.replace("exec sleep infinity", "while :; do date +count-%%s; sleep 1; done")
+    applied(clean, counting)
+    until("it is logged", lambda: "count-" in tambourine(clean, "logs", NAME, "-l", "1").stdout)
+    last = tambourine(clean, "logs", NAME, "-l", "1").stdout
+    following = clean.popen(
+        "timeout", "-s", "INT", "20", "tambourine", "logs", "-f", "-l", "1", NAME
+    )
+    assert following.stdout is not None
+    seen = [following.stdout.readline() for _ in range(3)]
+    following.kill()
+    following.communicate()
+    numbers = [int(line.rsplit("count-")[1]) for line in [last, *seen[1:]]]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] > numbers[0]
+
+
 def test_a_broken_unit_is_refused_and_the_running_one_untouched(clean: Host) -> None:
     host = clean
     applied(host)
