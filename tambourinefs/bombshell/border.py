@@ -11,7 +11,7 @@ from typing import NoReturn, cast
 import grpc
 from grpc_status import rpc_status
 
-from tambourinefs.rpc.errors import show, to_status
+from tambourinefs.rpc.errors import row_for, show, to_status
 
 log = logging.getLogger("bombshell")
 
@@ -38,6 +38,8 @@ def translated(context: grpc.ServicerContext, volume: str, path: bytes) -> Itera
     try:
         yield
     except OSError as error:
+        if row_for(error.errno or 0).code == "INTERNAL":
+            log.warning("%s:/%s failed", volume, show(path), exc_info=True)
         problem = error
     except (Ended, grpc.RpcError):  # RpcError: the call was ended under us
         raise

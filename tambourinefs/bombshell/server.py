@@ -78,6 +78,8 @@ class Bombshell:
             self._guard.pacer.start()
             stack.callback(self._guard.pacer.stop)
             server = self._server()
+            for volume in (self.silo, self.proc):
+                stack.enter_context(volume.listening(self._health.publish))
 
             def bind(path: str) -> None:
                 _bind(server, path, credentials)
@@ -150,7 +152,8 @@ class Bombshell:
         self._health.enter_graceful_shutdown()
         stopped = server.stop(GRACE)
         self._guard.pacer.hurry(PATIENCE)
-        stopped.wait()
+        stopped.wait(GRACE + 1)  # never set while a call hangs in a file system
+        self._stopped = server  # destroying it would wait for such a call, too
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _sweep_soon(self) -> None:

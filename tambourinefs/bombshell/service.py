@@ -14,6 +14,7 @@ import grpc
 from tambourinefs import files
 from tambourinefs.bombshell import entries, names, tree, uploads, watches
 from tambourinefs.bombshell.border import abort, caller, translated
+from tambourinefs.bombshell.descriptors import close
 from tambourinefs.bombshell.limits import CHUNK, PAGE, WATCH_DEPTH, Ledger, Limits
 from tambourinefs.bombshell.locks import PathLocks
 from tambourinefs.bombshell.volume import Volume
@@ -73,7 +74,7 @@ class Service(BombshellServicer):
                 for chunk in _content(fd, request.offset, request.length, found.st_size):
                     yield io_pb2.ReadResponse(chunk=chunk)
             finally:
-                os.close(fd)
+                close(fd)
 
     def List(  # noqa: N802
         self, request: io_pb2.ListRequest, context: grpc.ServicerContext
@@ -172,7 +173,7 @@ def _open_regular(root: int, parts: tree.Parts) -> tuple[int, os.stat_result]:
         found = os.stat(fd)
         entries.check_regular(found)  # replaced since we looked
     except BaseException:
-        os.close(fd)
+        close(fd)
         raise
     return fd, found
 
@@ -183,11 +184,20 @@ def _content(fd: int, offset: int, length: int, size: int) -> Iterator[bytes]:
     if length:
         end = min(end, offset + length)
     while offset < end:
-        chunk = os.pread(fd, min(CHUNK, end - offset), offset)
+        chunk = _read_at(fd, min(CHUNK, end - offset), offset)
         if not chunk:
             return
         offset += len(chunk)
         yield chunk
+
+
+def _read_at(fd: int, size: int, offset: int) -> bytes:
+    try:
+        return os.pread(fd, size, offset)
+    except OSError as error:
+        if error.errno != errno.ESPIPE:
+            raise
+    return os.read(fd, size)  # a stream, which is where it is
 
 
 def _entries(fd: int) -> Iterator[io_pb2.Entry]:

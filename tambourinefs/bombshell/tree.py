@@ -12,6 +12,7 @@ from typing import Final
 
 from tambourinefs import files
 from tambourinefs.bombshell import names
+from tambourinefs.bombshell.descriptors import close
 
 Parts = tuple[bytes, ...]
 
@@ -29,7 +30,7 @@ def directory(root: int, parts: Parts) -> Iterator[int]:
     try:
         yield fd
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def look(dirfd: int, name: bytes) -> os.stat_result | None:
@@ -103,7 +104,7 @@ def remove_all(dirfd: int, name: bytes) -> None:
         try:
             os.rmdir(last, dir_fd=fd)
         finally:
-            os.close(fd)
+            close(fd)
         pending.pop()
 
 
@@ -121,7 +122,7 @@ def _clear(dirfd: int, path: bytes) -> list[bytes]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=fd)
     finally:
-        os.close(fd)
+        close(fd)
     return found
 
 

@@ -21,6 +21,7 @@ from typing import Final
 
 from tambourinefs import files
 from tambourinefs.bombshell import entries, names, tree
+from tambourinefs.bombshell.descriptors import close
 from tambourinefs.bombshell.limits import CHUNK, Account
 from tambourinefs.bombshell.locks import PathLocks
 from tambourinefs.rpc import io_pb2
@@ -126,8 +127,9 @@ class Upload:
         except BaseException:
             tree.forget(self._root, made)
             raise
-        files.fsync_directory(self._home)
-        tree.persist(self._root, self.parts[:-1])
+        tree.persist(
+            self._root, self.parts[:-1]
+        )  # and with it the directory that it came from, which is above
 
     def _check(self, parent: int) -> None:
         found = tree.look(parent, self.parts[-1])
@@ -183,7 +185,7 @@ def _temporary(dirfd: int) -> Iterator[tuple[bytes, int]]:
         # After a commit the name is gone already.
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=dirfd)
-        os.close(fd)
+        close(fd)
 
 
 def _rename(source: int, old: bytes, target: int, new: bytes, *, absent: bool) -> None:
@@ -226,5 +228,5 @@ def _remove_if_dead(dirfd: int, name: bytes) -> bool:
             os.unlink(name, dir_fd=dirfd)
             return True
         finally:
-            os.close(fd)
+            close(fd)
     return False

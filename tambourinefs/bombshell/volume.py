@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from tambourinefs import files
+from tambourinefs.bombshell.descriptors import close
 
 log = logging.getLogger("bombshell.volume")
 
@@ -103,7 +104,7 @@ class Volume:
         try:
             yield fd
         finally:
-            os.close(fd)
+            close(fd)
 
     def check_writable(self) -> None:
         """Raise OSError EROFS on a read-only volume."""
@@ -120,7 +121,7 @@ class Volume:
         try:
             self._check_mounted(fd)
         except BaseException:
-            os.close(fd)
+            close(fd)
             raise
         return fd
 
@@ -166,6 +167,6 @@ class Volume:
                 found = os.stat(fd)
                 return (files.mount_id(fd), found.st_dev, found.st_ino), ""
             finally:
-                os.close(fd)
+                close(fd)
         except OSError as error:
             return None, error.strerror or str(error)

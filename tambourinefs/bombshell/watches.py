@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from tambourinefs import files
 from tambourinefs.bombshell import names, tree
+from tambourinefs.bombshell.descriptors import close
 from tambourinefs.bombshell.volume import LOOK_EVERY, Volume
 from tambourinefs.errors import OutOfSpace
 from tambourinefs.rpc import io_pb2
@@ -58,7 +59,7 @@ class Bell:
         """Give the descriptor back."""
         with self._lock:
             self._closed = True
-            os.close(self._fd)
+            close(self._fd)
 
 
 class Source(Protocol):
@@ -154,7 +155,7 @@ def _at(root: int, parts: tree.Parts) -> Iterator[os.stat_result]:
     try:
         yield os.stat(fd)
     finally:
-        os.close(fd)
+        close(fd)
 
 
 class _Tree:
@@ -236,7 +237,7 @@ class _Polled:
         return self._fd
 
     def close(self) -> None:
-        os.close(self._fd)
+        close(self._fd)
 
     def read(self) -> list[Ring]:
         self.ended = True

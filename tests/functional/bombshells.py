@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tambourinefs.model.paths import SILO_ID_FILE
 from tambourinefs.rpc import pki, reach
 from tambourinefs.rpc.client import SERVER_NAME, Client
 from tambourinefs.rpc.io_pb2_grpc import BombshellStub
@@ -33,17 +34,23 @@ class Running:
     """A Bombshell and its world: `silo`, `proc`, `pki` and `socket` lie in `home`."""
 
     def __init__(
-        self, home: Path, *, plain: bool = True, silo: Path | None = None, **limits: float
+        self,
+        home: Path,
+        *,
+        plain: bool = True,
+        silo: Path | None = None,
+        proc: Path | None = None,
+        **limits: float,
     ):
         self.home = home
         self.silo = silo or home / "silo"
-        self.proc = home / "proc"
+        self.proc = proc or home / "proc"
         self.pki = home / "pki"
         self.socket = home / "b.sock"
         self.plain = plain
         self.process: subprocess.Popen[bytes] | None = None
-        for directory in (self.silo, self.proc):
-            directory.mkdir(exist_ok=True)
+        for directory in (home / "silo", home / "proc"):
+            directory.mkdir()
         pki.init(self.pki, owners=pki.Owners())
         lines = [f"{key} = {value}" for key, value in limits.items()]
         (home / "config.toml").write_text(
@@ -127,6 +134,10 @@ class Running:
             self.pki / "client.key",
             server_name=SERVER_NAME,
         )
+
+    def content(self) -> list[Path]:
+        """What is in the silo, but for a real one's own file."""
+        return [path for path in self.silo.iterdir() if path.name != SILO_ID_FILE]
 
     def temporaries(self) -> list[Path]:
         """Files of uploads that are not committed."""

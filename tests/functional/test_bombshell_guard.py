@@ -208,7 +208,7 @@ def test_a_message_that_is_too_long_is_refused(bombshell: Running, stub: Bombshe
     with pytest.raises(grpc.RpcError) as caught:
         stub.Write(iter([header(b"f"), chunk(bytes(4 << 20)), commit()]))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
-    wait_until(lambda: not list(bombshell.silo.iterdir()), "nothing is left")
+    wait_until(lambda: not bombshell.content(), "nothing is left")
 
 
 def test_a_call_ends_at_its_deadline(make_bombshell: Make) -> None:

@@ -135,7 +135,7 @@ def test_an_etag_never_comes_back(client: Client) -> None:
 def test_parents_are_made_only_when_asked_for(bombshell: Running, client: Client) -> None:
     with pytest.raises(errors.NotFound):
         client.write("silo", "a/b/c", b"")
-    assert list(bombshell.silo.iterdir()) == []
+    assert bombshell.content() == []
     client.write("silo", "a/b/c", b"", parents=True)
     client.make_directory("silo", "a/b", parents=True)
     with pytest.raises(errors.AlreadyExists):
@@ -208,7 +208,7 @@ BROKEN: dict[str, tuple[list[io_pb2.WriteRequest], grpc.StatusCode, str]] = {
 def test_a_broken_upload_writes_nothing(bombshell: Running, stub: BombshellStub, case: str) -> None:
     messages, code, name = BROKEN[case]
     assert refused(lambda: stub.Write(iter(messages))) == (code, name)
-    assert list(bombshell.silo.iterdir()) == []
+    assert bombshell.content() == []
 
 
 def test_a_message_that_is_no_message_after_the_commit_writes_nothing(bombshell: Running) -> None:
@@ -218,7 +218,7 @@ def test_a_message_that_is_no_message_after_the_commit_writes_nothing(bombshell:
         messages = [header(b"f").SerializeToString(), commit().SerializeToString(), b"\xff\xff\xff"]
         with pytest.raises(grpc.RpcError):
             write(iter(messages))
-    assert list(bombshell.silo.iterdir()) == []
+    assert bombshell.content() == []
 
 
 def test_a_directory_is_listed_whole_in_pages(
@@ -266,14 +266,13 @@ def test_an_entry_that_stays_is_listed_once_while_others_come_and_go(
 
 def test_stat_tells_what_is_there(bombshell: Running, client: Client) -> None:
     (bombshell.silo / "link").symlink_to("nowhere")
-    os.mkfifo(bombshell.silo / "fifo")
     (bombshell.silo / "dir").mkdir(mode=0o755)
-    kinds = {name: client.stat("silo", name).kind for name in ("", "link", "fifo", "dir")}
-    assert kinds == {"": "directory", "link": "symlink", "fifo": "other", "dir": "directory"}
+    kinds = {name: client.stat("silo", name).kind for name in ("", "link", "dir")}
+    assert kinds == {"": "directory", "link": "symlink", "dir": "directory"}
     assert client.stat("silo", "").name == b""
-    assert {e.name: e.kind for e in client.list("silo", "")} == {
+    listed = {e.name: e.kind for e in client.list("silo", "") if e.name[:1] != b"."}
+    assert listed == {
         b"link": "symlink",
-        b"fifo": "other",
         b"dir": "directory",
     }
 
@@ -290,7 +289,7 @@ def test_remove(bombshell: Running, client: Client) -> None:
     client.remove("silo", "d", recursive=True)
     with pytest.raises(errors.HostError):
         client.remove("silo", "", recursive=True)
-    assert list(bombshell.silo.iterdir()) == []
+    assert bombshell.content() == []
 
 
 def test_a_deep_and_wide_tree_is_removed_whole(bombshell: Running, client: Client) -> None:
@@ -302,7 +301,7 @@ def test_a_deep_and_wide_tree_is_removed_whole(bombshell: Running, client: Clien
         for number in range(3):
             (path / f"f{number}").touch()
     client.remove("silo", "top", recursive=True)
-    assert list(bombshell.silo.iterdir()) == []
+    assert bombshell.content() == []
 
 
 def test_proc_is_read_only(bombshell: Running, client: Client) -> None:

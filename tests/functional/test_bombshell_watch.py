@@ -121,7 +121,7 @@ def test_a_burst_is_told_whole_or_as_resync(bombshell: Running, client: Client) 
     with client.watch("silo", "", 2) as watch:
         next(watch)
         top = bombshell.silo / "burst"
-        for turn in range(6):
+        for turn in range(3):
             top.mkdir()
             for number in range(4000):
                 (top / f"{turn}.{number}").touch()
