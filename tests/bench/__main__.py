@@ -36,7 +36,7 @@ def bench_host() -> Iterator[Host]:
 
     state = LabState(f"bench-{os.getpid()}")
     try:
-        yield Host(lab.up(state, hosts=1, bare=False, owner=os.getpid())[0])
+        yield Host(lab.up(state, hosts=1, owner=os.getpid())[0])
     finally:
         lab.down(state)
 

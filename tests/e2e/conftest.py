@@ -20,10 +20,10 @@ _NUMBER = itertools.count(1)
 
 
 @contextmanager
-def _lab(kind: str, *, hosts: int, bare: bool) -> Iterator[list[Host]]:
-    state = LabState(f"{kind}-{os.getpid()}-{next(_NUMBER)}")
+def _lab(name: str, *, hosts: int = 1, kind: lab.Kind = "installed") -> Iterator[list[Host]]:
+    state = LabState(f"{name}-{os.getpid()}-{next(_NUMBER)}")
     try:
-        yield [Host(host) for host in lab.up(state, hosts=hosts, bare=bare, owner=os.getpid())]
+        yield [Host(host) for host in lab.up(state, hosts=hosts, kind=kind, owner=os.getpid())]
     finally:
         lab.down(state)
 
@@ -31,33 +31,33 @@ def _lab(kind: str, *, hosts: int, bare: bool) -> Iterator[list[Host]]:
 @pytest.fixture(scope="session")
 def host() -> Iterator[Host]:
     """A host with Tambourine installed and running, shared by the whole run: leave it as you found it."""
-    with _lab("host", hosts=1, bare=False) as (made,):
+    with _lab("host") as (made,):
         yield made
 
 
 @pytest.fixture(scope="session")
 def bare_host() -> Iterator[Host]:
     """A host without Tambourine, shared by the whole run."""
-    with _lab("bare", hosts=1, bare=True) as (made,):
+    with _lab("bare", kind="bare") as (made,):
         yield made
 
 
 @pytest.fixture
 def fresh_host() -> Iterator[Host]:
     """A host with Tambourine for this test alone."""
-    with _lab("fresh", hosts=1, bare=False) as (made,):
+    with _lab("fresh") as (made,):
         yield made
 
 
 @pytest.fixture
 def fresh_bare_host() -> Iterator[Host]:
     """A host without Tambourine for this test alone."""
-    with _lab("fresh", hosts=1, bare=True) as (made,):
+    with _lab("fresh", kind="bare") as (made,):
         yield made
 
 
 @pytest.fixture(scope="session")
 def two_hosts() -> Iterator[list[Host]]:
     """Two hosts with Tambourine, shared by the whole run."""
-    with _lab("two", hosts=2, bare=False) as made:
+    with _lab("two", hosts=2) as made:
         yield made

@@ -7,25 +7,29 @@ import os
 import signal
 import subprocess
 from dataclasses import asdict
-from typing import Final
+from typing import Final, Literal
 
 from lab import background, layer, machine, tools, tree
 from lab.state import BASE, HostState, LabState, Process
 from lab.tools import LabError, run, say
 
+Kind = Literal["installed", "prepared", "bare"]
 INSTALL: Final = (
     "/usr/bin/python3", "-m", "tambourinefs.install", f"--wheelhouse={tree.WHEELS}",
 )  # fmt: skip
 
 
-def up(lab: LabState, *, hosts: int, bare: bool, owner: int | None = None) -> list[HostState]:
-    """Make the lab and return its hosts when all have booted (and have Tambourine, unless bare).
+def up(
+    lab: LabState, *, hosts: int, kind: Kind = "installed", owner: int | None = None
+) -> list[HostState]:
+    """Make the lab and return its hosts when all have booted.
 
+    `kind`: with Tambourine installed and running, or prepared for it (the Python packages are in place), or bare.
     A lab that is up as asked stays as it is; anything else that is in its place is cleared first.
     `owner`: the lab goes down by itself when this process ends.
     """
     tools.check()
-    wanted: dict[str, object] = {"hosts": hosts, "bare": bare}
+    wanted: dict[str, object] = {"hosts": hosts, "kind": kind}
     with lab.lock():
         if _is_up(lab, wanted):
             say(f"lab {lab.name}: up already")
@@ -33,7 +37,7 @@ def up(lab: LabState, *, hosts: int, bare: bool, owner: int | None = None) -> li
         _clear(lab)
         lab.directory.mkdir(parents=True)
         try:
-            _make(lab, hosts=hosts, bare=bare, owner=owner)
+            _make(lab, hosts=hosts, kind=kind, owner=owner)
             _mark_complete(lab, wanted)
         except BaseException:
             _clear(lab)
@@ -41,20 +45,20 @@ def up(lab: LabState, *, hosts: int, bare: bool, owner: int | None = None) -> li
         return lab.hosts()
 
 
-def _make(lab: LabState, *, hosts: int, bare: bool, owner: int | None) -> None:
+def _make(lab: LabState, *, hosts: int, kind: Kind, owner: int | None) -> None:
     if owner is not None:
         _watch_owner(lab, owner)
     packages, house = layer.prepared()
     made = [HostState(lab, f"h{number}") for number in range(1, hosts + 1)]
     for host in made:
-        machine.create(host, layer=None if bare else packages, house=house)
+        machine.create(host, layer=None if kind == "bare" else packages, house=house)
         machine.start(host)
     for host in made:
         machine.wait_booted(host)
-    if not bare:
+    if kind == "installed":
         _install(made)
     for host in made:
-        say(f"{host.name}: running" + ("" if bare else ", with Tambourine"))
+        say(f"{host.name}: running" + (", with Tambourine" if kind == "installed" else ""))
 
 
 def _install(hosts: list[HostState]) -> None:

@@ -55,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--hosts", type=int, default=1, metavar="N")
     add.add_argument("--bare", action="store_true", help="without Tambourine")
     add.add_argument(
+        "--prepared", action="store_true", help="without Tambourine, but with the packages it needs"
+    )
+    add.add_argument(
         "--owner", type=int, metavar="PID", help="down by itself when this process ends"
     )
     # Also accepted behind the command, where people put it; absent there, the one before stays.
@@ -86,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(state: LabState, options: argparse.Namespace) -> int:
-    lab.up(state, hosts=options.hosts, bare=options.bare, owner=options.owner)
+    kind: lab.Kind = "bare" if options.bare else "prepared" if options.prepared else "installed"
+    lab.up(state, hosts=options.hosts, kind=kind, owner=options.owner)
     return 0
 
 
