@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 KEPT_MAX: Final = 16384  # results kept while a request is under way
 JOB_INTERFACE: Final = "org.freedesktop.systemd1.Job"
-REFERENCES_MAX: Final = 64  # held for the time of a job
+JOBS_MAX: Final = (
+    100  # under way at once, more wait for their turn; a job that ended holds its rule for a while
+)
+REFERENCES_MAX: Final = 24  # held for the time of a job; beside those of systemd.REFERENCES_MAX
 MODE: Final = "replace"
 UNREF_TIMEOUT: Final = 5.0  # seconds that a cancelled caller may wait
 
@@ -78,6 +81,7 @@ class Jobs:
         self._jobs: dict[str, _Job] = {}
         self._requests = 0
         self._references = 0
+        self._slots = trio.CapacityLimiter(JOBS_MAX)
         self._kept: dict[str, str] = {}
 
     # -- news, synchronous
@@ -108,7 +112,7 @@ class Jobs:
 
     async def run(self, unit: str, kind: str) -> JobResult:
         """Ask for a job ("start", "stop", "restart", "reload") and wait until it has ended."""
-        async with self._referenced(unit):
+        async with self._slots, self._referenced(unit):
             with self._keep_results():
                 sent = time.time_ns() // 1000
                 (path,) = await self._manager.call(f"{kind.title()}Unit", "ss", unit, MODE)

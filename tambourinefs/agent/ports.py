@@ -247,7 +247,7 @@ class Systemd(Protocol):
         """Keep the unit in memory while we are connected, so that a finished oneshot keeps its Result.
 
         Idempotent; renewed after a reconnect. A unit that does not exist is not an error: ask again when it does. At
-        most 256 units are held (systemd loses its bus beyond 512 references), further ones silently not: enabled units
+        most 160 units are held (systemd loses its bus beyond 512), further ones silently not: enabled units
         need none, their target holds them. A restart of the bus drops all references, and what they kept.
         """
         ...

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 ENABLE_TIMEOUT: Final = 120.0  # seconds; 1,000 units in one call took 4.8 s
+REFERENCES_MAX: Final = 160  # see jobs.py
 UNREF_TRIES: Final = 8  # references pile up over re-executions of systemd
 
 
@@ -224,9 +225,18 @@ class HostSystemd:
             await self._add_reference(name)
 
     async def _add_reference(self, name: str) -> None:
-        with suppress(UnitNotFound, SystemdRefused, NotPermitted):
+        if len(self._held) >= REFERENCES_MAX:
+            log.info("%s is not referenced: %d units are", name, REFERENCES_MAX)
+            return
+        self._held.add(name)  # before the call: others must not pass the limit meanwhile
+        try:
             await self._manager.call("RefUnit", "s", name)
-            self._held.add(name)
+        except (UnitNotFound, SystemdRefused, NotPermitted):
+            self._held.discard(name)
+        except SystemdUnavailable as error:
+            if not error.may_have_happened:
+                self._held.discard(name)
+            raise
 
     async def unref(self, name: str) -> None:
         if name not in self._references:

@@ -1,0 +1,158 @@
+"""Many units and many signals: nothing is lost, and the number of questions to PID 1 stays small."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from e2e.systemd_world import HostWorld, world_of
+from fakes.systemd_rules import DEADLINE, SLEEPS
+from lab.hosts import Host
+from tambourinefs.agent.dbus import Signal
+from tambourinefs.agent.ports import Changes
+
+pytestmark = [pytest.mark.trio, pytest.mark.slow]
+
+MANY = 1000
+QUIET = 0.5  # seconds without a ring that count as quiet
+
+
+@asynccontextmanager
+async def many_units(world: HostWorld, count: int) -> AsyncIterator[list[str]]:
+    """Enabled units, not started."""
+    names = [f"n-{number}.service" for number in range(count)]
+    for name in names:
+        head = f"[Unit]\nDescription={name}\nStartLimitIntervalSec=0\n"
+        await world.write(name, head + SLEEPS)
+    await world.systemd.enable(names)  # their target keeps them in memory
+    await world.systemd.reload()
+    try:
+        yield names
+    finally:
+        with trio.CancelScope(shield=True):
+            await world.run("systemctl", "stop", "n-*.service", check=False)
+            await world.run("systemctl", "disable", *names, check=False)
+
+
+async def quiet(world: HostWorld) -> list[Changes]:
+    """Take rings until there are none; the test's own deadline bounds it."""
+    rings: list[Changes] = []
+    while True:
+        with trio.move_on_after(QUIET) as scope:
+            rings.append(await world.systemd.changes.wait())
+        if scope.cancelled_caught:
+            return rings
+
+
+async def test_a_thousand_units_cost_a_bounded_number_of_calls(bare_host: Host) -> None:
+    async with world_of(bare_host) as world:
+        with trio.fail_after(DEADLINE * 6):
+            async with many_units(world, MANY) as names:
+                await world.run("systemctl", "start", *names[:5])
+                await quiet(world)
+                calls = world.systemd.calls
+
+                units = await world.systemd.units(names)
+                assert len(units) == MANY
+                assert all(u.load_state == "loaded" for u in units.values())
+                first = world.systemd.calls - calls
+                assert first <= 1 + MANY + 5, first
+
+                await quiet(world)  # systemd is still announcing what its reload did
+                await world.systemd.units(names)
+                await quiet(world)
+                calls = world.systemd.calls
+                assert await world.systemd.units(names) == units
+                assert world.systemd.calls - calls == 1
+
+                await world.run("systemctl", "start", *names[5:10])
+                changes = await quiet(world)
+                assert set(names[5:10]) <= {name for c in changes for name in c.names}
+                calls = world.systemd.calls
+                again = await world.systemd.units(names)
+                assert [n for n in names if again[n].active_state == "active"] == names[:10]
+                assert world.systemd.calls - calls <= 1 + 2 * 10
+
+                calls = world.systemd.calls
+                states = await world.systemd.states(names)
+                assert [n for n in names if states[n].active_state == "active"] == names[:10]
+                assert world.systemd.calls - calls == 1
+
+
+async def test_references_stay_below_what_systemds_connection_bears(bare_host: Host) -> None:
+    """512 would make dbus-daemon refuse, and systemd leave the bus until somebody calls it back."""
+    async with world_of(bare_host) as world:
+        names = [f"m-{number}.service" for number in range(600)]
+        for name in names:
+            await world.write(name, SLEEPS)
+        with trio.fail_after(DEADLINE * 3):
+            for name in names:
+                await world.systemd.ref(name)
+            async with trio.open_nursery() as nursery:
+                for name in names:
+                    nursery.start_soon(world.systemd.start, name)
+            assert world.systemd.connected
+            await world.run("busctl", "--system", "status", "org.freedesktop.systemd1")
+            await world.run("systemctl", "stop", "m-*.service")
+
+
+async def test_a_storm_loses_nothing(bare_host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world_of(bare_host) as world:
+        heard: list[Signal] = []
+        real = world.systemd.heard
+
+        def count(signal: Signal) -> None:
+            heard.append(signal)
+            real(signal)
+
+        monkeypatch.setattr(world.systemd, "heard", count)
+        with trio.fail_after(DEADLINE * 6):
+            async with many_units(world, 100) as names:
+                await world.systemd.units(names)
+                await quiet(world)
+                heard.clear()
+                storm = "for i in $(seq 8); do systemctl restart --no-block 'n-*.service'; systemctl restart \"$@\"; done"
+                await world.run("sh", "-c", storm, "storm", *names)
+                await world.run("systemctl", "stop", *names[::2])
+                # Nobody took a ring meanwhile. A last change, after which all signals before it have been read:
+                await world.run("systemctl", "start", "n-0.service")
+                while (await world.systemd.states(["n-0.service"]))[
+                    "n-0.service"
+                ].active_state != "active":
+                    await world.systemd.changes.wait()
+                rings = await quiet(world)
+                assert len(heard) >= 5000, len(heard)
+                assert rings[0].everything or {n for c in rings for n in c.names} >= set(names)
+                calls = world.systemd.calls
+                units = await world.systemd.units(names)
+                assert world.systemd.calls > calls
+                running = {"n-0.service", *names[1::2]}
+                assert {n for n in names if units[n].active_state == "active"} == running
+                shown = await world.run("systemctl", "show", "--property=Id,MainPID", *names)
+                for block in shown.strip().split("\n\n"):
+                    said = dict(line.split("=", 1) for line in block.splitlines())
+                    assert units[said["Id"]].main_pid == int(said["MainPID"])
+
+
+async def test_our_own_looks_do_not_keep_the_bell_ringing(bare_host: Host) -> None:
+    """A look loads a unit and lets it go, which systemd announces: an agent that believed it would look for ever."""
+    async with world_of(bare_host) as world:
+        names = [f"q-{number}.service" for number in range(20)]
+        for name in names[::2]:
+            await world.write(name, "[Service]\nExecStart=/bin/sleep 1000\n")
+        looks = 0
+        while True:
+            with trio.move_on_after(QUIET) as scope:
+                await world.systemd.changes.wait()
+            if scope.cancelled_caught:
+                break
+            await world.systemd.units(names)
+            looks += 1
+            assert looks < 20
+        assert looks >= 1
+        calls = world.systemd.calls
+        await world.systemd.units(names)
+        assert world.systemd.calls - calls == 1
