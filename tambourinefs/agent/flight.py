@@ -96,7 +96,7 @@ class Flights:
 
     async def _send(self, job: Job) -> None:
         try:
-            if job.afresh and job.verb in {"start", "restart"}:
+            if job.afresh:
                 await self._systemd.reset_failed(job.unit)
             await self._systemd.ref(job.unit)
             result = await self._do(job)

@@ -112,9 +112,7 @@ class Job(Action):
     token: Token | None = None
     command: str = ""  # the manifest's word for it, "" when only changed content asks
     command_id: str = ""
-    afresh: bool = (
-        False  # the content or generation is new: forget failures and systemd's start limit first
-    )
+    afresh: bool = False  # it failed before: forget that, and systemd's start limit, first
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +312,7 @@ def _next_job(want: Want, record: Record, unit: Unit, boot: str) -> Job | Note |
     job = Job(
         record.key, want.unit, "", meta.uid, meta.generation, token,
         command=command if token or (starts and not satisfied) else "", command_id=spec.command_id,
-        afresh=not satisfied,
+        afresh=not satisfied and unit.active_state == "failed",
     )  # fmt: skip
     if (token and command == "restart") or (record.due == "restart" and running):
         return _with(job, verb="restart")

@@ -202,14 +202,14 @@ class Reconciler:
             self._judge(key)
         await self._sight.know(self._units_of(keys))
         await self._check(keys)
-        actions: list[Action] = []
-        for _ in range(ROUNDS_MAX):
-            actions = self._plan(keys)
-            content = [a for a in actions if not isinstance(a, Job | Recover)]
-            if not content:
-                break
-            await self._apply(content)
-        await self._launch(actions, nursery)
+        with self._sight.hold(self._new_units(keys)):
+            for _ in range(ROUNDS_MAX):
+                actions = self._plan(keys)
+                content = [a for a in actions if not isinstance(a, Job | Recover)]
+                if not content:
+                    break
+                await self._apply(content)
+            await self._launch(actions, nursery)
         await self._look_for_hands(keys)
         for key in keys:
             self._publish(key)
@@ -244,6 +244,14 @@ class Reconciler:
             return True
         self._look_again_at(key)
         return False
+
+    def _new_units(self, keys: Iterable[Key]) -> set[str]:
+        """The units whose files this pass may write."""
+        wants = {key: self._seen[key].judgement.want for key in keys}
+        return {
+            want.unit for key, want in wants.items()
+            if want is not None and judging.needs_check(want, self._book.get(key))
+        }  # fmt: skip
 
     # -- judging
 
@@ -320,8 +328,7 @@ class Reconciler:
 
     async def _apply(self, content: list[Action]) -> None:
         checked = {key: seen.checked for key, seen in self._seen.items() if seen.checked}
-        with self._sight.hold({a.want.unit for a in content if isinstance(a, Place)}):
-            outcome = await self._applier.apply(content, checked)
+        outcome = await self._applier.apply(content, checked)
         self._absorb(content, outcome)
         names = {a.want.unit for a in content if isinstance(a, Place) and not _will_start(a.want)}
         await self._sight.look_at(names)
