@@ -140,6 +140,7 @@ class Board:
     def _outdate_overviews(self) -> None:
         for slot in self._overviews:
             if slot.spec.live:
+                self.readers.look_again(slot)
                 self.readers.outdate(slot)
 
 

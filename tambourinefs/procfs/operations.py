@@ -1,7 +1,7 @@
 """The status mount's handlers: thin, over the board. Read-only; nothing here waits for D-Bus, systemd or journald.
 
 What the kernel may keep: a cached file's name and attributes until they are invalidated, every rendering's pages for good (a
-rendering never changes). The name of a live file it keeps not at all, so each open asks which rendering is current.
+rendering never changes), the name of a live file for what is left of the second that its rendering is shared for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pyfuse3 import FileHandleT, FileNameT, FlagT, InodeT, ModeT
 
 from tambourinefs import fuse
+from tambourinefs.procfs import showing
 from tambourinefs.procfs.events import EventReader
 from tambourinefs.procfs.tree import Directory, Rendering, Slot, Stream
 
@@ -107,7 +108,7 @@ class StatusOperations(fuse.Operations):
         entry.st_gid = self._groups.get(spec.group, 0)
         entry.st_size = len(node.content)
         entry.st_blocks = -(-len(node.content) // 512)
-        entry.entry_timeout = 0 if spec.live else _FOREVER
+        entry.entry_timeout = showing.seconds_left(node) if spec.live else _FOREVER
         return _at(entry, node.made_ns)
 
     def _of_directory(self, entry: fuse.EntryAttributes, node: Directory) -> fuse.EntryAttributes:

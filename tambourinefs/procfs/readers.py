@@ -74,7 +74,9 @@ class Readers:
     def changed(self, slot: Slot, old: ServiceView, new: ServiceView) -> None:
         """The slot's service has a new view: what that makes untrue is no longer current."""
         if slot.spec.live:
-            if slot.watched and self._render(slot, old) != self._render(slot, new):
+            differs = slot.watched and self._render(slot, old) != self._render(slot, new)
+            self.look_again(slot)
+            if differs:
                 self.outdate(slot)
         elif slot.current is not None:
             if self._render(slot, new) == slot.current.content:
@@ -96,6 +98,11 @@ class Readers:
             self._bells.entry(slot.directory.inode, slot.name)
         self._is_stale(rendering)
         self._inodes.collect(rendering)
+
+    def look_again(self, slot: Slot) -> None:
+        """A live file's name is not what it was, though its second is not over."""
+        if self._bells is not None and slot.current is not None and slot.current.lookups:
+            self._bells.entry(slot.directory.inode, slot.name)
 
     def outdate(self, slot: Slot) -> None:
         """What descriptors hold of this live file is not current any more."""
@@ -138,9 +145,11 @@ class Readers:
         bells = self._bells
         assert bells is not None
         for node in self._inodes.nodes():
-            if isinstance(node, Rendering) and node.stale:
-                bells.entry(node.slot.directory.inode, node.slot.name)
-                bells.wake((node,))
+            if isinstance(node, Rendering):
+                if node.stale or node.slot.spec.live:
+                    bells.entry(node.slot.directory.inode, node.slot.name)
+                if node.stale:
+                    bells.wake((node,))
             elif isinstance(node, Directory):
                 bells.inode(node.inode, attributes_only=True)
                 if node.gone and node.parent is not None:

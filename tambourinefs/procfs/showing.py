@@ -35,6 +35,11 @@ TOP: Final = (
 )
 
 
+def seconds_left(rendering: Rendering) -> float:
+    """How long yet a live file's rendering may be shared."""
+    return max(rendering.born + SHARED_SECONDS - trio.current_time(), 0)
+
+
 class Showing:
     """Makes renderings."""
 
@@ -71,7 +76,7 @@ class Showing:
             return rendering
         if rendering.revision != self._services.revision_of(slot):
             return None
-        return rendering if trio.current_time() - rendering.born < SHARED_SECONDS else None
+        return rendering if seconds_left(rendering) else None
 
     async def _make(self, slot: Slot) -> Rendering:
         """Render what takes more than a moment: the process list, the overviews."""
