@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import grpc
 
@@ -43,28 +43,33 @@ class Credentials:
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
         self._stamps = reach.stamps(certificates.files)
-        self._current = self._load()
+        self._first = self._load()
 
     def to_grpc(self) -> grpc.ServerCredentials:
         """What grpc.Server.add_secure_port takes."""
         return grpc.dynamic_ssl_server_credentials(
-            self._current,
+            self._first,
             self._fetch,
             require_client_authentication=self._certificates.client_ca is not None,
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration:
-        """Called by gRPC for each new connection. The same object as before means: nothing new."""
+        """Called by gRPC for each new connection. None, which its type does not allow, means: as before.
+
+        gRPC's core owns and frees a configuration once it was returned: the same one twice ends the process (tried).
+        """
+        as_before = cast("grpc.ServerCertificateConfiguration", None)
         now = reach.stamps(self._certificates.files)
         if now == self._stamps:
-            return self._current
+            return as_before
         self._stamps = now
         try:
-            self._current = self._load()
-            log.info("took up a renewed certificate")
+            fresh = self._load()
         except HostError as error:
             log.warning("keeping the old certificate: %s", error)
-        return self._current
+            return as_before
+        log.info("took up a renewed certificate")
+        return fresh
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         certificate, key, *authority = (_read(file) for file in self._certificates.files)
