@@ -144,6 +144,7 @@ class Manager:
                 await self._subscribe()
                 await self._listener.found()
                 await self._watch_over(changed)
+                log.info("systemd left the bus, or executed itself anew")
             except SystemdUnavailable as error:
                 log.warning("%s", error)  # a connection that is dead ends the session by itself
                 with trio.move_on_after(OWNER_RETRY):

@@ -129,8 +129,6 @@ class HostSystemd:
         log.info("connected to systemd")
 
     def lost(self) -> None:
-        if self._connected.is_set():
-            log.warning("lost systemd on the system bus")
         self._connected = trio.Event()
         self._held.clear()
         self._everything()

@@ -99,10 +99,12 @@ class AnalyzeVerifier:
         if file is None:
             return Findings()
         try:
-            _, output = await _run(stage, [str(file)], self._single_timeout)
+            status, output = await _run(stage, [str(file)], self._single_timeout)
             found = sort_findings(output, str(stage), batch)[draft.unit]
             if found.problems and draft.text is None and not await self._was_good(file, draft):
                 return Findings(warnings=found.problems)
+            if status not in {0, 1} or (status and not _explained(output, {draft.unit: found})):
+                raise Unverified(f"failed with status {status} and no word")  # noqa: TRY301
         except Unverified as error:
             return Findings(problems=(f"systemd-analyze verify: {error}",))
         return found

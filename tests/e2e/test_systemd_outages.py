@@ -18,6 +18,13 @@ from tambourinefs.agent.ports import SystemdUnavailable
 
 pytestmark = pytest.mark.trio
 
+LOST = "trying again$|is not on the system bus|no reply within|recipient disconnected"
+
+
+@pytest.fixture(autouse=True)
+def _outages_are_told(announce: Callable[[str], None]) -> None:
+    announce(LOST)
+
 
 async def lost(world: HostWorld) -> None:
     """Wait until the outage is noticed: the proof that it happened."""

@@ -1,0 +1,200 @@
+"""The bell, the results of jobs that ended unseen, the lines of a journal, the findings of verify: all pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import replace
+
+import pytest
+
+from tambourinefs.agent import bell as bell_module
+from tambourinefs.agent.bell import ChangeBell
+from tambourinefs.agent.dbus import CallFailed
+from tambourinefs.agent.findings import sort_findings
+from tambourinefs.agent.jobs import inferred
+from tambourinefs.agent.journal import MESSAGE_MAX, to_lines
+from tambourinefs.agent.manager import translate
+from tambourinefs.agent.ports import (
+    Bell,
+    Changes,
+    Draft,
+    JobRefused,
+    NotPermitted,
+    SystemdRefused,
+    SystemdUnavailable,
+    UnitLoadFailed,
+    UnitMasked,
+    UnitNotFound,
+)
+from tambourinefs.model.unit import Unit
+
+
+@pytest.mark.trio
+async def test_names_rung_often_are_taken_once() -> None:
+    bell: Bell = ChangeBell()
+    for _ in range(100_000):
+        bell.ring(["a.service"])
+    bell.ring(["b.service"])
+    bell.ring()
+    assert await bell.wait() == Changes(frozenset({"a.service", "b.service"}))
+    bell.ring(everything=True)
+    assert (await bell.wait()).everything
+
+
+@pytest.mark.trio
+async def test_too_many_names_are_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bell_module, "NAMES_MAX", 10)
+    bell = ChangeBell()
+    for number in range(11):
+        bell.ring([str(number)])
+    assert await bell.wait() == Changes(everything=True)
+
+
+SENT = 1000
+BEFORE = Unit("a.service", "a.service", load_state="loaded", result="success")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "result"),
+    [
+        ("stop", {"active_state": "inactive"}, "done"),
+        ("stop", {"active_state": "active"}, "unknown"),
+        ("start", {"active_state": "active"}, "done"),
+        (
+            "start",
+            {"active_state": "failed", "result": "exit-code", "state_change_usec": SENT},
+            "failed",
+        ),
+        (
+            "start",
+            {"active_state": "failed", "result": "timeout", "state_change_usec": SENT},
+            "timeout",
+        ),
+        ("start", {"active_state": "failed", "state_change_usec": SENT - 1}, "unknown"),
+        ("start", {"inactive_exit_usec": SENT, "inactive_enter_usec": SENT + 5}, "done"),
+        ("start", {"inactive_exit_usec": SENT - 5, "inactive_enter_usec": SENT - 1}, "unknown"),
+        ("start", {"condition_result": False, "condition_usec": SENT}, "done"),
+        ("start", {}, "unknown"),
+        ("restart", {"active_state": "active", "inactive_exit_usec": SENT}, "done"),
+        ("restart", {"active_state": "active", "inactive_exit_usec": SENT - 1}, "unknown"),
+        ("reload", {"active_state": "active"}, "unknown"),
+        ("", {"active_state": "active"}, "unknown"),
+    ],
+)
+def test_a_result_is_inferred_only_where_the_unit_proves_it(
+    kind: str, values: dict[str, object], result: str
+) -> None:
+    assert inferred(kind, SENT, replace(BEFORE, **values)) == result  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("org.freedesktop.systemd1.NoSuchUnit", UnitNotFound),
+        ("org.freedesktop.systemd1.UnitMasked", UnitMasked),
+        ("org.freedesktop.systemd1.BadUnitSetting", UnitLoadFailed),
+        ("org.freedesktop.systemd1.JobTypeNotApplicable", JobRefused),
+        ("org.freedesktop.systemd1.ShuttingDown", JobRefused),
+        ("org.freedesktop.systemd1.SomethingNew", SystemdRefused),
+        ("org.freedesktop.DBus.Error.FileNotFound", UnitNotFound),
+        ("org.freedesktop.DBus.Error.AccessDenied", NotPermitted),
+        ("org.freedesktop.DBus.Error.NoReply", SystemdUnavailable),
+        ("org.freedesktop.DBus.Error.ServiceUnknown", SystemdUnavailable),
+        ("org.freedesktop.DBus.Error.Spawn.ChildExited", SystemdUnavailable),
+        ("", SystemdRefused),
+    ],
+)
+def test_errors_have_one_name_inside(name: str, error: type[Exception]) -> None:
+    made = translate(CallFailed(name, "why"), "StartUnit a.service")
+    assert type(made) is error
+    assert str(made) == "StartUnit a.service: why"
+    assert getattr(made, "may_have_happened", False) is name.endswith("NoReply")
+
+
+def entry(message: object, **fields: object) -> dict[str, object]:
+    stamp = dt.datetime(2026, 11, 22, 22, 1, 2)  # noqa: DTZ001 (systemd-python's are local)
+    return {
+        "MESSAGE": message,
+        "__REALTIME_TIMESTAMP": stamp,
+        "_HOSTNAME": "h",
+        "_COMM": "c",
+        **fields,
+    }
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("plain", ["plain"]),
+        ("tab\tand \x1b[31mred\x1b[0m  ", ["tab        and red"]),
+        ("two\nlines", ["two", "lines"]),
+        ("bell\x07", ["[5B blob data]"]),
+        (b"\xff\xfe", ["[2B blob data]"]),
+        ("", [""]),
+        (["first", "second"], ["first"]),
+        ("ü" * MESSAGE_MAX, ["ü" * (MESSAGE_MAX // 2) + "…"]),
+        ("x" + "ü" * MESSAGE_MAX, ["x" + "ü" * (MESSAGE_MAX // 2 - 1) + "…"]),
+    ],
+)
+def test_journal_lines_are_journalctls(message: object, shown: list[str]) -> None:
+    prefix = "Nov 22 22:01:02 h c[7]: "
+    lines = to_lines(entry(message, _PID="7"))
+    assert lines == [prefix + shown[0], *(" " * len(prefix) + line for line in shown[1:])]
+
+
+def test_the_source_of_a_line() -> None:
+    stamp = int(time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))) * 1_000_000
+    (line,) = to_lines(
+        entry("m", SYSLOG_IDENTIFIER="id", SYSLOG_PID="3", _SOURCE_REALTIME_TIMESTAMP=stamp)
+    )
+    assert line == "Jan 02 03:04:05 h id[3]: m"
+
+
+STAGE = "/run/stage"
+
+
+def test_findings_go_to_their_drafts() -> None:
+    output = "\n".join(
+        [
+            f"{STAGE}/a.service:3: Unknown key 'Foo' in section [Service], ignoring.",
+            f"{STAGE}/a.service:3: Unknown key 'Foo' in section [Service], ignoring.",
+            f"{STAGE}/b.service.d/x.conf:2: Unknown section 'Bogus'. Ignoring.",
+            "b.service: Service has no ExecStart=, ExecStop=, or SuccessAction=. Refusing.",
+            "Unit b.service has a bad unit file setting.",
+            "/usr/lib/systemd/system/other.service:9: Unknown key 'X' in section [Unit], ignoring.",
+            "other.service: Command /x is not executable: No such file or directory",
+            "c@i.service: Command /opt/c is not executable: No such file or directory",
+            "d.service: Command /opt/d is not executable: No such file or directory",
+            "Unit e.service is masked.",
+        ]
+    )
+    batch = [
+        Draft("a.service"),
+        Draft("b.service"),
+        Draft("c@.service", files=("/opt/d",)),
+        Draft("d.service"),
+        Draft("e.service"),
+    ]
+    found = sort_findings(output, STAGE, batch)
+    assert found["a.service"].problems == ()
+    assert found["a.service"].warnings == (
+        "a.service:3: Unknown key 'Foo' in section [Service], ignoring.",
+    )
+    assert found["b.service"].problems == (
+        "b.service: Service has no ExecStart=, ExecStop=, or SuccessAction=. Refusing.",
+        "b.service.d/x.conf:2: Unknown section 'Bogus'. Ignoring.",
+    )
+    assert found["c@.service"].problems == (
+        "c@i.service: Command /opt/c is not executable: No such file or directory",
+    )
+    assert found["d.service"].problems == ()  # another manifest of the batch brings it
+    assert found["e.service"].problems == ("e.service: an empty unit file masks the unit",)
+
+
+def test_findings_are_bounded_and_printable() -> None:
+    lines = [f"{STAGE}/a.service:{n}: \x1b[31m{'x' * 1000}, ignoring." for n in range(100)]
+    found = sort_findings("\n".join(lines), STAGE, [Draft("a.service")])["a.service"]
+    assert len(found.warnings) == 21
+    assert found.warnings[-1] == "… and 80 more"
+    assert all(len(line) <= 400 and "\x1b" not in line for line in found.warnings)
