@@ -282,8 +282,11 @@ class Client:
                 raise reach.explain(self.socket, ours) from error
             raise ours from error
         except ValueError as error:
-            if "closed channel" in str(error):
-                raise Unreachable("this client was closed") from error
+            # grpcio's two wordings: "Cannot invoke RPC on closed channel!", "Cannot invoke RPC: Channel closed!"
+            if "channel" in str(error).lower() and "closed" in str(error):
+                raise Unreachable(
+                    "the connection was closed while this call began, by close() or by a call that lost it"
+                ) from error
             raise
 
 
