@@ -13,8 +13,9 @@ import logging
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -91,19 +92,25 @@ def _answers(mountpoint: Path) -> bool:
 
     Another process asks, because a request that was read and is never answered cannot be killed.
     """
-    asker = subprocess.Popen(
-        ["stat", "--file-system", "--format=%T", str(mountpoint)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
-    )
-    try:
-        _, err = asker.communicate(timeout=_PROBE_SECONDS)
-    except subprocess.TimeoutExpired:
-        asker.kill()
-        return True
-    return os.strerror(errno.ENOTCONN).encode() not in err
+    with tempfile.TemporaryFile() as said:
+        asker = subprocess.Popen(
+            ["stat", "--file-system", "--format=%T", str(mountpoint)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
+        )
+        try:
+            asker.wait(_PROBE_SECONDS)
+        except subprocess.TimeoutExpired:
+            asker.kill()
+            with suppress(
+                subprocess.TimeoutExpired
+            ):  # one that cannot be killed is the next init's
+                asker.wait(_PROBE_SECONDS)
+            return True
+        said.seek(0)
+        return os.strerror(errno.ENOTCONN).encode() not in said.read()
 
 
 def mount_fd(fsname: str, mountpoint: str | Path, options: Sequence[str] = ()) -> int:

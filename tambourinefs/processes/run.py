@@ -44,7 +44,13 @@ async def _cancel_when_stopped(scope: trio.CancelScope) -> None:
 
 
 def raise_open_files() -> int:
-    """Raise the soft limit of descriptors to the hard one, and return it (setrlimit(2))."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Raise the soft limit of descriptors to the hard one where that is allowed; the limit that holds (setrlimit(2))."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        _log.debug("open files stay at %d: %s", soft, error)
+        return soft
     return hard
