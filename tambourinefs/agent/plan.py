@@ -243,7 +243,8 @@ def noted(record: Record, want: Want) -> Record:
 
 
 def _is_loaded(name: str, unit: Unit | None, world: World) -> bool:
-    if unit is not None and unit.load_state != "not-found":
+    # One whose file was removed while it runs is "not-found", and would not be read again by a job.
+    if unit is not None and (unit.load_state != "not-found" or unit.active_state != "inactive"):
         return True
     return name in world.loaded
 
