@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +25,7 @@ from jeepney.io.trio import DBusConnection  # type: ignore[import-untyped]
 from tambourinefs.agent.ports import SystemdUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
 log: Final = logging.getLogger(__name__)
 
@@ -39,6 +38,7 @@ REPLY_TIMEOUT: Final = (
 )
 BACKOFF_FIRST: Final = 0.05  # seconds
 BACKOFF_LAST: Final = 5.0
+LOST: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel)
 CLOSED: Final = b"ERROR closed during authentication\r\n"  # what an end of file is taken for
 PIPELINE: Final = 64  # calls in flight; dbus-daemon's max_replies_per_connection is 128 for others, unbounded for root
 
@@ -77,21 +77,8 @@ def _socket_path(address: str) -> str:
         raise SystemdUnavailable(f'D-Bus address "{address}" cannot be used: {error}') from error
 
 
-@contextmanager
-def _lost(what: str, *, sent: Callable[[], bool]) -> Iterator[None]:
-    """Every way in which a socket ends is one: the connection is lost."""
-    try:
-        yield
-    except (
-        OSError,
-        trio.BrokenResourceError,
-        trio.ClosedResourceError,
-        trio.EndOfChannel,
-    ) as error:
-        message = (
-            f"{what}: connection to the system bus lost ({str(error) or type(error).__name__})"
-        )
-        raise SystemdUnavailable(message, may_have_happened=sent()) from error
+def _ended(error: Exception) -> str:
+    return f"connection to the system bus lost ({str(error) or type(error).__name__})"
 
 
 async def _open(address: str) -> DBusConnection:
@@ -127,7 +114,7 @@ class Connection:
         self._on_signal = on_signal
         self._waiting: dict[int, _Reply] = {}
         self._slots = trio.CapacityLimiter(PIPELINE)
-        self._closed = False
+        self._closed = ""  # why, once it is
 
     async def call(
         self,
@@ -152,38 +139,35 @@ class Connection:
 
     async def _exchange(self, message: Any, what: str, within: float) -> tuple[Any, ...]:
         if self._closed:
-            raise SystemdUnavailable(f"{what}: no connection to the system bus")
+            raise SystemdUnavailable(f"{what}: {self._closed}")
         serial = next(self._wire.outgoing_serial)
         reply = self._waiting[serial] = _Reply()
         self.calls += 1
         sent = False
         try:
             with trio.move_on_after(within):
-                with _lost(what, sent=lambda: sent):
-                    sent = True  # from here on a part of it may have left
-                    await self._wire.send(message, serial=serial)
+                sent = True  # from here on a part of it may have left
+                await self._wire.send(message, serial=serial)
                 await reply.event.wait()
+        except LOST as error:
+            self.close(_ended(error))
         finally:
             self._waiting.pop(serial, None)
         if reply.message is not None:
             return _body(reply.message)
-        if not self._closed:
-            self.close()
-            raise SystemdUnavailable(
-                f"{what}: no reply within {within:g} s", may_have_happened=sent
-            )
-        raise SystemdUnavailable(
-            f"{what}: connection to the system bus lost", may_have_happened=sent
-        )
+        self.close(f"no reply within {within:g} s")
+        raise SystemdUnavailable(f"{what}: {self._closed}", may_have_happened=sent)
 
     async def receive(self) -> None:
         """Read until the connection is lost, which is SystemdUnavailable. One task does this."""
         try:
-            with _lost("receive", sent=lambda: False):
-                while True:
-                    self._dispatch(await self._wire.receive())
+            while True:
+                self._dispatch(await self._wire.receive())
+        except LOST as error:
+            self.close(_ended(error))
+            raise SystemdUnavailable(self._closed) from error
         finally:
-            self.close()
+            self.close("no connection")
 
     def _dispatch(self, message: Any) -> None:
         fields = message.header.fields
@@ -203,9 +187,9 @@ class Connection:
             reply.message = message
             reply.event.set()
 
-    def close(self) -> None:
-        """Close the socket; every waiting call ends in SystemdUnavailable. Twice is fine."""
-        self._closed = True
+    def close(self, why: str) -> None:
+        """Close the socket; every waiting call ends in SystemdUnavailable. The first reason stays."""
+        self._closed = self._closed or why
         self._wire.socket.close()
         for reply in self._waiting.values():
             reply.event.set()
@@ -279,7 +263,7 @@ async def _one_connection(
             nursery.start_soon(_until_lost, connection.receive, nursery.cancel_scope, lost)
             nursery.start_soon(_until_lost, talk, nursery.cancel_scope, lost)
     finally:
-        connection.close()
+        connection.close("no connection")
     if lost:
         raise lost[0]
 

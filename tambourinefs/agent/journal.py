@@ -10,6 +10,7 @@ journalctl's "short" output.
 from __future__ import annotations
 
 import codecs
+import itertools
 import logging
 import re
 import time
@@ -20,10 +21,17 @@ import trio
 from systemd import id128, journal  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 log: Final = logging.getLogger(__name__)
 
+INVOCATION_FIELDS: Final = (
+    "_SYSTEMD_INVOCATION_ID",
+    "INVOCATION_ID",
+    "OBJECT_SYSTEMD_INVOCATION_ID",
+)
+ENTRIES_MAX: Final = 20_000  # looked at for one question
 COUNT_MAX: Final = 1000  # entries
 MESSAGE_MAX: Final = 4096  # bytes of a message; longer ones are cut
 LINES_MAX: Final = 4000  # an entry may have many lines
@@ -67,47 +75,69 @@ class HostJournal:
         return tuple(lines[-LINES_MAX:])
 
     def _read(self, unit: str, invocation_id: str, count: int) -> list[str]:
-        deadline = time.monotonic() + self._within
-        entries: list[list[str]] = []
         converters = {"_SOURCE_REALTIME_TIMESTAMP": int}
         place = {"path": str(self._directory)} if self._directory else {}
         with journal.Reader(converters=converters, **place) as reader:
             reader.data_threshold = 4 * MESSAGE_MAX  # a hint: what is not compressed comes whole
-            if invocation_id:
-                _match_invocation(reader, invocation_id)
-            else:
-                _match_unit(reader, unit, self._boot_id or id128.get_boot().hex)
+            _match(reader, unit, invocation_id, self._boot_id or id128.get_boot().hex)
             reader.seek_tail()
-            while len(entries) < count and time.monotonic() < deadline:
-                entry = reader.get_previous()
-                if not entry:
-                    break
-                entries.append(to_lines(entry))
-        return [line for entry in reversed(entries) for line in entry]
+            entries = _backwards(reader, time.monotonic() + self._within)
+            if invocation_id:
+                entries = of_invocation(entries, invocation_id, count)
+            newest_first = list(itertools.islice(entries, count))
+        return [line for entry in reversed(newest_first) for line in to_lines(entry)]
 
 
-def _match_invocation(reader: Any, invocation_id: str) -> None:
+def _match(reader: Any, unit: str, invocation_id: str, boot_id: str) -> None:
     # Fields with an underscore are journald's own word; of the others only root's and PID 1's count.
-    reader.add_match(f"_SYSTEMD_INVOCATION_ID={invocation_id}")
-    reader.add_disjunction()
-    reader.add_match("_PID=1")
-    reader.add_match(f"INVOCATION_ID={invocation_id}")
-    reader.add_disjunction()
-    reader.add_match("_UID=0")
-    reader.add_match(f"OBJECT_SYSTEMD_INVOCATION_ID={invocation_id}")
-
-
-def _match_unit(reader: Any, unit: str, boot_id: str) -> None:
-    for trusted, field in (
-        ("", "_SYSTEMD_UNIT"),
-        ("_PID=1", "UNIT"),
-        ("_UID=0", "OBJECT_SYSTEMD_UNIT"),
-    ):
-        if trusted:
+    matches = [
+        (f"_SYSTEMD_UNIT={unit}",),
+        (f"UNIT={unit}", "_PID=1"),
+        (f"OBJECT_SYSTEMD_UNIT={unit}", "_UID=0"),
+    ]
+    if invocation_id:  # the name may be an alias; and by invocation it is found faster
+        matches += [
+            (f"_SYSTEMD_INVOCATION_ID={invocation_id}",),
+            (f"INVOCATION_ID={invocation_id}", "_PID=1"),
+        ]
+    for number, fields in enumerate(matches):
+        if number:
             reader.add_disjunction()
-            reader.add_match(trusted)
-        reader.add_match(f"_BOOT_ID={boot_id}")
-        reader.add_match(f"{field}={unit}")
+        for field in (*fields, f"_BOOT_ID={boot_id}"):
+            reader.add_match(field)
+
+
+def _backwards(reader: Any, deadline: float) -> Iterator[dict[str, Any]]:
+    for _ in range(ENTRIES_MAX):
+        entry = reader.get_previous()
+        if not entry or time.monotonic() > deadline:
+            return
+        yield entry
+
+
+def of_invocation(
+    newest_first: Iterable[dict[str, Any]], invocation_id: str, count: int
+) -> Iterator[dict[str, Any]]:
+    """Those entries of a unit that belong to one invocation; pure. `count` bounds what is held back.
+
+    journald cannot always tell the invocation of a process that has just ended. Such an entry belongs to the
+    invocation that stands on both sides of it, or to the last one of all: PID 1, whose entries are always
+    marked, has the first word of each.
+    """
+    unmarked: list[dict[str, Any]] = []
+    found = False
+    for entry in newest_first:
+        marks = {_text(entry, field) for field in INVOCATION_FIELDS} - {""}
+        if not marks:
+            unmarked = [*unmarked, entry][:count]
+        elif invocation_id in marks:
+            yield from unmarked
+            yield entry
+            unmarked, found = [], True
+        elif found:
+            return
+        else:
+            unmarked = []
 
 
 def to_lines(entry: dict[str, Any]) -> list[str]:

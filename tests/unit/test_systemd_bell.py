@@ -13,7 +13,7 @@ from tambourinefs.agent.bell import ChangeBell
 from tambourinefs.agent.dbus import CallFailed
 from tambourinefs.agent.findings import sort_findings
 from tambourinefs.agent.jobs import inferred
-from tambourinefs.agent.journal import MESSAGE_MAX, to_lines
+from tambourinefs.agent.journal import MESSAGE_MAX, of_invocation, to_lines
 from tambourinefs.agent.manager import translate
 from tambourinefs.agent.ports import (
     Bell,
@@ -149,6 +149,29 @@ def test_the_source_of_a_line() -> None:
         entry("m", SYSLOG_IDENTIFIER="id", SYSLOG_PID="3", _SOURCE_REALTIME_TIMESTAMP=stamp)
     )
     assert line == "Jan 02 03:04:05 h id[3]: m"
+
+
+def test_entries_without_a_mark_belong_to_what_is_around_them() -> None:
+    """Letters are invocations by PID 1's word or a process's mark, "-" has none; newest first."""
+
+    def lines(marks: str, invocation: str) -> str:
+        fields = [
+            {"_SYSTEMD_INVOCATION_ID": m} if m.islower() else {"INVOCATION_ID": m.lower()}
+            for m in marks
+        ]
+        entries = [
+            {} if m == "-" else f | {"n": n}
+            for n, (m, f) in enumerate(zip(marks, fields, strict=True))
+        ]
+        found = list(of_invocation(entries, invocation, 100))
+        return "".join("-" if "n" not in e else marks[e["n"]] for e in found)
+
+    assert lines("B-bB-AaA", "b") == "B-bB"
+    assert lines("--bB-A", "b") == "--bB"  # the newest of all
+    assert lines("-C-cCB--bB-A", "b") == "B--bB"
+    assert lines("-CcC-A-a-A-", "a") == "-A-a-A"
+    assert lines("CcC", "a") == ""
+    assert lines("---", "a") == ""
 
 
 STAGE = "/run/stage"
