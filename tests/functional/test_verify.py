@@ -174,8 +174,9 @@ async def test_a_verify_that_says_nothing_and_fails(
 
 
 async def test_a_host_without_systemd_analyze_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announce: Callable[[str], None]
 ) -> None:
+    announce("cannot run systemd-analyze")
     monkeypatch.setenv("PATH", str(tmp_path))
     found = await AnalyzeVerifier().verify([Draft("a.service", GOOD)])
     assert "cannot run systemd-analyze" in found["a.service"].problems[0]
