@@ -66,3 +66,35 @@ def test_shell_scripts_are_clean() -> None:
     scripts = [name for name in tracked() if is_shell(TREE / name)]
     assert "tests/bootstrap" in scripts
     run(tool("shellcheck", "shellcheck"), *scripts)
+
+
+def test_systemd_accepts_our_units(tmp_path: Path) -> None:
+    units = [TREE / name for name in tracked("systemd/*.service", "systemd/*.mount")]
+    assert len(units) >= 4
+    copies = []
+    for unit in units:
+        copy = tmp_path / unit.name
+        # What they run is not on this machine; whether it exists is the installation's business.
+        copy.write_text(unit.read_text().replace("/opt/tambourine/bin/tambourine", "/bin/true"))
+        copies.append(copy)
+    analyze = tool("systemd-analyze", "systemd")
+    run(analyze, "verify", "--man=no", "--recursive-errors=no", *copies)
+
+
+def test_systemd_accepts_our_users_and_directories(tmp_path: Path) -> None:
+    # Both leave out their exit status for some mistakes, but never their words.
+    for program, name in (("systemd-sysusers", "sysusers"), ("systemd-tmpfiles", "tmpfiles")):
+        file = TREE / f"systemd/tambourine.{name}"
+        root = tmp_path / name
+        (root / "etc").mkdir(parents=True)
+        if name == "tmpfiles":
+            (root / "etc/passwd").write_text("root:x:0:0::/:\nbombshell:x:61000:61000::/:\n")
+            (root / "etc/group").write_text("root:x:0:\ntambourine:x:61000:\n")
+        options = ["--create"] if name == "tmpfiles" else []
+        done = subprocess.run(
+            [tool(program, "systemd"), f"--root={root}", *options, str(file)],
+            text=True,
+            capture_output=True,
+        )
+        said = [line for line in done.stderr.splitlines() if "Creating" not in line]
+        assert (done.returncode, said) == (0, []), done.stderr

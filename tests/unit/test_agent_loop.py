@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import trio
 
+from announced import Announced
 from fakes.agent import SLEEPS, Host, tree
 
 pytestmark = pytest.mark.trio
@@ -227,7 +228,10 @@ async def test_the_older_wins_among_newcomers(host: Host) -> None:
         assert host.condition("oldest", "Accepted", "storage") == ("False", "NameConflict")
 
 
-async def test_a_silo_that_is_gone_or_another_removes_nothing(host: Host) -> None:
+async def test_a_silo_that_is_gone_or_another_removes_nothing(
+    host: Host, announce: Announced
+) -> None:
+    announce(r"silo .* (No such file or directory|is another one)")
     host.apply("hello", {"unit": SLEEPS, "command": "start"})
     async with host.agent():
         await host.until_ready("hello", 1)

@@ -1,0 +1,59 @@
+"""What holds for every test: it leaves no process, no mount, no thread and no descriptor behind, and what it logs as a
+warning it has announced.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from announced import Announced, collected
+from leftovers import MARK, Left
+
+SUMMARY = "TAMBOURINE_SUMMARY"  # a file that takes one line of this run's outcome
+GRACE = 3.0  # seconds for what is ending
+
+
+_BEGAN = time.monotonic()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[MARK] = str(os.getpid())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if SUMMARY in os.environ:
+        line, _ = terminalreporter.build_summary_stats_line()
+        said = ", ".join(text for text, _ in line)
+        with open(os.environ[SUMMARY], "w") as file:
+            file.write(f"{said} in {time.monotonic() - _BEGAN:.0f} s\n")
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Set up before and torn down after a test's own fixtures; what wider fixtures made is there before it."""
+    everywhere = "unit" not in request.path.parts
+    below = tmp_path_factory.getbasetemp()
+    before = Left.now(below, everywhere=everywhere)
+    yield
+    deadline = time.monotonic() + GRACE
+    while left := Left.now(below, everywhere=everywhere).beyond(before):
+        if time.monotonic() > deadline:
+            pytest.fail("the test left behind:\n" + "\n".join(left), pytrace=False)
+        time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def announce() -> Iterator[Announced]:
+    """`announce("pattern")`: a test that expects a warning says so; any other fails it."""
+    announced = Announced()
+    with collected() as seen:
+        yield announced
+    unexpected = [line for line in seen if not any(p.search(line) for p in announced.patterns)]
+    if unexpected:
+        pytest.fail("logged and not announced:\n" + "\n".join(unexpected), pytrace=False)
