@@ -14,6 +14,8 @@ Description=Runs along
 Documentation=man:sleep(1)
 # Keeps these loaded: systemd forgets how a condition went with the unit.
 After=zoo-condition.service zoo-assert.service
+# Tests start and stop it often.
+StartLimitIntervalSec=0
 [Service]
 ExecStart=sleep infinity
 MemoryHigh=100M
