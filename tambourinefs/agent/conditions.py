@@ -153,7 +153,8 @@ def _started(facts: Facts, unit: Unit, record: Record) -> Verdict:
         return Verdict(FALSE, "Failed", failed)
     if result not in {"done", "unknown"}:
         return Verdict(FALSE, "JobFailed", _job_failed(record, result))
-    if unit.service_type == "oneshot" and unit.exec_main_exit_usec:
+    # Without an InvocationID systemd let go of what it knew of the run, as it does after success only.
+    if unit.service_type == "oneshot" and (unit.exec_main_exit_usec or not unit.invocation_id):
         return _with_last_command(unit, record)
     return _ended(unit)
 

@@ -8,6 +8,7 @@ how, the record says what became of it.
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from tambourinefs.agent.book import Book
     from tambourinefs.agent.plan import Job
-    from tambourinefs.agent.ports import Systemd
+    from tambourinefs.agent.ports import Journal, Systemd
     from tambourinefs.agent.record import Key
     from tambourinefs.model.unit import Unit
 
@@ -37,9 +38,14 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def monotonic_usec() -> int:
+    """CLOCK_MONOTONIC, which journald stamps entries with, in microseconds."""
+    return time.monotonic_ns() // 1000
+
+
 class Flights:
     """All jobs that are waited for. `look` brings a fresh snapshot of a unit; `landed` is told
-    whose job ended.
+    whose job ended; `evidence` remembers starts that systemd has forgotten.
     """
 
     def __init__(
@@ -48,11 +54,13 @@ class Flights:
         book: Book,
         look: Callable[[str], Awaitable[Unit]],
         landed: Callable[[Key], None],
+        evidence: Journal | None = None,
     ) -> None:
         self._systemd = systemd
         self._book = book
         self._look = look
         self._landed = landed
+        self._evidence = evidence
         self._flights: dict[Key, trio.CancelScope] = {}
 
     @property
@@ -129,12 +137,16 @@ class Flights:
             return
         await self._systemd.wait_job(record.unit)
         unit = await self._look(record.unit)
-        result = transitions.outcome(record.running, unit, self._systemd.boot_id)
+        logged: str | None = ""
+        if not unit.invocation_id and self._evidence is not None:
+            logged = await self._evidence.started_since(record.unit, record.running.since_usec)
+        result = transitions.outcome(record.running, unit, self._systemd.boot_id, logged)
         if result is None:
             self._book.set(transitions.unsent(record))
             await self._flush()
         else:
-            await self._land(key, result, "nobody saw how it ended", unit.invocation_id)
+            invocation = unit.invocation_id or logged or ""
+            await self._land(key, result, "nobody saw how it ended", invocation)
 
     async def _land(self, key: Key, result: str, message: str, invocation_id: str) -> None:
         record = self._book.get(key)

@@ -268,6 +268,13 @@ class Journal(Protocol):
         """
         ...
 
+    async def started_since(self, unit: str, monotonic_usec: int) -> str | None:
+        """The InvocationID of the unit's last start in this boot that systemd logged after that
+        moment of CLOCK_MONOTONIC, "" where there was none, None where it cannot be known. Bounded
+        in time.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:

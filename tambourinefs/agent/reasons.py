@@ -64,7 +64,12 @@ def _ending(code: int, status: int) -> str:
 
 
 def unmet(unit: Unit) -> str:
-    """Which Condition…= or Assert…= was not met, as it stands in the unit file; "" when all were."""
+    """Which Condition…= or Assert…= was not met, as it stands in the unit file; "" when all were.
+
+    A unit that was not started since systemd read it has met none and failed none.
+    """
+    if not unit.condition_usec:
+        return ""
     if not unit.condition_result:
         return _first_unmet(unit.conditions) or "a condition was not met"
     if not unit.assert_result:

@@ -21,7 +21,7 @@ from tambourinefs.agent.announce import Announcer, Board
 from tambourinefs.agent.conditions import TRUE, UNKNOWN, Verdict
 from tambourinefs.agent.conflicts import owners
 from tambourinefs.agent.drift import changed_by_hand
-from tambourinefs.agent.flight import Flights, now
+from tambourinefs.agent.flight import Flights, monotonic_usec, now
 from tambourinefs.agent.judge import ACCEPTED, Judgement
 from tambourinefs.agent.plan import Gone, Job, Place, Recover, World, plan_service
 from tambourinefs.agent.policy import refusal
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+YOUNG: Final = 0.5  # seconds; most jobs end sooner
 ROUNDS_MAX: Final = 8  # of plan and content in one pass; each brings every service closer
 
 
@@ -74,6 +75,7 @@ class Reconciler:
         journal: Journal | None,
         rules: Policy,
         accept_silo: Callable[[str], None],
+        evidence: Journal | None = None,
     ) -> None:
         self._systemd = systemd
         self._book = applier.book
@@ -83,10 +85,12 @@ class Reconciler:
         self._silo = silo
         self._rules = rules
         self._accept_silo = accept_silo
-        self._sight = Sight(systemd, self._unit_changed)
-        self._flights = Flights(systemd, self._book, self._sight.look, self._landed)
+        self._sight = Sight(systemd, self._unit_seen, self._look_again_at, self._is_busy)
+        self._flights = Flights(systemd, self._book, self._sight.look, self._landed, evidence)
         self._announcer = Announcer(board, journal, self._known)
         self._retries = Retries(self._try_again)
+        self._passing = False
+        self._launched = -YOUNG
         self._entries: Mapping[Key, Entry] = {}
         self._released: set[str] = set()
         self._seen: dict[Key, _Seen] = {key: _Seen() for key in self._book.records}
@@ -104,9 +108,13 @@ class Reconciler:
         self._dirty.add(key)
         self._wake.set()
 
-    def _unit_changed(self, key: Key) -> None:
+    def _unit_seen(self, key: Key) -> None:
         self._announcer.publish(key)
-        self._look_again_at(key)
+
+    def _is_busy(self) -> bool:
+        """Whether somebody waits for a pass, or for a job that has just been sent."""
+        young = trio.current_time() - self._launched < YOUNG
+        return self._passing or bool(self._dirty) or (young and bool(self._flights.keys))
 
     def _landed(self, key: Key) -> None:
         self._publish(key)
@@ -182,6 +190,7 @@ class Reconciler:
             await self._wake.wait()
             self._wake = trio.Event()
             keys, self._dirty = self._dirty, set()
+            self._passing = True
             try:
                 await self._pass(sorted(keys), nursery)
             except SystemdUnavailable as error:
@@ -194,6 +203,8 @@ class Reconciler:
                 self._wake.set()
             else:
                 self.started.set()
+            finally:
+                self._passing = False
 
     # -- one pass
 
@@ -356,7 +367,8 @@ class Reconciler:
         # What was placed is remembered before it is published as applied, and a job before it is sent.
         for job in jobs:
             record, unit = self._book.records[job.key], self._sight.units[job.unit]
-            self._book.set(sending(record, job, unit, self._systemd.boot_id, now()))
+            boot = self._systemd.boot_id
+            self._book.set(sending(record, job, unit, boot, now(), monotonic_usec()))
         try:
             await self._book.flush()
         except OSError as error:
@@ -366,6 +378,7 @@ class Reconciler:
             return
         for job in jobs:
             self._flights.launch(job, nursery)
+            self._launched = trio.current_time()
         for action in actions:
             if isinstance(action, Recover):
                 self._flights.recover(action.key, nursery)

@@ -70,6 +70,7 @@ class Running(msgspec.Struct, frozen=True, omit_defaults=True):
     command: str = ""  # of the manifest, when this job carries out a token
     command_id: str = ""
     time: str = ""  # RFC 3339, UTC
+    since_usec: int = 0  # CLOCK_MONOTONIC of that boot, when this was recorded
 
 
 class Enablement(msgspec.Struct, frozen=True):

@@ -76,9 +76,9 @@ def unwanted(record: Record, content: Content) -> tuple[Written, ...]:
     return tuple(w for w in record.written if w.path not in wanted)
 
 
-def sending(record: Record, job: Job, unit: Unit, boot: str, now: str) -> Record:
+def sending(record: Record, job: Job, unit: Unit, boot: str, now: str, since_usec: int) -> Record:
     """Before the job is sent: its token is taken, what changed content asked counts as done, the
-    invocation is kept.
+    invocation and the moment (CLOCK_MONOTONIC) are kept.
     """
     token = job.token
     running = Running(
@@ -90,6 +90,7 @@ def sending(record: Record, job: Job, unit: Unit, boot: str, now: str) -> Record
         job.command,
         job.command_id,
         now,
+        since_usec,
     )
     after = record if token is None else record.taking(token)
     last = record.last_command
@@ -129,13 +130,15 @@ def unsent(record: Record) -> Record:
     return replace(record, running=None, due=due, tokens=tokens)
 
 
-def outcome(running: Running, unit: Unit, boot: str) -> str | None:
+def outcome(running: Running, unit: Unit, boot: str, logged: str | None = "") -> str | None:
     """What became of a job that nobody waited for: its result, or None when it never began (see
     `unsent`).
 
-    A new InvocationID means that the unit was started after the job was recorded. A stop may always
-    be sent again. Whether a reload happened cannot be known, and neither what was before a reboot:
-    those are never repeated.
+    A new InvocationID means that the unit was started after the job was recorded. systemd forgets
+    that of a unit that ended well and that nobody refers to, as nobody does once the agent is dead:
+    then `logged` is the InvocationID of its last start since, "" where there was none, None where
+    that cannot be known. A stop may always be sent again. Whether a reload happened cannot be
+    known, and neither what was before a reboot: those are never repeated.
     """
     if running.verb == "reload":
         return "unknown"
@@ -146,6 +149,9 @@ def outcome(running: Running, unit: Unit, boot: str) -> str | None:
         return "done" if running.verb == "start" and unit.invocation_id else None
     if running.verb == "stop":
         return None
-    if unit.invocation_id and unit.invocation_id != running.invocation_id:
+    if not unit.invocation_id and logged is None and running.verb == "restart":
+        return "unknown"  # a token at most once
+    invocation = unit.invocation_id or logged
+    if invocation and invocation != running.invocation_id:
         return "failed" if unit.active_state in FAILED_STATES else "done"
     return None

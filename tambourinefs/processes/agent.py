@@ -106,15 +106,17 @@ def _reconciler(
     store.sweep(records.values())
     host.clear_temporaries(w.path for r in records.values() if r.intent for w in r.written)
     applier = Applier(systemd, Book(store, records), host, mountpoint)
+    journal = HostJournal(boot_id=_boot_id())
     return Reconciler(
         systemd,
         Checker(systemd, AnalyzeVerifier(), host, mountpoint),
         applier,
         Silo(mountpoint, store.silo(), any_directory=plain),
         board,
-        HostJournal(boot_id=_boot_id()) if config.agent.journal_lines else None,
+        journal if config.agent.journal_lines else None,
         policy_of(config),
         store.accept_silo,
+        evidence=journal,
     )
 
 
