@@ -38,8 +38,9 @@ def translated(context: grpc.ServicerContext, volume: str, path: bytes) -> Itera
     try:
         yield
     except OSError as error:
-        if row_for(error.errno or 0).code == "INTERNAL":
-            log.warning("%s:/%s failed", volume, show(path), exc_info=True)
+        if row_for(error.errno or 0).code == "INTERNAL":  # the disk fails, or we do
+            expected = error.errno == errno.EIO
+            log.warning("%s:/%s failed: %s", volume, show(path), error, exc_info=not expected)
         problem = error
     except (Ended, grpc.RpcError):  # RpcError: the call was ended under us
         raise

@@ -127,9 +127,8 @@ class Upload:
         except BaseException:
             tree.forget(self._root, made)
             raise
-        tree.persist(
-            self._root, self.parts[:-1]
-        )  # and with it the directory that it came from, which is above
+        # With it the directory that the file came from, which is one of those above.
+        tree.persist(self._root, self.parts[:-1])
 
     def _check(self, parent: int) -> None:
         found = tree.look(parent, self.parts[-1])

@@ -28,6 +28,7 @@ class LoopDisk:
         self._image = directory / "disk.img"
         self.place = directory / "disk"
         self.place.mkdir()
+        self._was_cut = False
         with self._image.open("wb") as image:
             image.truncate(mebibytes << 20)
         # No lazy initialization: it would write behind the test's back.
@@ -35,6 +36,12 @@ class LoopDisk:
         subprocess.run(["mkfs.ext4", "-q", "-E", extended, self._image], check=True)
 
     def mount(self) -> Path:
+        if self._was_cut:
+            # A copy: a mount namespace that somebody made meanwhile keeps the dead file system, and mount(8) would take
+            # its loop device, and so the dead one, again.
+            after = self._image.with_name(f"{self._image.name}.after")
+            self._image = Path(shutil.copyfile(self._image, after))
+            self._was_cut = False
         # commit=300: nothing reaches the disk just because five seconds have passed.
         subprocess.run(["mount", "-o", "loop,commit=300", self._image, self.place], check=True)
         return self.place
@@ -49,6 +56,7 @@ class LoopDisk:
             fcntl.ioctl(fd, _EXT4_IOC_SHUTDOWN, struct.pack("I", _NOLOGFLUSH))
         finally:
             os.close(fd)
+        self._was_cut = True
 
     def unmount(self) -> None:
         subprocess.run(["umount", self.place], check=True)
