@@ -292,9 +292,12 @@ def _command(want: Want, record: Record | None, world: World) -> Iterator[Action
     if unit is None or (unit.load_state == "not-found" and want.content.unit is None):
         return  # nobody to command: not known yet, or not on the host
     action = _next_job(want, record, unit, world.boot)
-    if action is None or (isinstance(action, Job) and waits(key, world, action)):
-        return
-    yield action
+    if isinstance(action, Job):
+        held = waits(key, world, action)
+    else:
+        held = key in world.in_flight  # what is under way says itself what it satisfied
+    if action is not None and not held:
+        yield action
 
 
 def _next_job(want: Want, record: Record, unit: Unit, boot: str) -> Job | Note | None:

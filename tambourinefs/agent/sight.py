@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 AT_ONCE: Final = 64  # units that rang, in one look
 SLOWLY: Final = 16  # of those that only may have changed
 PAUSE: Final = 0.1  # seconds between two such looks, when there are many
+PATIENCE: Final = 0.8  # seconds that what only may have changed waits for jobs and passes
 FEW: Final = 48  # so many are looked at without a pause
 
 
@@ -36,10 +37,18 @@ class Sight:
     unit differs from before.
     """
 
-    def __init__(self, systemd: Systemd, changed: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        systemd: Systemd,
+        seen: Callable[[Key], None],
+        changed: Callable[[Key], None],
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.units: dict[str, Unit] = {}
         self._systemd = systemd
+        self._seen = seen
         self._changed = changed
+        self._busy = busy
         self._services: dict[str, set[Key]] = {}
         self._named: dict[Key, str] = {}
         self._rang: set[str] = set()
@@ -47,6 +56,7 @@ class Sight:
         self._wake = trio.Event()
         self._referenced: set[str] = set()
         self._held: set[str] = set()
+        self._compared = False  # whether the cheap list was looked through for those in `_old`
 
     # -- who is interested
 
@@ -111,9 +121,13 @@ class Sight:
 
     def _take(self, found: dict[str, Unit]) -> None:
         for name, unit in found.items():
-            if self.units.get(name) != unit:
-                self.units[name] = unit
-                for key in sorted(self._services.get(name, ())):
+            before = self.units.get(name)
+            if before == unit:
+                continue
+            self.units[name] = unit
+            for key in sorted(self._services.get(name, ())):
+                self._seen(key)
+                if _essence(before) != _essence(unit):
                     self._changed(key)
 
     # -- tasks
@@ -125,6 +139,7 @@ class Sight:
             self._rang |= changes.names & self._services.keys()
             if changes.everything:
                 self._old |= {name for name, keys in self._services.items() if keys}
+                self._compared = False
             if self._rang or self._old:
                 self._wake.set()
 
@@ -139,9 +154,16 @@ class Sight:
                 await self._systemd.wait_connected()
 
     async def _look_again(self) -> None:
-        await self._find_differing()
+        patience = trio.current_time() + PATIENCE
         while self._rang - self._held or self._old - self._held:
+            # A daemon-reload lets every unit go and come: they all ring.
+            if not 0 < len(self._rang) <= FEW and self._is_early(patience):
+                await self._pause()
+                continue
             names = _some(self._rang, self._held, AT_ONCE)
+            if not names:
+                await self._find_differing()
+                names = _some(self._rang, self._held, AT_ONCE)
             if not names:
                 many = len(self._old) > FEW
                 names = _some(self._old, self._held, SLOWLY)
@@ -155,6 +177,9 @@ class Sight:
             await self._reference(names)
         self._wake = trio.Event()
 
+    def _is_early(self, patience: float) -> bool:
+        return self._busy() and trio.current_time() < patience
+
     async def _pause(self) -> None:
         """Until something rings, at most PAUSE seconds."""
         self._wake = trio.Event()
@@ -163,8 +188,9 @@ class Sight:
         self._wake.set()
 
     async def _find_differing(self) -> None:
-        if len(self._old) <= FEW:
+        if len(self._old) <= FEW or self._compared:
             return
+        self._compared = True
         states = await self._systemd.states(sorted(self._old - self._held))
         self._rang |= {n for n, state in states.items() if _differs(state, self.units.get(n))}
         self._old -= self._rang
@@ -187,6 +213,16 @@ class Sight:
             self.units.pop(name, None)
             self._referenced.discard(name)
             await self._systemd.unref(name)
+
+
+def _essence(unit: Unit | None) -> tuple[object, ...]:
+    """What decisions are made from; the rest is figures and words."""
+    if unit is None:
+        return ()
+    return (
+        unit.id, unit.load_state, unit.active_state, unit.sub_state, unit.result, unit.job, unit.invocation_id,
+        unit.unit_file_state, unit.fragment_path, unit.drop_in_paths, unit.need_daemon_reload, unit.names,
+    )  # fmt: skip
 
 
 def _some(names: set[str], held: set[str], count: int) -> list[str]:

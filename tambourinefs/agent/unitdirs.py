@@ -37,7 +37,8 @@ def unit_of(path: bytes) -> str | None:
     last = parts[-1]
     if len(parts) > 1 and parts[0].endswith(".d"):
         last = parts[0]
-    last = last.removesuffix(".d")
+    for kind in (".d", ".wants", ".requires", ".upholds"):
+        last = last.removesuffix(kind)
     stem, dot, suffix = last.rpartition(".")
     if not dot or suffix not in TYPES or not stem or stem.endswith(("-", "@")):
         return None
@@ -74,4 +75,6 @@ async def _watch(watch: TreeWatch, changed: Callable[[str | None], None]) -> Non
     while not watch.gone:
         await trio.lowlevel.wait_readable(watch.fileno())
         for change in watch.read():
+            if change.path.rpartition(b"/")[2].startswith(b"."):
+                continue  # a temporary file, ours or an editor's: systemd reads none that is hidden
             changed(None if change.kind is Kind.RESYNC else unit_of(change.path))
