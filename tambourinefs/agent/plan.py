@@ -292,10 +292,8 @@ def _command(want: Want, record: Record | None, world: World) -> Iterator[Action
     if unit is None or (unit.load_state == "not-found" and want.content.unit is None):
         return  # nobody to command: not known yet, or not on the host
     action = _next_job(want, record, unit, world.boot)
-    if isinstance(action, Job):
-        held = waits(key, world, action)
-    else:
-        held = key in world.in_flight  # what is under way says itself what it satisfied
+    # What is under way says itself what it satisfied.
+    held = waits(key, world, action) if isinstance(action, Job) else key in world.in_flight
     if action is not None and not held:
         yield action
 
