@@ -49,6 +49,10 @@ class LoopDisk:
     def remount(self, how: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{how}", self.place], check=True)
 
+    def flush(self) -> None:
+        """syncfs(2): what is here now reaches the disk, and nothing of other disks has to be waited for."""
+        subprocess.run(["sync", "--file-system", self.place], check=True)
+
     def cut_power(self) -> None:
         """From now on nothing reaches the disk; everything that is asked of the file system fails."""
         fd = os.open(self.place, os.O_RDONLY)

@@ -41,7 +41,9 @@ class SiloHost:
         writers: Sequence[str] = ("any",),
         quota_bytes: str = "none",
         quota_files: str = "none",
+        program: Sequence[str] = (str(TAMBOURINE),),
     ) -> None:
+        self._program = program
         self.store = store or directory / "store"
         self.tree = self.store / "tree"
         self.mount = directory / "mount"
@@ -53,7 +55,7 @@ class SiloHost:
     @property
     def argv(self) -> list[str]:
         return [
-            *(str(TAMBOURINE), "silo", "--foreground", "--config=/nonexistent/config.toml"),
+            *(*self._program, "silo", "--foreground", "--config=/nonexistent/config.toml"),
             *(f"--store={self.store}", f"--mountpoint={self.mount}", *self._flags),
         ]
 
@@ -101,7 +103,11 @@ class SiloHost:
     def close(self) -> None:
         """Leave nothing behind, and say so if the server complained of something that it did not expect."""
         if self.process is not None and self.process.poll() is None:
-            self.stop()
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
         while mounts.detach(self.mount):
             pass
         log = self.log.read_text() if self.log.exists() else ""

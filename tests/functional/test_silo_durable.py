@@ -33,17 +33,21 @@ def synced(directory: Path) -> None:
 
 def start(make_silo: Callable[..., SiloHost], disk: LoopDisk) -> SiloHost:
     host = make_silo(store=disk.mount() / "store")
-    os.sync()  # the empty store is not what these tests are about
+    disk.flush()  # the empty store is not what these tests are about
     return host
 
 
 def test_what_nobody_flushed_is_lost(
     make_silo: Callable[..., SiloHost], loop_disk: LoopDisk
 ) -> None:
-    """The fault that the others stand happens here."""
+    """The fault that the others stand happens here. (A sync(2) of somebody else's may save the file: then again.)"""
     host = start(make_silo, loop_disk)
-    (host.mount / "f").write_bytes(NEW)
-    assert not (after_power_cut(host, loop_disk) / "f").exists()
+    for i in range(10):
+        (host.mount / f"f{i}").write_bytes(NEW)
+        if not (after_power_cut(host, loop_disk) / f"f{i}").exists():
+            return
+        host.start()
+    raise AssertionError("ten power cuts lost nothing")
 
 
 def test_fsync_of_a_file_keeps_its_content(
@@ -52,7 +56,7 @@ def test_fsync_of_a_file_keeps_its_content(
     """Fails without the fsync handler's fsync."""
     host = start(make_silo, loop_disk)
     (host.mount / "f").write_bytes(OLD)
-    os.sync()
+    loop_disk.flush()
     with (host.mount / "f").open("r+b") as f:
         f.write(NEW)
         f.flush()
@@ -66,7 +70,7 @@ def test_fdatasync_of_a_file_keeps_its_content_and_size(
     """Fails without the fsync handler's fdatasync."""
     host = start(make_silo, loop_disk)
     (host.mount / "f").write_bytes(b"")
-    os.sync()
+    loop_disk.flush()
     with (host.mount / "f").open("r+b") as f:
         f.write(NEW)
         f.flush()
@@ -81,7 +85,7 @@ def test_fsync_of_a_directory_keeps_its_names(
     host = start(make_silo, loop_disk)
     (host.mount / "old").write_bytes(OLD)
     (host.mount / "gone").write_bytes(OLD)
-    os.sync()
+    loop_disk.flush()
     (host.mount / "old").rename(host.mount / "renamed")
     (host.mount / "gone").unlink()
     (host.mount / "made").mkdir()
@@ -112,7 +116,7 @@ def test_a_synchronous_write_needs_no_fsync(
     """Twice so: the flag goes to the store, and this kernel asks for an fsync as well. Fails without both."""
     host = start(make_silo, loop_disk)
     (host.mount / "f").write_bytes(OLD)
-    os.sync()
+    loop_disk.flush()
     fd = os.open(host.mount / "f", os.O_WRONLY | os.O_SYNC)
     try:
         os.write(fd, NEW)
@@ -128,7 +132,7 @@ def test_a_mapping_flushed_by_msync_is_kept(
 
     host = start(make_silo, loop_disk)
     (host.mount / "f").write_bytes(OLD)
-    os.sync()
+    loop_disk.flush()
     with (host.mount / "f").open("r+b") as f, mmap.mmap(f.fileno(), 0) as mapped:
         mapped[:] = NEW
         mapped.flush()
@@ -141,7 +145,7 @@ def test_a_new_store_keeps_its_uuid(
     """It lost power right after it first served: the UUID that others saw is the store's."""
     store = loop_disk.mount() / "store"
     store.mkdir(mode=0o700)
-    os.sync()
+    loop_disk.flush()
     host = make_silo(store=store)
     shown = (host.mount / ".tambourine-silo").read_text()
     after_power_cut(host, loop_disk)
