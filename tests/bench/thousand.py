@@ -44,6 +44,11 @@ PLAYBOOK = """
 """
 
 
+def prepare() -> None:
+    """The rival, installed."""
+    need("ansible-playbook", "ansible-core")
+
+
 def measure(host: Host) -> Row:
     playbook = need("ansible-playbook", "ansible-core")
     by_hand = timed(

@@ -16,6 +16,11 @@ ROUNDS, COUNT = 30, 200
 LXCFS = "/run/bench-lxcfs"
 
 
+def prepare() -> None:
+    """The rival, installed."""
+    need("lxcfs", "lxcfs")
+
+
 def measure(host: Host) -> Row:
     lxcfs = need("lxcfs", "lxcfs")
     install(host, "value", 10)
