@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lab.cgroups import hierarchies
 from lab.hosts import CommandFailed, Host
+from lab.state import LabState
+from tests.e2e.chain import wait_until
 
 
 def test_input_arguments_and_status_pass_unchanged(bare_host: Host) -> None:
@@ -55,3 +62,78 @@ def test_reboot_is_a_reboot(fresh_bare_host: Host) -> None:
     )
     assert fresh_bare_host.run("cat", "/usr/local/kept").stdout == "kept\n"
     assert not Path(fresh_bare_host.root, "run/gone").exists()
+
+
+LAB = Path(__file__).parents[1] / "lab/lab"
+
+
+def lab_command(name: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([LAB, "--name", name, *argv], text=True, capture_output=True, timeout=120)
+
+
+def traces(name: str) -> list[str]:
+    """Whatever of a lab this machine knows: its directory, cgroups, mounts, loop devices, processes."""
+    state = LabState(name)
+    found = [str(state.directory)] if state.directory.exists() else []
+    found += [str(path) for top in hierarchies() for path in top.glob(f"{state.ident}-*")]
+    found += [
+        line
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if state.ident in line
+    ]
+    for device in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            found += [str(device)] if state.ident in device.read_text() else []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            text = process.read_text().replace("\0", " ")
+            found += [text] if state.ident in text or f"lab.watcher {name}" in text else []
+    return found
+
+
+@pytest.fixture
+def lab_name() -> Iterator[str]:
+    name = f"t{os.getpid()}"
+    yield name
+    lab_command(name, "down")
+
+
+def test_down_leaves_nothing(lab_name: str) -> None:
+    assert lab_command(lab_name, "up", "--bare", "--hosts", "2").returncode == 0
+    assert traces(lab_name)
+    assert lab_command(lab_name, "exec", "h2", "hostname").stdout == "h2\n"
+    lab_command(lab_name, "crash", "h2")
+    assert lab_command(lab_name, "status").stdout.splitlines()[1].split()[1] == "off"
+    assert lab_command(lab_name, "down").returncode == 0
+    assert traces(lab_name) == []
+    assert lab_command(lab_name, "status").returncode == 1
+
+
+def test_a_lab_goes_down_with_its_owner_however_that_ends(lab_name: str) -> None:
+    with subprocess.Popen(["sleep", "infinity"]) as owner:
+        done = lab_command(lab_name, "up", "--bare", "--owner", str(owner.pid))
+        assert done.returncode == 0, done.stderr
+        owner.kill()
+    wait_until(lambda: not traces(lab_name), 20, "the watcher took it down")
+
+
+def test_up_clears_what_an_interrupted_one_left(lab_name: str) -> None:
+    with subprocess.Popen(
+        [LAB, "--name", lab_name, "up", "--bare"], stderr=subprocess.DEVNULL
+    ) as up:
+        wait_until(
+            lambda: list(LabState(lab_name).directory.glob("h1/host.json")), 20, "it has begun"
+        )
+        up.kill()
+    assert traces(lab_name)
+    assert lab_command(lab_name, "up", "--bare").returncode == 0
+    assert lab_command(lab_name, "exec", "h1", "true").returncode == 0
+
+
+def test_what_it_says_is_for_people(lab_name: str) -> None:
+    assert "lab up" in lab_command(lab_name, "--help").stdout
+    done = lab_command(lab_name, "exec", "h9", "true")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "lab: no host 'h9' in this lab (hosts: none; run `lab up`)\n",
+    )
