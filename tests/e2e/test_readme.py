@@ -91,9 +91,9 @@ def test_what_the_readme_shows_is_what_happens(fresh_host: Host) -> None:
     # The README's reader stands in the repository, which a host of the lab sees at SOURCE.
     for step in found:
         done = fresh_host.run(
-            "sh", "-c", f"cd {SOURCE}\n{step.command}\n", check=False, timeout=120
+            "sh", "-c", f"exec 2>&1; cd {SOURCE}\n{step.command}\n", check=False, timeout=120
         )
-        actual = (done.stdout + done.stderr).splitlines()
+        actual = done.stdout.splitlines()
         assert matches(step.output, actual), (
             f"README.md:{step.line}: $ {step.command}\nshown:\n  "
             + "\n  ".join(step.output)
