@@ -4,6 +4,7 @@ the trio thread.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -51,6 +52,7 @@ class Announcer:
         self._known = known
         self._views: dict[Key, ServiceView] = {}
         self._lines: dict[Key, tuple[str, ...]] = {}
+        self._lines_of: dict[Key, str] = {}  # the invocation that wrote them
         self._spoke: set[Key] = set()
         self._wake = trio.Event()
 
@@ -66,7 +68,7 @@ class Announcer:
     def publish(self, key: Key) -> None:
         """Show what is known of a service now, if it differs from what is shown."""
         before = self._views.get(key)
-        view = views.view(self._known(key), before, now())
+        view = views.view(self._without_old_lines(key, self._known(key)), before, now())
         if view == before:
             return
         self._views[key] = view
@@ -75,11 +77,18 @@ class Announcer:
             self._spoke.add(key)
             self._wake.set()
 
+    def _without_old_lines(self, key: Key, known: Known) -> Known:
+        """A new invocation has said nothing yet: what the one before it said would be taken for its own."""
+        if known.unit is None or known.unit.invocation_id == self._lines_of.get(key, ""):
+            return known
+        return dataclasses.replace(known, journal=())
+
     def withdraw(self, key: Key) -> None:
         """Show it no more."""
         if self._views.pop(key, None) is not None:
             self._board.withdraw(*key)
         self._lines.pop(key, None)
+        self._lines_of.pop(key, None)
         self._spoke.discard(key)
 
     def heard(self, units: frozenset[str] | None) -> None:
@@ -110,8 +119,8 @@ class Announcer:
             return
         unit = view.unit
         lines = await journal.last_lines(unit.id or unit.name, unit.invocation_id, LINES)
-        if key in self._views and lines != self.lines(key):
-            self._lines[key] = lines
+        if key in self._views:
+            self._lines[key], self._lines_of[key] = lines, unit.invocation_id
             self.publish(key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -24,6 +25,8 @@ DEFAULT_TIMEOUT: Final = (
     "5m"  # longer than systemd's own 90 s for a start, so that its reason is told
 )
 _JOURNAL_LINES: Final = 10
+_JOURNAL_SETTLE: Final = 0.4  # seconds; the agent reads what a burst of changes said after 0.2
+_JOURNAL_LOOKS: Final = 5
 _UNREACHABLE: Final = 4
 
 
@@ -69,7 +72,7 @@ def _tell(client: Client, result: Result, timeout: float) -> None:
     for line in failure(result, timeout):
         click.echo(line, err=True)
     if result.verdict.outcome in (Outcome.NOT_AS_ASKED, Outcome.PENDING):
-        journal = journal_tail(client, result.goal)
+        journal = _settled_journal(client, result.goal)
         if journal:
             click.echo("  journal:", err=True)
         for line in indent(journal, "    "):
@@ -119,6 +122,17 @@ def next_step(result: Result) -> str:
     if not verdict.settled:
         return f"tambourine get {name} -w"
     return f"tambourine status {name}     all that systemd says; tambourine logs {name}"
+
+
+def _settled_journal(client: Client, goal: Goal) -> list[str]:
+    """The journal's tail once it has come to rest: a unit's state is published before its last lines are read."""
+    lines: list[str] = []
+    for _ in range(_JOURNAL_LOOKS):
+        before, lines = lines, journal_tail(client, goal)
+        if lines and lines == before:
+            break
+        time.sleep(_JOURNAL_SETTLE)
+    return lines
 
 
 def journal_tail(client: Client, goal: Goal, lines: int = _JOURNAL_LINES) -> list[str]:
