@@ -11,6 +11,9 @@ import ctypes
 import logging
 import os
 import select
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +29,7 @@ _OPTIONS: Final = {"silo": (), "proc": ("ro",)}
 _READAHEAD_KIB: Final = 2048  # as processes.silo
 _CLONE_NEWNS: Final = 0x00020000
 _BARRIER_SECONDS: Final = 10.0
+_CHECK_SECONDS: Final = 20.0
 _HOST: Final = "/proc/1/ns/mnt"
 
 
@@ -87,17 +91,56 @@ def unmount(name: str, config: Config) -> None:
 def check(name: str, config: Config) -> None:
     """Read the mount's root from PID 1's namespace: it returns once its server has answered there.
 
-    Raises HostError.
+    A server that dies meanwhile answers never: systemd's store keeps the connection open. So it is looked after, and the
+    descriptor given up, or the unit would be starting until TimeoutStartSec=.
+
+    Raises HostError: nothing is mounted, the server has died ($MAINPID) or does not answer in 20 s.
     """
     place = mountpoint(name, config)
     enter_host_namespace()
     there = mounts.find(place)
     if there is None or not there.ours:
         raise HostError(f"nothing of ours is mounted at {place}")
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    problems: list[OSError] = []
+
+    def read() -> None:
+        try:
+            os.listdir(place)
+        except OSError as error:
+            problems.append(error)
+        os.close(writing)
+
+    threading.Thread(target=read, daemon=True).start()
+    poller = select.poll()
+    poller.register(reading, 0)  # closed at the other end: POLLHUP
+    with _server() as server:
+        if server >= 0:
+            poller.register(server, select.POLLIN)  # readable: it has ended (pidfd_open(2))
+        said = {fd for fd, _ in poller.poll(_CHECK_SECONDS * 1000)}
+    if reading not in said:
+        # The last copy of the descriptor: what waits for an answer gets ENOTCONN, and we can end.
+        daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
+        raise HostError(f"{place}: its server {'has died' if said else 'does not answer'}")
+    if problems:
+        raise HostError(f"{place}: {problems[0].strerror}") from problems[0]
+
+
+@contextmanager
+def _server() -> Iterator[int]:
+    """A pidfd of the unit's main process, which systemd names in ExecStartPost=; -1 where there is none to be had."""
     try:
-        os.listdir(place)
-    except OSError as error:
-        raise HostError(f"{place}: {error.strerror}") from error
+        fd = os.pidfd_open(int(os.environ.get("MAINPID", "")))
+    except (
+        ValueError,
+        OSError,
+    ):  # by hand; or dead already, then the read fails or the time runs out
+        yield -1
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def enter_host_namespace() -> None:
