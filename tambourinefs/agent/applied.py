@@ -57,6 +57,7 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _persist(directory.parent)
         self.directory = directory
         self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -216,6 +217,14 @@ class Store:
         for name in os.listdir(self._originals):
             if name not in named:
                 os.unlink(name, dir_fd=self._originals)
+
+
+def _persist(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        files.fsync_directory(fd)
+    finally:
+        os.close(fd)
 
 
 def _file_name(key: Key) -> str:

@@ -53,6 +53,7 @@ def open_store(path: Path, *, owner: tuple[int, int] | None) -> Store:
     """
     try:
         path.mkdir(mode=0o700, exist_ok=True)
+        _persist(path.parent)
         directory = os.open(path, _DIRECTORY)
     except OSError as error:
         raise HostError(f"store {path}: {error.strerror}") from error
@@ -68,6 +69,15 @@ def open_store(path: Path, *, owner: tuple[int, int] | None) -> Store:
         os.close(directory)
         raise
     return Store(path, directory, tree, store_uuid)
+
+
+def _persist(path: Path) -> None:
+    """Make the names in a directory survive a loss of power, the store's own among them."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        files.fsync_directory(fd)
+    finally:
+        os.close(fd)
 
 
 def _lock(path: Path, directory: int) -> None:
