@@ -114,28 +114,28 @@ def check(name: str, config: Config) -> None:
     threading.Thread(target=read, daemon=True).start()
     poller = select.poll()
     poller.register(reading, 0)  # closed at the other end: POLLHUP
+    within = _CHECK_SECONDS
     with _server() as server:
-        if server >= 0:
+        if server is not None:
             poller.register(server, select.POLLIN)  # readable: it has ended (pidfd_open(2))
-        said = {fd for fd, _ in poller.poll(_CHECK_SECONDS * 1000)}
+        elif "NOTIFY_SOCKET" in os.environ:
+            within = 0.0  # systemd names no main process: it has ended already
+        said = {fd for fd, _ in poller.poll(within * 1000)}
     if reading not in said:
         # The last copy of the descriptor: what waits for an answer gets ENOTCONN, and we can end.
         daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
-        raise HostError(f"{place}: its server {'has died' if said else 'does not answer'}")
+        raise HostError(f"{place}: its server has died, or does not answer")
     if problems:
         raise HostError(f"{place}: {problems[0].strerror}") from problems[0]
 
 
 @contextmanager
-def _server() -> Iterator[int]:
-    """A pidfd of the unit's main process, which systemd names in ExecStartPost=; -1 where there is none to be had."""
+def _server() -> Iterator[int | None]:
+    """A pidfd of the unit's main process, which systemd names in ExecStartPost=; None where there is none."""
     try:
         fd = os.pidfd_open(int(os.environ.get("MAINPID", "")))
-    except (
-        ValueError,
-        OSError,
-    ):  # by hand; or dead already, then the read fails or the time runs out
-        yield -1
+    except (ValueError, ProcessLookupError):
+        yield None
         return
     try:
         yield fd
