@@ -89,6 +89,7 @@ class Reconciler:
         self._flights = Flights(systemd, self._book, self._sight.look, self._landed, evidence)
         self._announcer = Announcer(board, journal, self._known)
         self._retries = Retries(self._try_again)
+        self._written: set[str] = set()
         self._passing = False
         self._launched = -YOUNG
         self._entries: Mapping[Key, Entry] = {}
@@ -221,6 +222,8 @@ class Reconciler:
                     break
                 await self._apply(content)
             await self._launch(actions, nursery)
+        written, self._written = self._written, set()
+        await self._sight.look_at(written)  # no job will ring for these
         await self._look_for_hands(keys)
         for key in keys:
             self._publish(key)
@@ -341,8 +344,9 @@ class Reconciler:
         checked = {key: seen.checked for key, seen in self._seen.items() if seen.checked}
         outcome = await self._applier.apply(content, checked)
         self._absorb(content, outcome)
-        names = {a.want.unit for a in content if isinstance(a, Place) and not _will_start(a.want)}
-        await self._sight.look_at(names)
+        self._written |= {
+            a.want.unit for a in content if isinstance(a, Place) and not _will_start(a.want)
+        }
 
     def _absorb(self, content: Iterable[Action], outcome: Outcome) -> None:
         for action in content:

@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 AT_ONCE: Final = 64  # units that rang, in one look
 SLOWLY: Final = 16  # of those that only may have changed
 PAUSE: Final = 0.1  # seconds between two such looks, when there are many
-PATIENCE: Final = 0.8  # seconds that what only may have changed waits for jobs and passes
+PATIENCE: Final = 0.5  # seconds that many that rang at once wait for passes and jobs to end
+PATIENCE_OLD: Final = 5.0  # and what only may have changed
 FEW: Final = 48  # so many are looked at without a pause
 
 
@@ -108,8 +109,8 @@ class Sight:
             self.units.setdefault(name, found.get(name) or Unit(name))
 
     async def look(self, name: str) -> Unit:
-        """A snapshot as of now. Raises SystemdUnavailable."""
-        found = await self._systemd.units([name], fresh=True)
+        """A snapshot after all signals that came before. Raises SystemdUnavailable."""
+        found = await self._systemd.units([name])
         self._take(found)
         return self.units[name]
 
@@ -154,10 +155,11 @@ class Sight:
                 await self._systemd.wait_connected()
 
     async def _look_again(self) -> None:
-        patience = trio.current_time() + PATIENCE
+        begin = trio.current_time()
         while self._rang - self._held or self._old - self._held:
             # A daemon-reload lets every unit go and come: they all ring.
-            if not 0 < len(self._rang) <= FEW and self._is_early(patience):
+            few = 0 < len(self._rang) <= FEW
+            if not few and self._is_early(begin + (PATIENCE if self._rang else PATIENCE_OLD)):
                 await self._pause()
                 continue
             names = _some(self._rang, self._held, AT_ONCE)

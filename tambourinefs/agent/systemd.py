@@ -116,7 +116,9 @@ class HostSystemd:
                 self._bell.ring(self._observer.stale(name))
             case (("UnitNew" | "UnitRemoved"), (str(name), *_)):
                 self._bell.ring(self._observer.came_or_went(name))
-            case ("Reloading", (False, *_)) | ("UnitFilesChanged", _):
+            # Not UnitFilesChanged: the directories are watched, which says of which unit, and each of our own
+            # installations would have every unit read again.
+            case "Reloading", (False, *_):
                 self._everything()
 
     async def found(self) -> None:
