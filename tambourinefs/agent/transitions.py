@@ -125,7 +125,8 @@ def unsent(record: Record) -> Record:
     running = record.running
     assert running is not None
     taken = Token(running.uid, running.command, running.command_id)
-    due = "restart" if running.verb == "restart" and not running.command else record.due
+    # A restart that no token asked for was for changed content, also where it carried out a `start`.
+    due = "restart" if running.verb == "restart" and running.command != "restart" else record.due
     tokens = tuple(token for token in record.tokens if token != taken)
     return replace(record, running=None, due=due, tokens=tokens)
 
