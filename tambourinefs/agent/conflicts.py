@@ -40,20 +40,23 @@ def precedence(manifest: Manifest) -> tuple[bool, bool, str, str, str]:
 
 
 def owners(
-    recorded: Mapping[Key, Iterable[Claim]], waiting: Mapping[Key, Manifest]
+    recorded: Mapping[Claim, Key], waiting: Mapping[Key, tuple[Manifest, tuple[Claim, ...]]]
 ) -> dict[Claim, Key]:
-    """Who has each name: first what applied state says, then `waiting` in order of precedence, each all or nothing."""
-    taken = {claim: key for key, held in recorded.items() for claim in held}
-    for key, manifest in sorted(waiting.items(), key=lambda item: precedence(item[1])):
-        wanted = claims(manifest)
+    """Who has each name: first what applied state says, then `waiting` (with their claims) in order of precedence, each
+    all or nothing.
+    """
+    taken = dict(recorded)
+    for key, (_, wanted) in sorted(waiting.items(), key=lambda item: precedence(item[1][0])):
         if all(taken.get(claim, key) == key for claim in wanted):
             taken.update(dict.fromkeys(wanted, key))
     return taken
 
 
-def conflict(key: Key, manifest: Manifest, taken: Mapping[Claim, Key]) -> tuple[Claim, Key] | None:
+def conflict(
+    key: Key, wanted: Iterable[Claim], taken: Mapping[Claim, Key]
+) -> tuple[Claim, Key] | None:
     """The first name that somebody else has, and who; None when all are free or its own."""
-    for claim in claims(manifest):
+    for claim in wanted:
         owner = taken.get(claim, key)
         if owner != key:
             return claim, owner

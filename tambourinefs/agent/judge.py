@@ -11,18 +11,47 @@ from typing import TYPE_CHECKING
 
 from tambourinefs.agent import conflicts, policy
 from tambourinefs.agent.conditions import FALSE, TRUE, Verdict
-from tambourinefs.agent.content import content_of
+from tambourinefs.agent.content import Content, content_of
 from tambourinefs.agent.plan import Gone, Want
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tambourinefs.agent.conflicts import Claim
-    from tambourinefs.agent.policy import Policy
+    from tambourinefs.agent.policy import Policy, Refusal
     from tambourinefs.agent.record import Key, Record
     from tambourinefs.agent.scan import Entry
 
 ACCEPTED = Verdict(TRUE, "Accepted")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a manifest means before anybody else's is looked at; made once for each that is read."""
+
+    entry: Entry
+    refused: Refusal | None
+    claims: tuple[Claim, ...]
+    content: Content
+
+    @property
+    def competes(self) -> bool:
+        """Whether it wants its names on this host."""
+        manifest = self.entry.manifest
+        return manifest is not None and manifest.spec.state == "installed" and self.refused is None
+
+
+def read(entry: Entry, rules: Policy) -> Reading:
+    """The reading of one manifest."""
+    if entry.manifest is None:
+        return Reading(entry, None, (), Content((), ""))
+    manifest = entry.manifest
+    return Reading(
+        entry,
+        policy.refusal(manifest, rules),
+        conflicts.claims(manifest),
+        content_of(manifest),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +66,14 @@ class Judgement:
 
 
 def judge(
-    entry: Entry, record: Record | None, rules: Policy, taken: Mapping[Claim, Key], silo: str
+    reading: Reading, record: Record | None, taken: Mapping[Claim, Key], silo: str
 ) -> Judgement:
-    """What the manifest in `entry` means for this host."""
+    """What a manifest means for this host, where `taken` says who has which name."""
+    entry, refused = reading.entry, reading.refused
     if entry.manifest is None:
         return Judgement(Verdict(FALSE, "InvalidManifest", entry.error))
     manifest, spec = entry.manifest, entry.manifest.spec
-    if refused := policy.refusal(manifest, rules):
+    if refused is not None:
         return Judgement(Verdict(FALSE, refused.reason, refused.message))
     if spec.state == "absent":
         return Judgement(ACCEPTED, gone=Gone(deleted=False))
@@ -52,14 +82,13 @@ def judge(
             f"spec.name is immutable: it was {record.unit}; delete the manifest and make a new one"
         )
         return Judgement(Verdict(FALSE, "InvalidManifest", message))
-    lost = conflicts.conflict(entry.key, manifest, taken)
+    lost = conflicts.conflict(entry.key, reading.claims, taken)
     if lost is not None:
         claim, owner = lost
         return Judgement(
             Verdict(FALSE, "NameConflict", f"{claim} belongs to {owner[0]}/{owner[1]} on this host")
         )
-    want = Want(manifest, content_of(manifest), conflicts.claims(manifest), silo)
-    return Judgement(ACCEPTED, want=want)
+    return Judgement(ACCEPTED, want=Want(manifest, reading.content, reading.claims, silo))
 
 
 def _is_renamed(record: Record, uid: str, unit: str) -> bool:

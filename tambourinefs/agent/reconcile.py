@@ -24,7 +24,6 @@ from tambourinefs.agent.drift import changed_by_hand
 from tambourinefs.agent.flight import Flights, monotonic_usec, now
 from tambourinefs.agent.judge import ACCEPTED, Judgement
 from tambourinefs.agent.plan import Gone, Job, Place, Recover, World, plan_service
-from tambourinefs.agent.policy import refusal
 from tambourinefs.agent.ports import SystemdUnavailable
 from tambourinefs.agent.retry import Retries
 from tambourinefs.agent.scan import SiloUnavailable
@@ -93,6 +92,7 @@ class Reconciler:
         self._passing = False
         self._launched = -YOUNG
         self._entries: Mapping[Key, Entry] = {}
+        self._readings: dict[Key, judging.Reading] = {}
         self._released: set[str] = set()
         self._seen: dict[Key, _Seen] = {key: _Seen() for key in self._book.records}
         self._uuid = ""
@@ -177,6 +177,8 @@ class Reconciler:
         again = bool(self._problem) or scan.uuid != self._uuid
         self._problem, self._uuid = "", scan.uuid
         self._entries = scan.entries
+        for key in scan.changed - scan.entries.keys():
+            self._readings.pop(key, None)
         rang = scan.changed | (asked or set())
         if again:
             rang |= scan.entries.keys() | self._seen.keys()
@@ -210,8 +212,9 @@ class Reconciler:
     # -- one pass
 
     async def _pass(self, keys: list[Key], nursery: trio.Nursery) -> None:
+        taken = self._taken(keys)
         for key in keys:
-            self._judge(key)
+            self._judge(key, taken)
         await self._sight.know(self._units_of(keys))
         await self._check(keys)
         with self._sight.hold(self._new_units(keys)):
@@ -269,7 +272,7 @@ class Reconciler:
 
     # -- judging
 
-    def _judge(self, key: Key) -> None:
+    def _judge(self, key: Key, taken: Mapping[str, Key]) -> None:
         seen, record = self._seen.setdefault(key, _Seen()), self._book.get(key)
         if not self._problem:
             seen.entry = self._entries.get(key)
@@ -280,22 +283,25 @@ class Reconciler:
             kept = judging.judge_missing(record, self._rules, self._uuid) if record else None
             seen.judgement = kept or Judgement(ACCEPTED, gone=Gone(deleted=True))
             return
-        seen.judgement = judging.judge(
-            seen.entry, record, self._rules, self._taken(seen.entry), self._uuid
-        )
+        seen.judgement = judging.judge(self._reading(key), record, taken, self._uuid)
 
-    def _taken(self, entry: Entry) -> Mapping[str, Key]:
-        """Who has which name. Only a newcomer has to be compared with other newcomers."""
-        if entry.key in self._book.records or entry.manifest is None:
+    def _reading(self, key: Key) -> judging.Reading:
+        entry, known = self._entries[key], self._readings.get(key)
+        if known is None or known.entry is not entry:
+            known = self._readings[key] = judging.read(entry, self._rules)
+        return known
+
+    def _taken(self, keys: Iterable[Key]) -> Mapping[str, Key]:
+        """Who has which name. Only newcomers have to be compared with other newcomers."""
+        if self._problem or all(key in self._book.records for key in keys):
             return self._book.taken
+        new = (self._reading(key) for key in self._entries if key not in self._book.records)
         waiting = {
-            key: other.manifest
-            for key, other in self._entries.items()
-            if other.manifest is not None and key not in self._book.records
-            and other.manifest.spec.state == "installed"
-            and refusal(other.manifest, self._rules) is None
-        }  # fmt: skip
-        return owners({k: r.claims for k, r in self._book.records.items()}, waiting)
+            reading.entry.key: (reading.entry.manifest, reading.claims)
+            for reading in new
+            if reading.competes and reading.entry.manifest is not None
+        }
+        return owners(self._book.taken, waiting)
 
     def _units_of(self, keys: Iterable[Key]) -> set[str]:
         units = set()
