@@ -58,6 +58,8 @@ class Lease:
 
     def work(self) -> None:
         """From now on it is ours (or nobody's: an idle watch)."""
+        if self._rule.idle and self._pacer.patience != float("inf"):
+            return  # the server stops, and the deadline is for that
         self.deadline = self._end
 
     def hurry(self, deadline: float) -> None:

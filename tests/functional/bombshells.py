@@ -140,8 +140,13 @@ class Running:
         return [path for path in self.silo.iterdir() if path.name != SILO_ID_FILE]
 
     def temporaries(self) -> list[Path]:
-        """Files of uploads that are not committed."""
-        return [path for path in self.silo.rglob("*") if path.name.startswith(".bombshell-")]
+        """Files of uploads that are not committed. find(1) goes as deep as a hostile client; pathlib does not."""
+        found = subprocess.run(
+            ["find", self.silo, "-name", ".bombshell-*"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        return [Path(os.fsdecode(line)) for line in found.stdout.splitlines()]
 
 
 @pytest.fixture
@@ -158,10 +163,17 @@ def make_bombshell(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         return running
 
     yield make
-    for running in made:
-        if running.process is not None:
-            assert running.kill(signal.SIGTERM) == 0, running.log
-        assert "Traceback" not in running.log, running.log
+    try:
+        for running in made:
+            if running.process is not None:
+                assert running.kill(signal.SIGTERM) == 0, running.log
+            assert "Traceback" not in running.log, running.log
+    finally:
+        for running in made:
+            if running.process is not None:
+                running.kill()
+            # What a hostile client made may be too deep for pytest's own cleaning.
+            subprocess.run(["rm", "-rf", running.home / "silo"], check=True)
 
 
 @pytest.fixture
