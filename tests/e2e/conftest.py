@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -61,3 +62,25 @@ def two_hosts() -> Iterator[list[Host]]:
     """Two hosts with Tambourine, shared by the whole run."""
     with _lab("two", hosts=2) as made:
         yield made
+
+
+DAEMONS = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")
+
+
+@pytest.fixture(autouse=True)
+def _no_daemon_of_ours_fell_over(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What our daemons wrote into a host's journal during the test holds no traceback."""
+    used: list[Host] = []
+    for name in {"host", "fresh_host", "two_hosts"} & set(request.fixturenames):
+        value = request.getfixturevalue(name)
+        used += value if isinstance(value, list) else [value]
+    since = time.time()
+    yield
+    for host in used:
+        match = [f"_SYSTEMD_UNIT={unit}" for unit in DAEMONS]
+        argv = ["journalctl", "--no-pager", "--output=cat", f"--since=@{since:.3f}", *match]
+        said = host.run(*argv, check=False).stdout
+        if "Traceback (most recent call last)" in said:
+            pytest.fail(
+                f"a traceback in the journal of {host.name}:\n{said[-6000:]}", pytrace=False
+            )

@@ -48,10 +48,17 @@ def which(name: str) -> str | None:
 
 
 def run(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a program of the lab's own; LabError with what it printed when it fails."""
+    """Run a program of the lab's own; LabError with what it printed when it fails.
+
+    It ends with us: what goes on after a kill would get in the way of who clears up.
+    """
     program = which(argv[0]) or argv[0]
+    setpriv = which("setpriv") or "setpriv"
     done = subprocess.run(
-        [program, *argv[1:]], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        [setpriv, "--pdeathsig", "KILL", "--", program, *argv[1:]],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     )
     if check and done.returncode != 0:
         raise LabError(
