@@ -117,6 +117,11 @@ CASES = {
         "place.link(root / 'f', root / 'to', plan.Changes())",
         ["symlink .f.new", "rename .f.new f", "fsync ."],
     ),
+    "unlink_durably": (
+        "import os; from tambourinefs import files; (root / 'f').touch(); fd = os.open(root, os.O_RDONLY)",
+        "files.unlink_durably(fd, 'f')",
+        ["unlink f", "fsync ."],
+    ),
     "pki: one file": (
         "from tambourinefs.rpc import pki",
         "pki._write(root, 'ca.key', b'x', 0o600)",
