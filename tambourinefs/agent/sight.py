@@ -110,8 +110,7 @@ class Sight:
 
     async def look(self, name: str) -> Unit:
         """A snapshot after all signals that came before. Raises SystemdUnavailable."""
-        found = await self._systemd.units([name])
-        self._take(found)
+        self._take({name: await self._systemd.unit(name)})
         return self.units[name]
 
     async def look_at(self, names: Iterable[str]) -> None:

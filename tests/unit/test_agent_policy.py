@@ -1,0 +1,148 @@
+"""What the host's administrator allows, as a table; and who has which name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tambourinefs.agent.conflicts import claims, conflict, owners
+from tambourinefs.agent.policy import Policy, refusal
+from tambourinefs.model.config import DENIED_UNITS
+from tambourinefs.model.manifest import API_VERSION, KIND, Manifest, Metadata, Spec
+from tambourinefs.model.schema import DropIn, File
+
+UNIT = "[Service]\nExecStart=/bin/true\n"
+RULES = Policy(denied_units=DENIED_UNITS, writers=("bombshell", "61000"))
+
+
+def manifest(
+    namespace: str = "local", metadata_name: str = "x", created: str = "", **spec: Any
+) -> Manifest:
+    meta = Metadata(metadata_name, namespace, creation_timestamp=created)
+    return Manifest(API_VERSION, KIND, meta, Spec(**{"name": "x", **spec}))
+
+
+def files(*paths: str) -> tuple[File, ...]:
+    return tuple(File(path, content="") for path in paths)
+
+
+ALLOWED = [
+    {"unit": UNIT, "command": "start"},
+    {"name": "ssh"},  # observed
+    {"name": "systemd-journald", "deletion_policy": "orphan"},
+    {"files": files("/etc/x", "/usr/local/bin/x", "/opt/x/y", "/var/lib/x")},
+    {"unit": UNIT + "Environment=PROC=/run/tambourine/proc\n"},
+    {"unit": "[Service]\nExecStart=/bin/cat /run/tambourine/proc/services.txt\n"},
+    {"unit": UNIT + "User=nobody\n"},
+]
+REFUSED = [
+    {"name": "ssh", "command": "restart"},
+    {"name": "kubelet", "drop_ins": (DropIn("x.conf", ""),)},
+    {"name": "systemd-logind", "enabled": False},
+    {"name": "NetworkManager", "files": files("/etc/NetworkManager/x")},
+    {"name": "tambourine", "command": "restart"},
+    {"unit": UNIT + "[Install]\nAlias=sshd.service\n"},
+    {"unit": UNIT + "[Install]\nAlso=ssh.socket\n"},
+    {"files": files("/usr/bin/x")},
+    {"files": files("/etcetera")},
+    {"files": files("/etc/tambourine/config.toml")},
+    {"files": files("/etc/tambourine/pki/ca.crt")},
+    {"files": files("/var/lib/tambourine/agent/services/x")},
+    {"files": files("/var/lib/tambourine/store/x")},
+    {"files": files("/etc/systemd/system/x.service")},
+    {"files": files("/etc/systemd/system")},
+    {"files": files("/usr/local/lib/systemd/system/x.service")},
+    {"files": files("/opt/tambourine/bin/tambourine")},
+    {"files": files("/proc/sys/kernel/core_pattern")},
+    {"unit": UNIT + "User=bombshell\n"},
+    {"unit": UNIT + "User=61000\n"},
+    {"unit": UNIT, "drop_ins": (DropIn("x.conf", "[Service]\nUser=bombshell\n"),)},
+    {"name": "bombshell", "unit": UNIT + "DynamicUser=yes\n"},
+    {"unit": UNIT + "EnvironmentFile=-/run/tambourine/proc/local/x/pid\n"},
+    {"unit": UNIT + "EnvironmentFile=%t/../run/tambourine//proc/version.txt\n"},
+    {"unit": "[Unit]\nConditionPathExists=|!/proc/tambourine/x\n" + UNIT},
+    {"unit": "[Unit]\nConditionPathExistsGlob=/run/*/proc/*\n" + UNIT},
+    {"unit": "[Unit]\nConflicts=tambourine.service\n" + UNIT},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", ALLOWED, ids=str)
+def test_allowed(spec: dict[str, Any]) -> None:
+    assert refusal(manifest(**spec), RULES) is None
+
+
+@pytest.mark.parametrize("spec", REFUSED, ids=str)
+def test_refused(spec: dict[str, Any]) -> None:
+    said = refusal(manifest(**spec), RULES)
+    assert said is not None
+    assert said.reason == "DeniedByPolicy"
+    assert said.message
+
+
+def test_the_administrator_lifts_a_denial_but_never_for_tambourine_itself() -> None:
+    rules = Policy(denied_units=DENIED_UNITS, allowed_units=("ssh.service", "*"))
+    assert refusal(manifest(name="ssh", command="restart"), rules) is None
+    assert refusal(manifest(name="tambourine-silo", command="restart"), rules) is not None
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "namespace", "obeyed"),
+    [
+        (("local",), "local", True), (("local",), "storage", False), (("storage",), "storage", True),
+        (("*",), "storage", True), (("*",), "local", False), ((), "local", False),
+    ],
+)  # fmt: skip
+def test_namespaces(namespaces: tuple[str, ...], namespace: str, obeyed: bool) -> None:
+    said = refusal(manifest(namespace, unit=UNIT), Policy(namespaces=namespaces))
+    assert (said is None) == obeyed
+    assert said is None or said.reason == "NamespaceNotRespected"
+
+
+def test_what_is_claimed() -> None:
+    text = UNIT + "[Install]\nAlias=y.service\nAlso=z.socket\n"
+    wanted = manifest(unit=text, drop_ins=(DropIn("10-a.conf", ""),), files=files("/etc/f"))
+    assert claims(wanted) == (
+        "drop-in x.service.d/10-a.conf", "file /etc/f", "unit x.service", "unit y.service", "unit z.socket",
+    )  # fmt: skip
+    assert claims(manifest(command="restart")) == ()
+
+
+def test_drop_ins_on_one_unit_conflict_only_by_name() -> None:
+    one = manifest(metadata_name="a", drop_ins=(DropIn("10-a.conf", ""),))
+    same = manifest(metadata_name="b", drop_ins=(DropIn("10-a.conf", ""),))
+    other = manifest(metadata_name="c", drop_ins=(DropIn("20-a.conf", ""),))
+    taken = owners({}, {("local", m.metadata.name): (m, claims(m)) for m in (same, other, one)})
+    assert conflict(("local", "a"), claims(one), taken) is None
+    assert conflict(("local", "b"), claims(same), taken) == (
+        "drop-in x.service.d/10-a.conf",
+        ("local", "a"),
+    )
+    assert conflict(("local", "c"), claims(other), taken) is None
+
+
+TIMES = st.sampled_from(["", "2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"])
+
+
+@given(
+    st.permutations(range(6)),
+    st.lists(st.tuples(st.sampled_from(["local", "storage"]), TIMES), min_size=6, max_size=6),
+)
+def test_the_owner_does_not_depend_on_the_order_of_arrival(
+    order: list[int], facts: list[tuple[str, str]]
+) -> None:
+    all_of_them = [
+        manifest(ns, f"n{i}", created, unit=UNIT) for i, (ns, created) in enumerate(facts)
+    ]
+    waiting = {
+        (m.metadata.namespace, m.metadata.name): (m, claims(m))
+        for m in (all_of_them[i] for i in order)
+    }
+    first = min(all_of_them, key=lambda m: (
+        m.metadata.namespace != "local", not m.metadata.creation_timestamp,
+        m.metadata.creation_timestamp, m.metadata.namespace, m.metadata.name,
+    ))  # fmt: skip
+    assert owners({}, waiting)["unit x.service"] == (first.metadata.namespace, first.metadata.name)
+    assert owners({"unit x.service": ("z", "z")}, waiting)["unit x.service"] == ("z", "z")
