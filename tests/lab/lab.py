@@ -81,6 +81,7 @@ def down(lab: LabState) -> None:
     """Nothing is left: no process, mount, namespace, cgroup, loop device, file. Fine when there is no lab."""
     with lab.lock():
         _clear(lab)
+        lab.forget()
 
 
 def clear_orphans() -> None:

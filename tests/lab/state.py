@@ -72,11 +72,29 @@ class LabState:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One `up`, `down`, `start` or `crash` of a lab at a time; the lock file stays outside of what `down` removes."""
+        """One `up`, `down`, `start` or `crash` of a lab at a time. Beside the directory, which `down` removes."""
         BASE.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (BASE / f"{self.ident}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        while True:
+            with self._lock_file.open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if self._is_lock(file.fileno()):
+                    yield
+                    return
+
+    @property
+    def _lock_file(self) -> Path:
+        return BASE / f"{self.ident}.lock"
+
+    def _is_lock(self, fd: int) -> bool:
+        """Whether the file that was waited for is still the lock: a `down` before us may have removed it."""
+        try:
+            return os.path.samestat(os.fstat(fd), self._lock_file.stat())
+        except FileNotFoundError:
+            return False
+
+    def forget(self) -> None:
+        """Remove the lock, by the one who holds it, when nothing of the lab is left."""
+        self._lock_file.unlink(missing_ok=True)
 
     def hosts(self) -> list[HostState]:
         """The hosts that `up` made, also half made ones, by number."""
