@@ -258,9 +258,15 @@ def _due(want: Want, record: Record | None, unit: Unit | None) -> str:
     ours = spec.unit is not None
     policy = spec.on_change or ("restart" if ours else "none")
     changed = want.content.digest != (record.content if record else "")
-    if policy == "none" or not changed or unit is None or unit.active_state not in RUNNING:
+    if policy == "none" or not changed or unit is None or not _has_processes(unit, record):
         return owed
     return "restart" if "restart" in {owed, policy} else policy
+
+
+def _has_processes(unit: Unit, record: Record | None) -> bool:
+    """Whether the unit runs, or may at any moment: amid a restart it is inactive, and may be started with its old text."""
+    in_flight = record is not None and record.running is not None
+    return unit.active_state in RUNNING or bool(unit.job[0]) or in_flight
 
 
 def _wants_enabled(want: Want) -> bool | None:
@@ -326,7 +332,9 @@ def _next_job(want: Want, record: Record, unit: Unit, boot: str) -> Job | Note |
         if _came_up_by_itself(record, unit, want, boot) or _is_up(unit):
             return Note(record.key, _satisfied(record, "start", want, boot))
         return _with(job, verb="start")
-    return Note(record.key, replace(record, due="")) if record.due else None
+    if record.due and not _has_processes(unit, record):
+        return Note(record.key, replace(record, due=""))
+    return None
 
 
 def _with(job: Job, *, verb: str) -> Job:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tambourinefs.agent.record import Record, Running, Token
+from tambourinefs.agent.content import Content
+from tambourinefs.agent.plan import Place, Want, World, plan
+from tambourinefs.agent.record import Record, Running, Token, replace
 from tambourinefs.agent.transitions import unsent
+from tambourinefs.model.manifest import parse_json
+from tambourinefs.model.unit import Unit
 
 UID = "u"
 
@@ -31,3 +37,25 @@ def test_a_token_is_free_again() -> None:
 
 def test_a_start_leaves_nothing() -> None:
     assert unsent(recorded("start", "start")).due == ""
+
+
+@pytest.mark.parametrize("state", ["active", "inactive"])
+def test_content_that_changes_amid_a_restart_asks_for_another(state: str) -> None:
+    """Between its stop and its start a unit is inactive, and systemd may start the text that it has read before."""
+    text = "[Service]\nExecStart=/bin/sleep 2\n"
+    document = {
+        "apiVersion": "tambourine.dev/v1alpha1",
+        "kind": "Tambourine",
+        "metadata": {"name": "a", "namespace": "local", "uid": UID, "generation": 3},
+        "spec": {"name": "a", "command": "start", "unit": text},
+    }
+    manifest = parse_json(json.dumps(document).encode(), source="a")
+    want = Want(manifest, Content(targets=(), digest="new"), (), "silo")
+    record = replace(recorded("restart", "restart", "1"), content="old", applied=True)
+    world = World(
+        wants={("local", "a"): want}, gone={}, applied={("local", "a"): record}, boot="boot",
+        units={"a.service": Unit("a.service", load_state="loaded", active_state=state)},
+        in_flight={("local", "a")},
+    )  # fmt: skip
+    (place,) = [action for action in plan(world) if isinstance(action, Place)]
+    assert place.due == "restart"
