@@ -1,0 +1,212 @@
+"""Services that write down each start of theirs, and a client that goes on through any trouble.
+
+A command is counted by what the unit itself wrote when it ran: one line with the mark of its unit text and its
+INVOCATION_ID, before it counts as started. The ledger lies in /run, so it is of this boot.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from lab.hosts import Host
+from tambourinefs.cli import edit
+from tambourinefs.errors import NotFound, Unreachable
+from tambourinefs.model.manifest import parse_json
+from tambourinefs.model.status import StatusReport
+from tambourinefs.rpc.client import Client
+
+T = TypeVar("T")
+PATIENCE = 60.0  # seconds that one step may take while everything is being killed
+_PAUSE = threading.Event()  # never set: only its timeout is used, between two attempts
+
+SERVICE = """\
+[Service]
+Environment=MARK={mark}
+ExecStartPre=/bin/sh -c 'echo "$MARK $INVOCATION_ID" >>/run/{name}.ran'
+ExecStart=/bin/sleep infinity
+[Install]
+WantedBy=multi-user.target
+"""
+ONESHOT = """\
+[Service]
+Type=oneshot
+Environment=MARK={mark}
+ExecStart=/bin/sh -c 'echo "$MARK $INVOCATION_ID" >>/run/{name}.ran; exec sleep 0.1'
+"""
+
+
+def client_of(host: Host, timeout: float = 10.0) -> Client:
+    """A client in this process to a host's Bombshell; of this boot of the host."""
+    pki = host.root / "etc/tambourine/pki"
+    socket = host.root / "run/tambourine/bombshell/bombshell.sock"
+    return Client(socket, pki / "ca.crt", pki / "client.crt", pki / "client.key", timeout)
+
+
+def persistently(step: Callable[[], T], *also: type[Exception]) -> T:
+    """The result of the step, tried again while nobody answers (or while it raises one of `also`)."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return step()
+        except (Unreachable, *also):
+            if time.monotonic() > end:
+                raise
+            _PAUSE.wait(0.02)
+
+
+def manifest(name: str, spec: dict[str, Any], labels: dict[str, str] | None = None) -> Any:
+    """What a person would write."""
+    document = {
+        "apiVersion": "tambourine.dev/v1alpha1",
+        "kind": "Tambourine",
+        "metadata": {"name": name, "labels": labels or {}},
+        "spec": {"name": name, **spec},
+    }
+    return parse_json(msgspec.json.encode(document), source=name)
+
+
+def put(client: Client, wanted: Any) -> int:
+    """`tambourine apply --no-wait`; the generation that lies in the silo now. Raises Unreachable: then it may lie there."""
+    done = edit.edit(client, wanted.metadata.name, lambda stored: edit.successor(stored, wanted))
+    return done.manifest.metadata.generation
+
+
+def report(client: Client, name: str) -> StatusReport:
+    """status.json. Raises Unreachable, NotFound."""
+    _, data = client.read("proc", f"local/{name}/status.json")
+    return msgspec.json.decode(data, type=StatusReport)
+
+
+def is_ready(client: Client, name: str, generation: int) -> bool:
+    """Whether the host says that this generation, or a later one, is as asked. Raises Unreachable, NotFound."""
+    found = report(client, name)
+    ready = found.condition("Ready")
+    return found.observed_generation >= generation and ready is not None and ready.status == "True"
+
+
+def wait_ready(client: Client, name: str, generation: int) -> None:
+    """Until the status says so, through any outage."""
+    end = time.monotonic() + PATIENCE
+    while not persistently(lambda: is_ready(client, name, generation), NotFound):
+        if time.monotonic() > end:
+            raise AssertionError(
+                f"{name} at {generation} is not ready: {persistently(lambda: report(client, name))}"
+            )
+        _PAUSE.wait(0.02)
+
+
+def ledger(host: Host, name: str) -> list[str]:
+    """The lines that the unit wrote in this boot: "MARK INVOCATION_ID"."""
+    try:
+        lines = (host.root / f"run/{name}.ran").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    assert len({line.split()[1] for line in lines}) == len(lines), (
+        f"{name}: an invocation twice: {lines}"
+    )
+    return lines
+
+
+@dataclass
+class Wish:
+    """What one service is asked to be; each edit of it says how often the unit may start because of it."""
+
+    name: str
+    text: str = SERVICE
+    mark: int = 0
+    command: str = "start"
+    command_id: str = ""
+    label: int = 0
+    running: bool = False
+    tokens: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)  # of the spec
+
+    def manifest(self) -> Any:
+        spec: dict[str, Any] = {"unit": self.text.format(name=self.name, mark=self.mark)}
+        spec |= {"command": self.command} | self.extra
+        if self.command_id:
+            spec["commandID"] = self.command_id
+        return manifest(self.name, spec, {"edit": str(self.label)})
+
+    def change(self, kind: str) -> int:
+        """Make one edit; how many starts it is worth (0 or 1)."""
+        was_running = self.running
+        if kind in {"edit", "both"}:
+            self.mark += 1
+        if kind in {"restart", "both"}:
+            self.tokens += 1
+            self.command, self.command_id = "restart", str(self.tokens)
+        elif kind in {"edit", "start", "stop"}:
+            self.command, self.command_id = ("stop" if kind == "stop" else "start"), ""
+        self.label += 1
+        self.running = self.running if kind == "touch" else kind != "stop"
+        if kind in {"edit", "restart", "both"}:
+            return 1
+        return int(kind == "start" and not was_running)
+
+
+def remove(client: Client, name: str) -> None:
+    """`tambourine delete --no-wait`: the manifest first. Raises Unreachable: then it may be gone."""
+    for path in (f"local/{name}/tambourine.json", f"local/{name}"):
+        with suppress(NotFound):
+            client.remove("silo", path)
+
+
+def wait_gone(client: Client, names: Iterable[str]) -> None:
+    """Until the host has none of them any more, through any outage."""
+    end = time.monotonic() + PATIENCE
+    while left := persistently(lambda: _present(client)) & set(names):
+        assert time.monotonic() < end, f"still there: {left}"
+        _PAUSE.wait(0.05)
+
+
+def _present(client: Client) -> set[str]:
+    reports = msgspec.json.decode(client.read("proc", "services.json")[1], type=list[StatusReport])
+    return {found.name for found in reports if found.namespace == "local"}
+
+
+@contextmanager
+def clearing(host: Host, client: Client, *names: str) -> Iterator[None]:
+    """Whatever happens inside: these services are gone afterwards, with their ledgers."""
+    try:
+        yield
+    finally:
+        for name in names:
+            persistently(lambda name=name: remove(client, name))
+        wait_gone(client, names)
+        for name in names:
+            (host.root / f"run/{name}.ran").unlink(missing_ok=True)
+
+
+def temporaries(host: Host) -> list[str]:
+    """Files that only a write in progress may have, in the silo's store, the agent's state and /etc."""
+    tops = ("var/lib/tambourine/store", "var/lib/tambourine/agent", "etc")
+    return [
+        str(path)
+        for top in tops
+        for path in (host.root / top).rglob(".*")
+        if path.name.startswith((".tambourine-", ".bombshell-"))
+    ]
+
+
+def tree(root: Path) -> dict[str, tuple[int, str | bytes]]:
+    """Every path below a directory with its mode and content."""
+    found: dict[str, tuple[int, str | bytes]] = {}
+    for path in sorted(root.rglob("*")):
+        mode = path.lstat().st_mode
+        if path.is_symlink():
+            found[str(path.relative_to(root))] = (mode, str(path.readlink()))
+        else:
+            found[str(path.relative_to(root))] = (
+                mode,
+                path.read_bytes() if path.is_file() else b"",
+            )
+    return found
