@@ -208,15 +208,19 @@ class Contents(Names):
         return await trio.to_thread.run_sync(call, *args, limiter=self._limiter)
 
     def _resize(self, node: Node, size: int) -> None:
-        """truncate(2), counted: more before, less after."""
+        """truncate(2), counted: more before, less after.
+
+        What is unlinked and closed may be held by O_PATH still: it counts no more, and again with the next open.
+        """
         more = charge_of(size) - node.charge
-        self._quota.take(max(more, 0))
+        grown, shrunk = (max(more, 0), min(more, 0)) if node.counted else (0, 0)
+        self._quota.take(grown)
         try:
             os.truncate(self._nodes.path(node), size)
         except BaseException:
-            self._quota.take(-max(more, 0))
+            self._quota.take(-grown)
             raise
-        self._quota.take(min(more, 0))
+        self._quota.take(shrunk)
         node.charge += more
 
     def _settle(self, node: Node, fd: int) -> None:

@@ -106,6 +106,7 @@ class NodeTable:
                 raise OSError(errno.EXDEV, "a mount inside the store", name)
             node = self._nodes.get(self.number_of(st.st_ino))
             if node is not None and node.fd >= 0:
+                self.pin(node)  # used: whoever is about to unlink it must find it held even so
                 return node, st  # held, so the number is still the same file's
             handle = syscalls.handle_of(fd)
             if node is None:

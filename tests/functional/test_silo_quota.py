@@ -129,6 +129,25 @@ def test_unlinked_but_open_still_counts(make_silo: Callable[..., SiloHost]) -> N
     wait_for("nothing used", lambda: used(host) == (0, 0))
 
 
+def test_truncating_what_has_no_name_and_is_not_open_changes_no_count(
+    make_silo: Callable[..., SiloHost],
+) -> None:
+    host = make_silo(quota_bytes="2M", quota_files="20")
+    (host.mount / "f").write_bytes(b"x" * MIB)
+    held = os.open(host.mount / "f", os.O_PATH)
+    try:
+        (host.mount / "f").unlink()
+        wait_for("nothing used", lambda: used(host) == (0, 0))
+        for size in (0, MIB, 4096):
+            os.truncate(f"/proc/self/fd/{held}", size)
+            assert used(host) == (0, 0)
+        with open(f"/proc/self/fd/{held}", "rb"):
+            assert used(host) == (4096, 1)
+    finally:
+        os.close(held)
+    wait_for("nothing used", lambda: used(host) == (0, 0))
+
+
 def test_replacing_by_rename_frees_what_was_there(make_silo: Callable[..., SiloHost]) -> None:
     host = make_silo(quota_bytes="1M", quota_files="20")
     for i in range(100):

@@ -248,6 +248,27 @@ def test_more_files_than_descriptors(disk_directory: Path) -> None:
         os.close(root)
 
 
+def test_what_was_just_found_is_not_the_next_to_be_let_go(disk_directory: Path) -> None:
+    """rename(2) finds what it will replace, then pins a directory: the first must be held when its name has gone."""
+    tree = disk_directory / "tree"
+    tree.mkdir()
+    for name in ("victim", "other", "directory"):
+        (tree / name).touch()
+    root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
+    table = NodeTable(root, max_pins=2)
+    try:
+        for name in (b"victim", b"other"):
+            table.find(table.root, name)
+        victim, _ = table.find(table.root, b"victim")
+        table.find(table.root, b"directory")
+        os.unlink(tree / "victim")
+        table.keep(victim)
+        assert os.fstat(victim.fd).st_nlink == 0
+    finally:
+        table.close()
+        os.close(root)
+
+
 def test_a_reused_number_is_another_node(disk_directory: Path) -> None:
     """Let go, removed, and its number given to a new file: the generation tells the kernel that it is not the same."""
     tree = disk_directory / "tree"
