@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +117,18 @@ def test_a_lab_goes_down_with_its_owner_however_that_ends(lab_name: str) -> None
         assert done.returncode == 0, done.stderr
         owner.kill()
     wait_until(lambda: not traces(lab_name), 20, "the watcher took it down")
+
+
+def test_up_clears_a_lab_whose_owner_and_watcher_are_gone(lab_name: str) -> None:
+    orphan = f"o{os.getpid()}"
+    with subprocess.Popen(["sleep", "infinity"]) as owner:
+        assert lab_command(orphan, "up", "--bare", "--owner", str(owner.pid)).returncode == 0
+        record = json.loads((LabState(orphan).directory / "owner.json").read_text())
+        os.kill(record["watcher"]["pid"], signal.SIGKILL)
+        owner.kill()
+    assert traces(orphan)
+    assert lab_command(lab_name, "up", "--bare").returncode == 0
+    assert traces(orphan) == []
 
 
 def test_up_clears_what_an_interrupted_one_left(lab_name: str) -> None:

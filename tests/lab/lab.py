@@ -29,6 +29,7 @@ def up(
     `owner`: the lab goes down by itself when this process ends.
     """
     tools.check()
+    clear_orphans()
     wanted: dict[str, object] = {"hosts": hosts, "kind": kind}
     with lab.lock():
         if _is_up(lab, wanted):
@@ -87,7 +88,10 @@ def down(lab: LabState) -> None:
 def clear_orphans() -> None:
     """Take down the labs of this machine whose owner ended without their watcher (itself killed)."""
     for directory in BASE.glob("tl-*-*/owner.json"):
-        owner = json.loads(directory.read_text())["owner"]
+        try:
+            owner = json.loads(directory.read_text())["owner"]
+        except (FileNotFoundError, ValueError):  # just going down, or half written by a killed one
+            continue
         name = directory.parent.name.split("-", 2)[2]
         lab = LabState(name)
         if lab.directory == directory.parent and not Process(**owner).alive():
