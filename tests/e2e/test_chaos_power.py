@@ -1,0 +1,169 @@
+"""Power cuts in the middle of 50 applies, ten times: nothing half, nothing lost that was answered, nothing done twice.
+
+After each boot every manifest is whole and is what was answered last, or what was on its way when the power went; all are
+applied and run again. In the end all are deleted, and /etc is what it was before the first.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from lab.hosts import Host
+from tambourinefs.errors import TambourineError
+from tambourinefs.model.manifest import Manifest, parse_json
+from tambourinefs.rpc.client import Client
+from tests.e2e.chain import prop, wait_answering, wait_until
+from tests.e2e.chaos import (
+    Wish,
+    client_of,
+    ledger,
+    persistently,
+    put,
+    remove,
+    temporaries,
+    tree,
+    wait_gone,
+    wait_ready,
+)
+
+CUTS = 10
+APPLIES = 50  # in each round, were it not for the cut
+WORKERS = 3
+SERVICES = 12
+KINDS = ("edit", "edit", "both", "restart", "touch")
+ORIGINALS = Path("etc/chaos")
+STATE = Path("var/lib/tambourine/agent")
+
+
+@dataclass
+class Service:
+    """One service over all rounds."""
+
+    wish: Wish
+    answered: Manifest | None = None  # the last one
+    pending: list[Manifest] = field(default_factory=list)  # sent after it, and never answered
+    changed: int = 0  # edits and restarts that were asked for in this round
+
+    @property
+    def name(self) -> str:
+        return self.wish.name
+
+
+def make(n: int) -> Service:
+    """Of three, one brings a file that stood there before, one a file in a directory that did not, one none."""
+    name = f"p{n}"
+    path = f"/{ORIGINALS}/{name}.conf" if n % 3 == 0 else f"/{ORIGINALS}/{name}.d/{name}.conf"
+    files = {"files": [{"path": path, "content": f"of {name}\n"}]} if n % 3 < 2 else {}
+    return Service(Wish(name, extra=files))
+
+
+def edit(client: Client, services: list[Service], applies: int, seed: str) -> int:
+    """One person's edits, without waiting, until nobody answers; how many were answered."""
+    rng = random.Random(seed)
+    for number in range(applies):
+        service = rng.choice(services)
+        kind = rng.choice(KINDS) if service.wish.mark else "edit"
+        service.wish.change(kind)
+        service.changed += kind != "touch"
+        wanted = service.wish.manifest()
+        service.pending.append(wanted)
+        try:
+            put(client, wanted)
+        except TambourineError:
+            return number
+        service.answered, service.pending = wanted, []
+    return applies
+
+
+def cut_amid(host: Host, services: list[Service], seed: str) -> int:
+    """Cut the power while the applies run; how many were answered."""
+    rng = random.Random(seed)
+    with client_of(host, timeout=5) as client, ThreadPoolExecutor(WORKERS) as pool:
+        asking = [
+            pool.submit(edit, client, services[n::WORKERS], APPLIES // WORKERS + 1, f"{seed}-{n}")
+            for n in range(WORKERS)
+        ]
+        time.sleep(rng.uniform(0.05, 0.9))  # any moment will do
+        host.crash()
+        return sum(done.result() for done in asking)
+
+
+def check_stored(host: Host, service: Service) -> None:
+    """What lies in the store itself is whole, and nothing older than what was answered."""
+    path = host.root / f"var/lib/tambourine/store/tree/local/{service.name}/tambourine.json"
+    allowed = [m for m in (service.answered, *service.pending) if m is not None]
+    if not path.exists():
+        assert service.answered is None, f"{service.name} was answered, and is lost"
+        return
+    found = parse_json(path.read_bytes(), source=service.name)
+    same = [
+        m for m in allowed if (m.spec, m.metadata.labels) == (found.spec, found.metadata.labels)
+    ]
+    assert same, f"{service.name} is none of the {len(allowed)} that it may be: {found}"
+
+
+def check_started(host: Host, service: Service) -> None:
+    """In this boot: by systemd, which found it enabled, and for what the cut kept from being carried out."""
+    marks = [line.split()[0] for line in ledger(host, service.name)]
+    # One that was being changed: at boot, and then by the agent, which cannot know whether what ran came before the change.
+    assert len(marks) <= 1 + bool(service.changed), f"{service.name} was started again: {marks}"
+
+
+@pytest.mark.slow
+def test_power_cuts_amid_applies(fresh_host: Host) -> None:
+    host, seed = fresh_host, random.randrange(1 << 32)
+    print(f"seed {seed}")
+    (host.root / ORIGINALS).mkdir()
+    for n in range(0, SERVICES, 3):
+        (host.root / ORIGINALS / f"p{n}.conf").write_text(f"original {n}\n")
+    host.run("sync")
+    before = tree(host.root / "etc")
+    services = [make(n) for n in range(SERVICES)]
+    in_the_middle = 0
+    for cut in range(CUTS):
+        for service in services:
+            service.changed = 0
+        answered = cut_amid(host, services, f"{seed}-{cut}")
+        in_the_middle += 0 < answered < APPLIES
+        host.start()
+        wait_answering(host, 20)
+        print(f"cut {cut} after {answered} answers")
+        for service in services:
+            check_stored(host, service)
+        with client_of(host) as client:
+            for service in services:
+                if service.answered is None and not service.pending:
+                    continue
+                wanted = service.wish.manifest()  # the last that was sent, whatever became of it
+                lost = service.answered is None or bool(service.pending)
+                generation = put(client, wanted)
+                wait_ready(client, service.name, generation)
+                service.answered, service.pending = wanted, []
+                if not lost:
+                    check_started(host, service)
+                assert prop(host, f"{service.name}.service", "ActiveState") == "active"
+    assert in_the_middle >= CUTS // 2, f"only {in_the_middle} cuts hit the applies"
+    with client_of(host) as client:
+        for service in services:
+            persistently(lambda name=service.name: remove(client, name))
+        wait_gone(client, [service.name for service in services])
+    wait_until(lambda: not temporaries(host), 10, "no temporary file is left")
+    host.run(
+        "systemctl", "restart", "tambourine.service"
+    )  # originals that nobody names go when it starts
+    for left in ("services", "originals"):
+        assert not list((host.root / STATE / left).iterdir())
+    assert changes(before, tree(host.root / "etc")) == []
+
+
+def changes(before: dict[str, tuple[int, str | bytes]], after: dict[str, tuple[int, str | bytes]]) -> list[str]:  # fmt: skip
+    """The paths below /etc that differ."""
+    return sorted(
+        path for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+    )
