@@ -8,6 +8,7 @@ theirs runs as root.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from posixpath import normpath
@@ -40,6 +41,8 @@ UNIT_DIRECTORIES: Final = (
     "/usr/lib/systemd",
     "/usr/local/lib/systemd",
 )
+_WILDCARD: Final = re.compile(r"[*?\[]")
+_SPECIFIER: Final = re.compile("%.")
 KERNEL: Final = ("/proc", "/sys", "/dev")
 
 
@@ -71,6 +74,13 @@ FORBIDDEN: Final = (
     str(paths.STATE),
     str(paths.RUN),
     str(paths.PREFIX),
+    # What the installation laid down elsewhere, and what would stand before it (tmpfiles.d(5), sysusers.d(5)).
+    "/usr/local/bin/tambourine",
+    *(
+        f"{root}/{kind}/tambourine.conf"
+        for root in ("/etc", "/run", "/usr/local/lib")
+        for kind in ("tmpfiles.d", "sysusers.d")
+    ),
 )
 
 
@@ -81,13 +91,29 @@ def respects(policy: Policy, namespace: str) -> bool:
 
 def is_denied(policy: Policy, unit: str) -> bool:
     """Whether the unit may only be observed. Our own units always; a template's denial covers its
-    instances.
+    instances, and a unit's denial covers what would change it: its template, `a-.service` for `a-b.service`.
     """
     if names.is_own_unit(unit):
         return True
-    if any(fnmatchcase(unit, glob) for glob in policy.allowed_units):
+    itself = {unit, names.template_of(unit) or unit}
+    if any(fnmatchcase(name, glob) for glob in policy.allowed_units for name in itself):
         return False
-    return any(fnmatchcase(unit, glob) for glob in policy.denied_units)
+    return any(
+        fnmatchcase(name, glob) or _reaches_some(unit, glob)
+        for glob in policy.denied_units
+        for name in itself
+    )
+
+
+def _reaches_some(unit: str, glob: str) -> bool:
+    """Whether drop-ins of `unit` may be those of a unit that the glob matches, by what stands before its first wildcard."""
+    literal = _WILDCARD.split(glob)[0]
+    if literal == glob:
+        return names.reaches(unit, glob)
+    ends = names.unit_type(glob)
+    other_type = ends in names.UNIT_TYPES and ends != names.unit_type(unit)
+    stem = names.prefix(unit)
+    return stem.endswith("-") and literal.startswith(stem) and not other_type
 
 
 def refusal(manifest: Manifest, policy: Policy) -> Refusal | None:
@@ -116,12 +142,33 @@ def _denials(spec: Spec, policy: Policy) -> Iterator[str]:
         yield f"{spec.unit_name} is Tambourine's own: it may be observed, not changed or commanded"
     if is_denied(policy, spec.unit_name):
         yield f"{spec.unit_name} may be observed, not changed or commanded, on this host (agent.denied_units)"
+    if any(at in policy.writers for at in _instances(spec.unit_name)):
+        yield f"{spec.unit_name}: a template with User=%i would run it as a writer of the silo"
+    if covered := _covers(spec.unit_name):
+        yield f"{spec.unit_name} mounts over {covered}, which is Tambourine's"
     for other in sorted(unitfile.aliases(spec.texts, spec.unit_name)):
+        if "%" in other:
+            yield f"Alias= or Also= {names.printable(other)}: what it names depends on the host"
         if is_denied(policy, other):
             yield f"Alias= or Also= takes {other}, which may not be changed on this host (agent.denied_units)"
     for file in spec.files:
         yield from _path_denials(file.path, policy)
     yield from _text_denials(spec, policy)
+
+
+def _instances(unit: str) -> Iterator[str]:
+    instance = names.instance(unit)
+    if instance is not None:
+        yield from (instance, names.unescape(instance))
+
+
+def _covers(unit: str) -> str:
+    """What of ours a mount unit would hide, or take away when it stops; "" for nothing. Its name is its Where=."""
+    if names.unit_type(unit) not in {"mount", "automount"}:
+        return ""
+    where = names.unescape_path(unit.rpartition(".")[0])
+    ours = (paths.STATE, paths.RUN, paths.CONFIG.parent, paths.PREFIX)
+    return next((str(own) for own in ours if names.is_at_or_below(str(own), where)), "")
 
 
 def _path_denials(path: str, policy: Policy) -> Iterator[str]:
@@ -138,11 +185,26 @@ def _text_denials(spec: Spec, policy: Policy) -> Iterator[str]:
         setting = f"{mention.setting.key}={names.printable(mention.setting.value)}"
         yield f"{setting} reaches {mention.root}, which is Tambourine's: systemd could wait for it"
     for user in sorted(exposure.users(spec.texts, spec.unit_name)):
-        if user in policy.writers:
+        if user in policy.writers or _may_be_any(user, policy.writers):
             yield f"User={user} would run the unit as a writer of the silo"
+    for other in sorted(exposure.required_by(spec.texts, spec.unit_name)):
+        if "%" in other or is_denied(policy, other):
+            yield (
+                f"RequiredBy= {names.printable(other)}, which may not be changed on this host: it would stop with this unit"
+                " (WantedBy= does not)"
+            )
     for other in sorted(exposure.stops(spec.texts, spec.unit_name)):
         if names.is_own_unit(other):
             yield f"Conflicts= or PropagatesStopTo= of {other} would stop Tambourine itself"
+
+
+def _may_be_any(user: str, writers: Iterable[str]) -> bool:
+    """Whether specifiers that only the host knows could make it one of them: `bomb%wshell` where %w is empty."""
+    pattern = _SPECIFIER.sub("*", user)
+    # Nothing but a specifier (User=%i of a template) is nobody until there is an instance.
+    return (
+        "%" in user and pattern.strip("*") != "" and any(fnmatchcase(w, pattern) for w in writers)
+    )
 
 
 def normal_paths(configured: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -20,6 +20,8 @@ from tambourinefs import files
 from tambourinefs.errors import InvalidManifest, Unreachable
 from tambourinefs.model import manifest as manifests
 from tambourinefs.model import names, paths
+from tambourinefs.model.rules import MAX_ID
+from tambourinefs.model.schema import Generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,8 +57,8 @@ class Entry:
 
 
 class _Peek(msgspec.Struct):
-    uid: str = ""
-    generation: int = 0
+    uid: Annotated[str, msgspec.Meta(max_length=MAX_ID)] = ""
+    generation: Generation = 0  # what no status could carry is not made out
 
 
 class _PeekObject(msgspec.Struct):

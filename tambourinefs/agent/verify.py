@@ -68,10 +68,19 @@ class AnalyzeVerifier:
         """See ports.Verifier."""
         if not any(draft.text is not None or draft.drop_ins for draft in batch):
             return {draft.unit: Findings() for draft in batch}
-        with tempfile.TemporaryDirectory(prefix="verify-", dir=self._staging) as name:
-            stage = Path(name)
-            await trio.to_thread.run_sync(_write, stage, batch)
-            return await self._staged(stage, batch)
+        try:
+            with tempfile.TemporaryDirectory(prefix="verify-", dir=self._staging) as name:
+                stage = Path(name)
+                await trio.to_thread.run_sync(_write, stage, batch)
+                return await self._staged(stage, batch)
+        except OSError as error:  # a full disk; a unit's name that is too long for a directory's
+            if len(batch) == 1:
+                said = f"it cannot be verified: {error.strerror or error}"
+                return {batch[0].unit: Findings(problems=(said,))}
+        found: dict[str, Findings] = {}
+        for draft in batch:
+            found.update(await self.verify([draft]))
+        return found
 
     async def _staged(self, stage: Path, batch: Sequence[Draft]) -> dict[str, Findings]:
         files = {draft.unit: self._file(stage, draft) for draft in batch}

@@ -76,13 +76,14 @@ def mentions(
 
 
 def _mentions(setting: Setting, unit: str, roots: tuple[str, ...]) -> Iterator[Mention]:
-    value = unitfile.expand(setting.value, unit)
+    # What only the host knows may be anything, also nothing (%w).
+    value = unitfile.expand(setting.value, unit, unknown="*")
     if setting.key in _MADE_BELOW:
         for word in unitfile.words(value):
             for part in word.split(":"):
                 path = _clean(f"{_MADE_BELOW[setting.key]}/{part}")
                 for root in OWN_DIRECTORIES:
-                    if _touches(path, root):
+                    if _touches(path, root) or ("*" in path and _matches(path, root)):
                         yield Mention(setting, path, root)
         return
     for path in _looked_up(setting.key, value):
@@ -143,6 +144,8 @@ def _could_be(name: str, pattern: str) -> bool:
         return True
     if not any(special in pattern for special in "*?[\\"):
         return False
+    if len(pattern) > names.FILE_NAME_MAX:
+        return True  # nobody's: brackets that nothing closes cost the square of its length
     rest, *stars = _BRACKETS.sub("?", pattern).split("*")
     if not stars:
         return _alike(name, rest)
@@ -189,5 +192,16 @@ def stops(texts: Iterable[str], unit: str) -> frozenset[str]:
         for text in texts
         for setting in unitfile.parse(text).settings
         if setting.section == "Unit" and setting.key in {"Conflicts", "PropagatesStopTo"}
+        for word in unitfile.words(setting.value, keep_escapes=True)
+    )
+
+
+def required_by(texts: Iterable[str], unit: str) -> frozenset[str]:
+    """The units that would require this one once it is enabled, and so stop when it is stopped (systemd.unit(5))."""
+    return frozenset(
+        unitfile.expand(word, unit)
+        for text in texts
+        for setting in unitfile.parse(text).settings
+        if setting.section == "Install" and setting.key == "RequiredBy"
         for word in unitfile.words(setting.value, keep_escapes=True)
     )

@@ -146,14 +146,28 @@ def unescape_path(text: str) -> str:
 
 
 def is_own_unit(unit: str) -> bool:
-    """Whether the unit is Tambourine's, or mounts on a directory of ours: nobody manages those by a manifest."""
-    if unit in paths.OWN_UNITS:
+    """Whether the unit is Tambourine's, or mounts on a directory of ours: nobody manages those by a manifest.
+
+    `tambourine-.service` counts: its drop-ins are those of every unit whose name begins so.
+    """
+    if any(reaches(unit, own) for own in paths.OWN_UNITS):
         return True
     if unit_type(unit) not in {"mount", "automount", "swap"}:
         return False
     where = unescape_path(unit.rpartition(".")[0])
     ours = (paths.RUN, paths.STATE, paths.PROC_LITERAL, paths.CONFIG.parent)
     return any(is_at_or_below(where, str(own)) for own in ours)
+
+
+def reaches(unit: str, other: str) -> bool:
+    """Whether a drop-in of `unit` is one of `other` too: it is `other`, its template, or ends in a dash where `other` goes
+    on (`a-.service` of `a-b.service`; systemd.unit(5)).
+    """
+    if unit_type(unit) != unit_type(other):
+        return False
+    if unit in {other, template_of(other)}:
+        return True
+    return prefix(unit).endswith("-") and other.startswith(prefix(unit))
 
 
 def is_at_or_below(path: str, root: str) -> bool:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_ID: Final = 128  # characters of uid and commandID
 MAX_NODES: Final = 1_000_000
+# Of all texts of a unit together: what is more costs seconds to read and nobody writes it. A % can stand for 255 bytes.
+MAX_SETTINGS: Final = 10_000
+MAX_SPECIFIERS: Final = 10_000
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MODE: Final = re.compile(r"0[0-7]{3}")
@@ -46,6 +49,9 @@ def problems(manifest: Manifest) -> Iterator[Problem]:
     yield from _name(manifest.spec)
     yield from _choice_of_nodes(manifest.spec)
     yield from _command(manifest.spec)
+    if problem := _too_much(manifest.spec):
+        yield Problem(problem, "spec.unit")
+        return
     yield from _unit(manifest.spec)
     yield from _drop_ins(manifest.spec)
     yield from _files(manifest.spec)
@@ -104,6 +110,15 @@ def _command(spec: Spec) -> Iterator[Problem]:
             "spec.command",
             f"name an instance, such as {names.prefix(spec.unit_name)}@NAME.{names.unit_type(spec.unit_name)}",
         )
+
+
+def _too_much(spec: Spec) -> str:
+    """Why the texts of a unit are not read at all; "" if they are."""
+    if sum(text.count("%") for text in spec.texts) > MAX_SPECIFIERS:
+        return f"a unit and its drop-ins have at most {MAX_SPECIFIERS} specifiers (%)"
+    if sum(text.count("=") for text in spec.texts) > MAX_SETTINGS:
+        return f"a unit and its drop-ins have at most {MAX_SETTINGS} settings (=)"
+    return ""
 
 
 def _unit(spec: Spec) -> Iterator[Problem]:

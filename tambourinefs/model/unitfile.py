@@ -173,15 +173,17 @@ _DIRECTORIES: Final = {
 _SPECIFIER: Final = re.compile(r"%(.)", re.DOTALL)
 
 
-def expand(text: str, unit: str) -> str:
+def expand(text: str, unit: str, unknown: str | None = None) -> str:
     """`text` with the specifiers put in that follow from the unit's name or are constants.
 
-    Others (%H, %m, …) stay as written.
+    Others (%H, %m, …) become `unknown`; without it they stay as written.
     """
     if "%" not in text:
         return text
     values = _name_specifiers(unit)
-    return _SPECIFIER.sub(lambda match: values.get(match[1], match[0]), text)
+    return _SPECIFIER.sub(
+        lambda match: values.get(match[1], match[0] if unknown is None else unknown), text
+    )
 
 
 @lru_cache(maxsize=64)

@@ -188,3 +188,16 @@ async def test_endless_output_is_bounded(tmp_path: Path, monkeypatch: pytest.Mon
         assert (await AnalyzeVerifier().verify([Draft("a.service", GOOD)]))[
             "a.service"
         ] == Findings()
+
+
+async def test_what_cannot_be_staged_is_that_drafts_problem_alone(tmp_path: Path) -> None:
+    """A unit's name has up to 255 bytes, and so has a file's: with .d behind it the directory cannot be made."""
+    longest = "a" * 247 + ".service"
+    drafts = (Draft(longest, GOOD, (("x.conf", "[Unit]\n"),)), Draft("b.service", GOOD))
+    found = await verify(*drafts)
+    assert "too long" in found[longest].problems[0]
+    assert found["b.service"] == Findings()
+
+    nowhere = AnalyzeVerifier(staging=tmp_path / "gone")
+    found = dict(await nowhere.verify([Draft("b.service", GOOD)]))
+    assert "cannot be verified" in found["b.service"].problems[0]

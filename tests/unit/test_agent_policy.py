@@ -37,6 +37,12 @@ ALLOWED = [
     {"unit": UNIT + "Environment=PROC=/run/tambourine/proc\n"},
     {"unit": "[Service]\nExecStart=/bin/cat /run/tambourine/proc/services.txt\n"},
     {"unit": UNIT + "User=nobody\n"},
+    {"unit": UNIT + "User=%i\n", "name": "x@"},
+    {"unit": UNIT + "EnvironmentFile=/etc/%H/env\n[Install]\nWantedBy=sysinit.target\n"},
+    {"name": "srv-data.mount", "unit": "[Mount]\nWhat=/dev/sdb1\n"},
+    {"name": "var-lib.mount"},  # observed
+    {"name": "tambo-", "drop_ins": (DropIn("x.conf", ""),)},
+    {"files": files("/etc/tmpfiles.d/mine.conf")},
 ]
 REFUSED = [
     {"name": "ssh", "command": "restart"},
@@ -66,6 +72,24 @@ REFUSED = [
     {"unit": "[Unit]\nConditionPathExists=|!/proc/tambourine/x\n" + UNIT},
     {"unit": "[Unit]\nConditionPathExistsGlob=/run/*/proc/*\n" + UNIT},
     {"unit": "[Unit]\nConflicts=tambourine.service\n" + UNIT},
+    # Drop-ins of a prefix and of a template are those of many.
+    {"name": "tambourine-", "drop_ins": (DropIn("x.conf", ""),)},
+    {"name": "proc-.mount", "drop_ins": (DropIn("x.conf", ""),)},
+    {"name": "cri-", "drop_ins": (DropIn("x.conf", ""),)},
+    {"name": "soft-.target", "drop_ins": (DropIn("x.conf", ""),)},
+    {"unit": UNIT + "[Install]\nRequiredBy=sysinit.target\n"},
+    {"unit": UNIT + "[Install]\nRequiredBy=tambourine.service\n"},
+    # %w is VARIANT_ID of os-release(5), which most hosts leave out.
+    {"unit": UNIT + "[Install]\nAlias=ss%wh.service\n"},
+    {"unit": UNIT + "[Install]\nRequiredBy=ss%wh.service\n"},
+    {"unit": UNIT + "User=bomb%wshell\n"},
+    {"unit": UNIT + "EnvironmentFile=/run/tam%wbourine/proc/version.txt\n"},
+    {"unit": UNIT + "RuntimeDirectory=tam%wbourine\n"},
+    {"name": "x@bombshell", "command": "start"},
+    {"name": "var-lib.mount", "unit": "[Mount]\nWhat=tmpfs\nType=tmpfs\n"},  # Where= is implied
+    {"name": "run.mount", "command": "stop"},
+    {"files": files("/usr/local/bin/tambourine")},
+    {"files": files("/etc/tmpfiles.d/tambourine.conf")},
 ]  # fmt: skip
 
 
@@ -86,6 +110,21 @@ def test_the_administrator_lifts_a_denial_but_never_for_tambourine_itself() -> N
     rules = Policy(denied_units=DENIED_UNITS, allowed_units=("ssh.service", "*"))
     assert refusal(manifest(name="ssh", command="restart"), rules) is None
     assert refusal(manifest(name="tambourine-silo", command="restart"), rules) is not None
+
+
+def test_a_denial_of_a_template_or_of_an_instance_covers_what_would_change_it() -> None:
+    drop_ins = (DropIn("x.conf", ""),)
+    template, instance = (
+        Policy(denied_units=("db@.service",)),
+        Policy(denied_units=("db@1.service",)),
+    )
+    assert refusal(manifest(name="db@1", command="stop"), template) is not None
+    assert refusal(manifest(name="db@", drop_ins=drop_ins), instance) is not None
+    assert refusal(manifest(name="db@2", drop_ins=drop_ins), instance) is None
+    prefixes = Policy(denied_units=("a-b-*", "c-d*.socket"))
+    assert refusal(manifest(name="a-", drop_ins=drop_ins), prefixes) is not None
+    assert refusal(manifest(name="c-.socket", drop_ins=drop_ins), prefixes) is not None
+    assert refusal(manifest(name="c-", drop_ins=drop_ins), prefixes) is None
 
 
 @pytest.mark.parametrize(

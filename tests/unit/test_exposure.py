@@ -127,4 +127,5 @@ def test_hostile_patterns_cost_little() -> None:
         size = 80_000 // len(piece)
         mentions(unit("ConditionPathExistsGlob=/run/" + piece * size), "x@a.service")
         mentions(unit(*["EnvironmentFile=/run/" + piece * 40] * (size // 50)), "x@a.service")
+        mentions(unit("PathExistsGlob=/" + piece * size + "*/tambourine/proc"), "x@a.service")
     assert time.process_time() - begun < 8
