@@ -53,6 +53,7 @@ class EventReader:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
+        self._seen = log.shown
         self._next = log.first
         self._offset = 0  # of the next byte, in this descriptor's own stream
         self._rest = b""  # the end of a line that did not fit
@@ -63,6 +64,11 @@ class EventReader:
         """Whether a read would give something."""
         return bool(self._rest) or self._next <= self._log.shown
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the log has more than at the last read, or, before the first, than when it was opened."""
+        return self._log.shown > self._seen
+
     def read(self, offset: int, size: int) -> bytes:
         """At most `size` bytes; b"" when all was read.
 
@@ -70,6 +76,7 @@ class EventReader:
         """
         if offset == self._offset - len(self._given) and offset != self._offset:
             return self._given[:size]
+        self._seen = self._log.shown
         self._given = self._take(size)
         self._offset += len(self._given)
         return self._given

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from pyfuse3 import FileHandleT, FileNameT, FlagT, InodeT, ModeT
 
 from tambourinefs import fuse
-from tambourinefs.procfs import showing
 from tambourinefs.procfs.events import EventReader
 from tambourinefs.procfs.tree import Directory, Rendering, Slot, Stream
 
@@ -67,6 +66,7 @@ class StatusOperations(fuse.Operations):
             return child
         rendering = await self._board.showing.current(child)
         if child.directory.gone:  # withdrawn while it was rendered
+            self._inodes.collect(rendering)
             raise fuse.FUSEError(errno.ENOENT)
         return rendering
 
@@ -108,7 +108,7 @@ class StatusOperations(fuse.Operations):
         entry.st_gid = self._groups.get(spec.group, 0)
         entry.st_size = len(node.content)
         entry.st_blocks = -(-len(node.content) // 512)
-        entry.entry_timeout = showing.seconds_left(node) if spec.live else _FOREVER
+        entry.entry_timeout = self._board.showing.seconds_left(node) if spec.live else _FOREVER
         return _at(entry, node.made_ns)
 
     def _of_directory(self, entry: fuse.EntryAttributes, node: Directory) -> fuse.EntryAttributes:
@@ -203,7 +203,7 @@ class StatusOperations(fuse.Operations):
         if isinstance(held, EventReader):
             if poll_handle is not None:
                 self._board.readers.of_events[fh] = poll_handle
-            return _READABLE if held.ready else 0
+            return (_READABLE if held.ready else 0) | (select.POLLPRI if held.outdated else 0)
         if poll_handle is not None:
             held.pollers[fh] = poll_handle
         return _READABLE | (select.POLLPRI if held.told else 0)

@@ -6,6 +6,7 @@ Invalidator's thread, after the new state stands.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tambourinefs.procfs.figures import Figures, figures_of
@@ -29,8 +30,9 @@ class _Show:
 
     def notify(self) -> None:
         self._log.shown = max(self._log.shown, self._number)
-        while self._pollers:
-            self._pollers.popitem()[1].notify()  # a handle is good for one call
+        with suppress(KeyError):  # the last one was closed just now, on trio's thread
+            while True:
+                self._pollers.popitem()[1].notify()  # a handle is good for one call
 
 
 class Readers:

@@ -35,11 +35,6 @@ TOP: Final = (
 )
 
 
-def seconds_left(rendering: Rendering) -> float:
-    """How long yet a live file's rendering may be shared."""
-    return max(rendering.born + SHARED_SECONDS - trio.current_time(), 0)
-
-
 class Showing:
     """Makes renderings."""
 
@@ -74,9 +69,13 @@ class Showing:
         rendering = slot.current
         if rendering is None or not slot.spec.live:
             return rendering
-        if rendering.revision != self._services.revision_of(slot):
-            return None
-        return rendering if seconds_left(rendering) else None
+        return rendering if self.seconds_left(rendering) else None
+
+    def seconds_left(self, rendering: Rendering) -> float:
+        """How long yet a live file's rendering may be shared: not at all where a publish came while it was made."""
+        if rendering.revision != self._services.revision_of(rendering.slot):
+            return 0
+        return max(rendering.born + SHARED_SECONDS - trio.current_time(), 0)
 
     async def _make(self, slot: Slot) -> Rendering:
         """Render what takes more than a moment: the process list, the overviews."""

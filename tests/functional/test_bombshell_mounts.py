@@ -227,6 +227,16 @@ def test_a_changed_status_rings(statuses: Mounted, proc_client: Client) -> None:
                 assert json.loads(text)["activeState"] == state
 
 
+def test_an_event_rings_whoever_watches_the_log(statuses: Mounted, proc_client: Client) -> None:
+    statuses.publish(hello())
+    with proc_client.watch("proc", "events.log", timeout=20) as watch:
+        assert next(watch) == ("resync", b"events.log")
+        for state in ("failed", "active"):
+            statuses.publish(hello(active_state=state))
+            assert next(watch) == ("changed", b"events.log")
+            assert f"-> {state}".encode() in proc_client.read("proc", "events.log")[1]
+
+
 def test_a_new_service_rings_at_the_root(statuses: Mounted, proc_client: Client) -> None:
     with proc_client.watch("proc") as watch:
         next(watch)

@@ -241,6 +241,21 @@ def test_events_are_numbered_and_polled(mount: Mounted) -> None:
     assert (mount.root / "events.log").read_text().splitlines() == first + after
 
 
+def test_an_open_log_says_that_there_is_more_since(mount: Mounted) -> None:
+    mount.publish(hello())
+    fd = os.open(mount.root / "events.log", os.O_RDONLY)
+    poll = select.poll()
+    poll.register(fd, select.POLLPRI)
+    try:
+        for state in ("failed", "active"):
+            assert poll.poll(0) == []  # what was there when it was opened is no news
+            mount.publish(hello(active_state=state))
+            assert poll.poll(5000) == [(fd, select.POLLPRI)]
+            assert f"-> {state}" in os.read(fd, 65536).decode()
+    finally:
+        os.close(fd)
+
+
 def test_whoever_reads_of_an_event_finds_the_new_value(mount: Mounted) -> None:
     view = hello()
     mount.publish(view)

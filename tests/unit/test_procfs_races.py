@@ -1,0 +1,93 @@
+"""A publish or a withdrawal while a rendering is made, which takes more than a moment."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import trio
+
+from tambourinefs.fuse import EntryAttributes, FUSEError, Invalidator
+from tambourinefs.model.status import ServiceView
+from tambourinefs.model.unit import Unit
+from tambourinefs.procfs.board import Board
+from tambourinefs.procfs.cgroups import Cgroups
+from tambourinefs.procfs.host import Host
+from tambourinefs.procfs.operations import StatusOperations
+from tambourinefs.procfs.tree import ROOT, Directory
+from tambourinefs.procfs.zone import LocalZone
+
+
+def view(description: str) -> ServiceView:
+    unit = Unit("hello.service", id="hello.service", load_state="loaded", description=description)
+    return ServiceView("local", "hello", "hello.service", unit=unit)
+
+
+class Slow(Host):
+    """A host whose process list is read no sooner than somebody has come in between."""
+
+    between: Callable[[], None] | None = None
+
+    async def with_processes(self, unit: Any, figures: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        between, self.between = self.between, None
+        if between is not None:
+            between()
+        return figures
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Slow:
+    return Slow(Cgroups(tmp_path), LocalZone(tmp_path / "localtime"))
+
+
+class Reader:
+    """The kernel, as far as lookups go."""
+
+    def __init__(self, host: Host) -> None:
+        self.board = Board(host)
+        self.operations = StatusOperations(self.board, Invalidator(self.board.readers.ring_all), {})
+
+    def _inode(self, *names: bytes) -> int:
+        node = self.board.root
+        for name in names:
+            node = cast(Directory, node.children[name])
+        return node.inode
+
+    def look(self, *path: bytes) -> Awaitable[EntryAttributes]:
+        parent = self._inode(*path[:-1]) if len(path) > 1 else ROOT
+        return self.operations.lookup(cast(Any, parent), cast(Any, path[-1]), cast(Any, None))
+
+
+def test_what_a_publish_made_old_while_it_was_rendered_is_kept_by_nobody(host: Slow) -> None:
+    """Kept for a second, its name would lead whoever was just woken to the same old inode, again and again."""
+
+    async def main() -> None:
+        reader = Reader(host)
+        reader.board.publish(view("before"))
+        host.between = lambda: reader.board.publish(view("after"))
+        old = await reader.look(b"local", b"hello", b"status")
+        assert old.entry_timeout == 0
+        new = await reader.look(b"local", b"hello", b"status")
+        assert new.st_ino != old.st_ino
+        assert 0 < new.entry_timeout <= 1
+
+    trio.run(main)
+
+
+def test_what_is_rendered_for_a_service_that_went_meanwhile_is_let_go(host: Slow) -> None:
+    async def main() -> None:
+        reader = Reader(host)
+        empty = len(reader.board.inodes)
+        for _ in range(3):
+            reader.board.publish(view("here"))
+            host.between = lambda: reader.board.withdraw("local", "hello")
+            with pytest.raises(FUSEError) as refused:
+                await reader.look(b"local", b"hello", b"status")
+            assert refused.value.errno == errno.ENOENT
+            assert len(reader.board.inodes) == empty
+
+    trio.run(main)
