@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from google.rpc.status_pb2 import Status
 
 DOMAIN: Final = "bombshell.tambourine"
-MAX_MESSAGE: Final = (
-    1024  # characters of a message; trailing metadata is bounded to 8 KiB by most peers
-)
+# Bytes of UTF-8 of a message, and of a path in the details. Most peers refuse trailing metadata over 8 KiB, and what is not
+# ASCII takes three bytes for one in it (percent-encoding), and then comes once more in the details.
+MAX_MESSAGE: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +103,21 @@ def to_status(error: OSError, *, volume: str, path: bytes) -> Status:
     info = error_details_pb2.ErrorInfo(
         reason=errno.errorcode.get(number, str(number)),
         domain=DOMAIN,
-        metadata={"volume": volume, "path": shown[:MAX_MESSAGE]},
+        metadata={"volume": volume, "path": _bounded(shown, slice(MAX_MESSAGE))},
     )
     packed = Any()
     packed.Pack(info)
     text = f"{volume}:/{shown}: {error.strerror or os.strerror(number)}"
     return status_pb2.Status(
         code=StatusCode[row_for(number).code].value[0],
-        message=text[-MAX_MESSAGE:],
+        message=_bounded(text, slice(-MAX_MESSAGE, None)),
         details=[packed],
     )
+
+
+def _bounded(text: str, part: slice) -> str:
+    """A part of the text's UTF-8, without the halves of characters at its ends."""
+    return text.encode()[part].decode(errors="ignore")
 
 
 def from_rpc_error(error: grpc.RpcError) -> errors.TambourineError:

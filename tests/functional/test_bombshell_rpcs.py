@@ -335,6 +335,14 @@ BAD_PATHS = [
 ]  # fmt: skip
 
 
+def test_an_error_of_the_longest_path_still_fits_the_wire(stub: BombshellStub) -> None:
+    """Three bytes a character, which take nine in the message on the wire; peers refuse more than 8 KiB of it."""
+    path = "/".join(["語" * 80] * 16).encode()
+    assert len(path) > 3800
+    request = io_pb2.StatRequest(volume=SILO, path=path)
+    assert refused(lambda: stub.Stat(request)) == (grpc.StatusCode.NOT_FOUND, "ENOENT")
+
+
 @pytest.mark.parametrize("path", BAD_PATHS, ids=lambda path: repr(path[:20]))
 def test_paths_that_are_no_paths_are_refused_in_every_rpc(stub: BombshellStub, path: bytes) -> None:
     calls: list[Callable[[], object]] = [
