@@ -111,10 +111,13 @@ def _run(server: Bombshell) -> None:
 
 
 def _abandon_stuck_threads() -> None:
-    """The interpreter would wait for ever for calls that hang in a file system: after a moment, end without them."""
+    """The interpreter would wait for ever for calls that hang in a file system: after a moment, end without them.
+
+    All threads count: those of the pool are daemons, as gRPC's thread that starts them is, and are waited for even so.
+    """
     deadline = time.monotonic() + 2
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
+        if thread is not threading.current_thread():
             thread.join(max(deadline - time.monotonic(), 0))
             if thread.is_alive():
                 log.warning("ending while a call hangs in a file system")
