@@ -71,6 +71,7 @@ class Manager:
         os.environ["FD"] = str(fd)
         argv = [*SANDBOXED, "bash", "-c", shell, "-", TAMBOURINE, "silo", "--config", CONFIG]
         server = subprocess.Popen(argv, pass_fds=[fd])
+        os.environ["MAINPID"] = str(server.pid)
         seen = len(self.messages)
         end = time.monotonic() + DEADLINE
         while not any("READY=1" in m for m in self.messages[seen:]) and time.monotonic() < end:
@@ -99,6 +100,12 @@ def main() -> None:
 
     server.send_signal(signal.SIGKILL)
     server.wait()
+    began = time.monotonic()
+    seen["check of a dead one"] = manager.run(
+        *command, "mount", "--check", "silo", "--config", CONFIG
+    )
+    seen["a dead one keeps it waiting"] = time.monotonic() - began > DEADLINE / 2
+    seen["stored after that"] = len(manager.stored)
     seen["mount again"] = manager.run(*command, "mount", "silo", "--config", CONFIG)
     seen["mounts after a crash"] = mounts()
     seen["stored after a crash"] = len(manager.stored)
