@@ -39,6 +39,11 @@ class Book:
         """Who has which name."""
         return self._taken
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether the disk has all of it."""
+        return not self._unsaved and not self._lock.locked()
+
     def get(self, key: Key) -> Record | None:
         """The record of a service."""
         return self._records.get(key)

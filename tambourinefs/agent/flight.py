@@ -125,7 +125,11 @@ class Flights:
             return await verbs[job.verb](job.unit)
         except UnitNotFound:
             record = self._book.get(job.key)
-            if job.verb == "stop" or record is None or not record.owns_unit:
+            if job.verb == "stop":
+                return JobResult(
+                    job.unit, "done"
+                )  # not in systemd's memory: there is nothing to stop
+            if record is None or not record.owns_unit:
                 raise
         # systemd looks for new files when a directory's time has changed; two in one tick of the clock look like one.
         await self._systemd.reload()

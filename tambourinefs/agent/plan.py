@@ -5,6 +5,9 @@ says. Pure.
 it gives none. The content of a service comes first, its command after: `Place`, `Enable`, `Reload`,
 then one `Job` at a time. Removing is `Note` (durable: it began), `Job` stop, `Withdraw`.
 
+What systemd said of a unit may be a moment old. So a stop is sent to what seems inactive and a start to what seems active,
+where it does nothing; nothing is concluded from it but what is worth one more job.
+
 A person's systemctl is never worked against: `start` and `stop` are satisfied by one completed job
 for each generation and boot, enablement by one change for each generation. What a person changes
 after that is only reported.
@@ -309,7 +312,7 @@ def _next_job(want: Want, record: Record, unit: Unit, boot: str) -> Job | Note |
     running = unit.active_state in RUNNING
     command = spec.command or ""
     if command == "stop":
-        return _stop(want, record, unit, boot)
+        return _stop(want, record, boot)
     token = None
     if command in {"restart", "reload"}:
         token = Token(meta.uid, command, spec.command_id)
@@ -329,7 +332,7 @@ def _next_job(want: Want, record: Record, unit: Unit, boot: str) -> Job | Note |
     if token:  # a reload of what does not run: there is nothing to reload
         return Note(record.key, _skipped(record, token))
     if not satisfied:
-        if _came_up_by_itself(record, unit, want, boot) or _is_up(unit):
+        if _came_up_by_itself(record, unit, want, boot):
             return Note(record.key, _satisfied(record, "start", want, boot))
         return _with(job, verb="start")
     if record.due and not _has_processes(unit, record):
@@ -341,11 +344,9 @@ def _with(job: Job, *, verb: str) -> Job:
     return dataclasses.replace(job, verb=verb)
 
 
-def _stop(want: Want, record: Record, unit: Unit, boot: str) -> Job | Note | None:
+def _stop(want: Want, record: Record, boot: str) -> Job | Note | None:
     if _is_satisfied(record, "stop", want, boot):
         return Note(record.key, replace(record, due="")) if record.due else None
-    if unit.active_state not in RUNNING and not unit.job[0]:
-        return Note(record.key, _satisfied(record, "stop", want, boot))
     meta, spec = want.manifest.metadata, want.manifest.spec
     return Job(
         record.key, want.unit, "stop", meta.uid, meta.generation,
@@ -368,13 +369,6 @@ def _satisfied(record: Record, command: str, want: Want, boot: str) -> Record:
     return replace(
         record, due="", done=done, last_command=LastCommand(command, spec.command_id, "done")
     )
-
-
-def _is_up(unit: Unit) -> bool:
-    """Whether a start job would do nothing. A oneshot that remains is up; one that does not was
-    never up.
-    """
-    return unit.active_state in {"active", "reloading", "refreshing"}
 
 
 def _came_up_by_itself(record: Record, unit: Unit, want: Want, boot: str) -> bool:
@@ -409,10 +403,7 @@ def _removal(record: Record, world: World) -> Iterator[Action]:
     if in_flight and record.running is not None and record.running.verb == "stop":
         return
     if record.owns_unit and not record.stopped:
-        if unit.active_state in RUNNING or unit.job[0]:
-            yield Job(record.key, record.unit, "stop", record.uid, record.generation)
-            return
-        yield Note(record.key, replace(record, stopped=True, running=None))
+        yield Job(record.key, record.unit, "stop", record.uid, record.generation)
         return
     loaded = _is_loaded(record.unit, unit, world)
     yield Withdraw(record.key, record.unit, record.owns_unit, loaded)

@@ -85,6 +85,7 @@ class Reconciler:
         self._rules = rules
         self._accept_silo = accept_silo
         self._sight = Sight(systemd, self._unit_seen, self._look_again_at, self._is_busy)
+        self._sight.urgent = self._in_flight
         self._flights = Flights(systemd, self._book, self._sight.look, self._landed, evidence)
         self._announcer = Announcer(board, journal, self._known)
         self._retries = Retries(self._try_again)
@@ -103,6 +104,11 @@ class Reconciler:
         self._scan_wake = trio.Event()
         self.started = trio.Event()  # after the first pass
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether the disk has all that is remembered."""
+        return self._book.is_durable
+
     # -- bells
 
     def _look_again_at(self, key: Key) -> None:
@@ -111,6 +117,11 @@ class Reconciler:
 
     def _unit_seen(self, key: Key) -> None:
         self._announcer.publish(key)
+
+    def _in_flight(self) -> set[str]:
+        return {
+            self._book.records[key].unit for key in self._flights.keys if key in self._book.records
+        }
 
     def _is_busy(self) -> bool:
         """Whether somebody waits for a pass, or for a job that has just been sent."""
@@ -324,8 +335,11 @@ class Reconciler:
             if seen.checked is None or seen.checked.digest != want.content.digest:
                 pending[key] = (want, record)
         if pending:
-            for key, checked in (await self._checker.check(pending)).items():
-                self._seen[key].checked = checked
+            async with trio.open_nursery() as nursery:
+                # Whether changed content needs a restart must not depend on an old look.
+                nursery.start_soon(self._sight.refresh, {w.unit for w, _ in pending.values()})
+                for key, checked in (await self._checker.check(pending)).items():
+                    self._seen[key].checked = checked
         for key in keys:
             self._take_verdict(key)
 

@@ -50,6 +50,7 @@ class Sight:
         self._seen = seen
         self._changed = changed
         self._busy = busy
+        self.urgent: Callable[[], set[str]] = set  # units that somebody waits for
         self._services: dict[str, set[Key]] = {}
         self._named: dict[Key, str] = {}
         self._rang: set[str] = set()
@@ -108,6 +109,13 @@ class Sight:
         for name in unknown:
             self.units.setdefault(name, found.get(name) or Unit(name))
 
+    async def refresh(self, names: Iterable[str]) -> None:
+        """Look at those that are not as they were. Raises SystemdUnavailable."""
+        asked = sorted(names)
+        states = await self._systemd.states(asked)
+        old = [name for name, state in states.items() if _differs(state, self.units.get(name))]
+        self._take(await self._systemd.units(old) if old else {})
+
     async def look(self, name: str) -> Unit:
         """A snapshot after all signals that came before. Raises SystemdUnavailable."""
         self._take({name: await self._systemd.unit(name)})
@@ -157,11 +165,15 @@ class Sight:
         begin = trio.current_time()
         while self._rang - self._held or self._old - self._held:
             # A daemon-reload lets every unit go and come: they all ring.
+            names = _some(self._rang & self.urgent(), self._held, AT_ONCE)
+            self._rang.difference_update(names)
             few = 0 < len(self._rang) <= FEW
-            if not few and self._is_early(begin + (PATIENCE if self._rang else PATIENCE_OLD)):
+            patience = PATIENCE if self._rang else PATIENCE_OLD
+            if not names and not few and self._is_early(begin + patience):
                 await self._pause()
                 continue
-            names = _some(self._rang, self._held, AT_ONCE)
+            if not names:
+                names = _some(self._rang, self._held, AT_ONCE)
             if not names:
                 await self._find_differing()
                 names = _some(self._rang, self._held, AT_ONCE)

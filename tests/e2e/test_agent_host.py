@@ -104,7 +104,8 @@ def test_12_an_invalid_unit_leaks_nothing_and_holds_up_nobody(host: Host) -> Non
 
 def test_13_a_unit_that_fails_at_once_makes_no_storm(host: Host) -> None:
     unit = "[Service]\nExecStart=/bin/false\nRestart=always\nRestartSec=10ms\n[Install]\nWantedBy=multi-user.target\n"
-    assert apply(host, manifest("e2e-fails", unit=unit, command="start"), check=False) == 1
+    # 0 where it was looked at in the instant that it ran, as systemctl start would say
+    assert apply(host, manifest("e2e-fails", unit=unit, command="start"), check=False) in {0, 1}
     until(lambda: show(host, "e2e-fails", "ActiveState") == "failed", "systemd's own limit")
     until(lambda: condition(host, "e2e-fails", "Ready") == ("False", "Failed"), "the failure")
     started = host.run("journalctl", "-u", "e2e-fails", "--no-pager").stdout.count("Started ")

@@ -68,6 +68,7 @@ class FakeSystemd:
 
     def __init__(self, directory: Path, *, boot_id: str = "") -> None:
         self.log: list[tuple[str, str]] = []
+        self.runs: list[str] = []  # a unit for each time that it was really started
         self._directory = directory
         self._boot_id = boot_id or uuid.uuid4().hex
         self._bell = ChangeBell()
@@ -400,6 +401,7 @@ class FakeSystemd:
         if not self._conditions_hold(loaded):
             return "done"
         suffix = loaded.unit.suffix
+        self.runs.append(loaded.unit.id)
         invocation = {
             "invocation_id": uuid.uuid4().hex,
             "inactive_exit_usec": now(),

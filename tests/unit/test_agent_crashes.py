@@ -88,6 +88,7 @@ class History:
             await self.host.until(
                 lambda n=name, g=generation: self._is_settled(n, g), f"{name} at {generation}"
             )
+        await self.host.until(lambda: reconciler.is_durable)
         await self.host.until(lambda: {key[1] for key in self.host.board.views} == set(self.wanted))
 
     def _is_settled(self, name: str, generation: int) -> bool:
@@ -112,9 +113,9 @@ class History:
         elif kind == "settle":
             await run_until_killed(self.host, self.settled)
         elif kind == "reboot":
-            self.host.systemd.log.clear()
             self.restarts = Counter(dict.fromkeys(self.wanted, 1))
             await self.host.reboot()
+            self.host.systemd.runs.clear()
 
     async def check(self) -> None:
         """The host is what the silo says."""
@@ -143,7 +144,7 @@ class History:
                 assert state == "inactive"
 
     def check_that_nothing_ran_twice(self) -> None:
-        ran = Counter(name for _, name in self.host.jobs("restart", "start"))
+        ran = Counter(self.host.systemd.runs)
         for unit, count in ran.items():
             assert count <= self.restarts[unit.removesuffix(".service")], (
                 unit,

@@ -11,6 +11,8 @@ import trio
 
 from announced import Announced
 from fakes.agent import SLEEPS, Host, tree
+from tambourinefs.agent.hostfiles import ORIGINAL_MAX
+from tambourinefs.agent.ports import SystemdRefused
 
 pytestmark = pytest.mark.trio
 
@@ -94,18 +96,18 @@ async def test_each_restart_token_runs_once_and_content_with_it_once(host: Host)
     host.apply("hello", spec)
     async with host.agent():
         await host.until_ready("hello", 1)
-        assert len(host.jobs("start", "restart")) == 1  # first sight: the start is the restart
+        assert len(host.systemd.runs) == 1  # first sight: the start is the restart
         host.apply("hello", {**spec, "commandID": "b"}, generation=2)
         await host.until_ready("hello", 2)
-        assert len(host.jobs("start", "restart")) == 2
+        assert len(host.systemd.runs) == 2
         host.apply("hello", {**spec, "commandID": "a"}, generation=3)  # seen before
         await host.until_ready("hello", 3)
-        assert len(host.jobs("start", "restart")) == 2
+        assert len(host.systemd.runs) == 2
         host.apply(
             "hello", {"unit": SLEEPS + "#\n", "command": "restart", "commandID": "c"}, generation=4
         )
         view = await host.until_ready("hello", 4)
-    assert len(host.jobs("start", "restart")) == 3
+    assert len(host.systemd.runs) == 3
     assert view.last_command
     assert (view.last_command.command_id, view.last_command.result) == (
         "c",
@@ -368,3 +370,67 @@ async def test_a_disk_that_is_full_is_said_and_got_over(host: Host) -> None:
         await host.until(lambda: host.condition("x", "Applied") == ("False", "ApplyFailed"))
         (host.root / "opt").unlink()
         await host.until_ready("x", 1)
+
+
+async def test_a_file_that_a_person_made_another_stays_when_the_service_goes(host: Host) -> None:
+    ours, theirs = host.root / "etc/ours", host.root / "etc/theirs"
+    files = [{"path": f"/etc/{name}", "content": "x"} for name in ("ours", "theirs", "link")]
+    host.apply("x", {"unit": SLEEPS, "files": files})
+    async with host.agent():
+        await host.until_ready("x", 1)
+        theirs.write_text("edited")
+        (host.root / "etc/link").unlink()
+        (host.root / "etc/link").symlink_to("theirs")
+        host.delete("x")
+        await host.until(lambda: not host.board.views)
+    assert not ours.exists()
+    assert theirs.read_text() == "edited"
+    assert (host.root / "etc/link").is_symlink()
+
+
+async def test_an_original_too_large_to_keep_is_not_replaced(host: Host) -> None:
+    target = host.root / "etc/image"
+    with target.open("wb") as image:
+        image.truncate(ORIGINAL_MAX + 1)
+    host.apply("x", {"unit": SLEEPS, "files": [{"path": "/etc/image", "content": "x"}]})
+    async with host.agent():
+        await host.until(lambda: host.condition("x", "Applied") == ("False", "ApplyFailed"))
+    assert target.stat().st_size == ORIGINAL_MAX + 1
+    assert list((host.state / "originals").iterdir()) == []
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_later_alias_does_not_take_a_foreign_units_name(host: Host, ours: bool) -> None:
+    (host.units / "theirs.service").write_text(SLEEPS)
+    (host.units / "x.service").write_text(SLEEPS)
+    alias = "[Install]\nAlias=theirs.service\n"
+    if ours:
+        (host.units / "x.service").unlink()
+        host.apply("x", {"unit": SLEEPS})
+    async with host.agent():
+        if ours:
+            await host.until_ready("x", 1)
+            host.apply("x", {"unit": SLEEPS + alias, "enabled": True}, generation=2)
+        else:
+            drop_ins = [{"name": "a.conf", "content": alias}]
+            host.apply("x", {"dropIns": drop_ins, "enabled": True}, generation=2)
+        await host.until(lambda: ("local", "x") in host.board.views)
+        await host.until(lambda: host.condition("x", "Accepted") == ("False", "ForeignUnit"))
+
+
+async def test_a_reload_that_systemd_refuses_is_said_and_got_over(host: Host) -> None:
+    host.apply("x", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("x", 1)
+        reload, refused = host.systemd.reload, []
+
+        async def no_space() -> None:
+            refused.append(True)
+            raise SystemdRefused("Refusing to reload, not enough space available on /run/systemd")
+
+        host.systemd.reload = no_space  # type: ignore[method-assign]
+        host.apply("x", {"unit": SLEEPS + "#\n", "command": "start"}, generation=2)
+        await host.until(lambda: host.condition("x", "Applied") == ("False", "ApplyFailed"))
+        host.systemd.reload = reload  # type: ignore[method-assign]
+        await host.until_ready("x", 2)
+    assert refused
