@@ -21,7 +21,9 @@ class Exec:
     exit_usec: int
     code: int  # CLD_EXITED, CLD_KILLED, CLD_DUMPED
     status: int  # exit status or signal number
-    ignore_failure: bool = False  # procfs shows those with code != 0, in systemd's order of settings
+    ignore_failure: bool = (
+        False  # procfs shows those with code != 0, in systemd's order of settings
+    )
 
 
 @dataclass(frozen=True, slots=True)

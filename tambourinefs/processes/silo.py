@@ -25,7 +25,9 @@ from tambourinefs.silo.store import Store, count, open_store
 _log = logging.getLogger(__name__)
 
 _MAX_PINS: Final = 8192
-_READAHEAD_KIB: Final = 2048  # two requests of the largest size: one is copied while the next is read
+_READAHEAD_KIB: Final = (
+    2048  # two requests of the largest size: one is copied while the next is read
+)
 
 
 def main(config: Config, *, foreground: bool) -> None:
