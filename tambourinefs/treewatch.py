@@ -109,13 +109,15 @@ class TreeWatch:
             return []  # a watch that was removed: whoever removed it has told
         if event.mask & (ENDED | flags.IGNORED):
             if event.wd != self._root_watch:
+                if event.mask & flags.IGNORED:
+                    del self._paths[event.wd]  # the kernel dropped it with the directory
                 return []  # its parent's event tells
             self.gone = True
             return [RESYNC]
         path = _join(directory, os.fsencode(event.name)) if event.name else directory
         is_directory = bool(event.mask & flags.ISDIR)
         if event.mask & VANISHED:
-            if is_directory:
+            if is_directory and event.mask & flags.MOVED_FROM:
                 self._leave(path)
             return [Change(path, Kind.REMOVED)]
         found = self._enter(path) if is_directory and event.mask & APPEARED else []
@@ -175,18 +177,21 @@ class TreeWatch:
         """Forget the watches at and below `path`; a watch would follow the directory to its new name."""
         for wd, watched in list(self._paths.items()):
             if watched == path or watched.startswith(path + b"/"):
-                del self._paths[wd]
-                try:
-                    self._inotify.rm_watch(wd)
-                except OSError as error:
-                    if error.errno != errno.EINVAL:  # the kernel dropped it with the directory
-                        raise
+                self._drop(wd)
+
+    def _drop(self, wd: int) -> None:
+        del self._paths[wd]
+        try:
+            self._inotify.rm_watch(wd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # the kernel dropped it with the directory
+                raise
 
     def _rewatch(self) -> None:
         """After lost events: directories may be unwatched, or watched under a name that they lost."""
-        for wd, path in list(self._paths.items()):
-            if path and wd in self._paths:
-                self._leave(path)
+        for wd in list(self._paths):
+            if wd != self._root_watch:
+                self._drop(wd)
         self._enter(b"")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +75,29 @@ def test_removed_and_recreated_at_once_ends_watched(watch: TreeWatch, tmp_path: 
     watch.read()
     (tmp_path / "ns" / "f").write_text("x")
     assert changed(b"ns/f") in watch.read()
+
+
+def test_a_directory_that_takes_anothers_place_counts_once(tmp_path: Path) -> None:
+    with TreeWatch(tmp_path, depth=2, limit=8) as watch:
+        for n in range(30):
+            (tmp_path / "new").mkdir()
+            (tmp_path / "new").rename(tmp_path / "d")
+            assert changed(b"d") in watch.read()
+            (tmp_path / "d" / f"{n}").touch()
+            assert changed(b"d/%d" % n) in watch.read()
+            (tmp_path / "d" / f"{n}").unlink()
+            watch.read()
+
+
+def test_thousands_of_directories_may_go_at_once(tmp_path: Path) -> None:
+    """Whoever reads is a daemon's one thread: the time must not rise with the square of their number (it took 3 s)."""
+    for n in range(5000):
+        (tmp_path / "ns" / f"{n}").mkdir(parents=True)
+    with TreeWatch(tmp_path, depth=2) as watch:
+        shutil.rmtree(tmp_path / "ns")
+        begun = time.thread_time()
+        assert Change(b"ns", Kind.REMOVED) in watch.read()
+        assert time.thread_time() - begun < 1
 
 
 def test_an_overflowed_queue_is_one_resync_and_the_watch_goes_on(
