@@ -14,7 +14,9 @@ SILO: Final = STATE / "silo"  # the silo mount
 AGENT_STATE: Final = STATE / "agent"  # applied state
 RUN: Final = P("/run/tambourine")  # root's (tmpfiles.d), not a RuntimeDirectory
 PROC: Final = RUN / "proc"  # the status mount, always here
-PROC_LITERAL: Final = P("/proc/tambourine")  # a bind of PROC where the kernel module made the directory
+PROC_LITERAL: Final = P(
+    "/proc/tambourine"
+)  # a bind of PROC where the kernel module made the directory
 SOCKET: Final = RUN / "bombshell" / "bombshell.sock"
 PREFIX: Final = P("/opt/tambourine")  # the private Python environment
 UNITS: Final = P("/etc/systemd/system")  # where the units that we manage go
