@@ -199,6 +199,9 @@ class Store:
                 digest.update(chunk)
                 files.write_all(fd, chunk)
             os.fsync(fd)
+        except BaseException:  # a disk that is full must not be fuller after each try
+            os.unlink(temporary, dir_fd=self._originals)
+            raise
         finally:
             os.close(fd)
         name = digest.hexdigest()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import trio
 
 from tambourinefs.agent import transitions
 from tambourinefs.agent.check import open_manifest_directory
+from tambourinefs.agent.content import FILE
 from tambourinefs.agent.flight import now
 from tambourinefs.agent.plan import DISABLED, Enable, Forget, Note, Place, Reload, Withdraw, blank
 from tambourinefs.agent.ports import SystemdRefused, UnitNotFound
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from tambourinefs.agent.hostfiles import HostFiles
     from tambourinefs.agent.plan import Action
     from tambourinefs.agent.ports import InstallChanges, Systemd
-    from tambourinefs.agent.record import Key, Record
+    from tambourinefs.agent.record import Key, Record, Written
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +141,7 @@ class Applier:
         assert record is not None
         try:
             for written in transitions.unwanted(record, place.want.content):
-                self.host.restore(written.path, written.original)
+                self._restore(written)
         except (HostError, OSError) as error:
             outcome.failures[place.key] = str(error)
 
@@ -149,10 +151,25 @@ class Applier:
             assert record is not None
             try:
                 for written in reversed(record.written):
-                    self.host.restore(written.path, written.original)
+                    self._restore(written)
                 outcome.kept[withdraw.key] = self.host.remove_directories(record.directories)
             except (HostError, OSError) as error:
                 outcome.failures[withdraw.key] = str(error)
+
+    def _restore(self, written: Written) -> None:
+        """Put back what stood there; a file that somebody has made another since is theirs, and stays."""
+        if written.kind == FILE and self._is_anothers(written):
+            log.warning("%s was changed by somebody: it stays as it is", written.path)
+        else:
+            self.host.restore(written.path, written.original)
+
+    def _is_anothers(self, written: Written) -> bool:
+        """Whether neither we put there what is at the path now, nor is it what was there before us."""
+        found, original = self.host.look(written.path), written.original
+        if found.kind == "symlink" == original.kind:
+            return self.host.capture(written.path).target != original.target
+        known = (*written.ours, *([original.digest] if original.kind == "file" else []))
+        return found.kind != "absent" and found.digest not in known
 
     def _hand_over(self, key: Key, kept: Iterable[str]) -> None:
         """A directory that we made and somebody else of ours uses is removed with the last of them."""
@@ -190,13 +207,17 @@ class Applier:
         await _each_or_all(self.systemd.disable, off, outcome)
 
     async def _reload(self, actions: Iterable[Action], outcome: Outcome) -> None:
-        due = any(
-            isinstance(action, Reload) or (isinstance(action, Withdraw) and action.loaded)
+        due = {
+            action.key
             for action in actions
-            if action.key not in outcome.failures
-        )
+            if (isinstance(action, Reload) or (isinstance(action, Withdraw) and action.loaded))
+            and action.key not in outcome.failures
+        }
         if due:
-            await self.systemd.reload()
+            try:
+                await self.systemd.reload()
+            except SystemdRefused as error:  # no space left in /run, or too many in a short time
+                outcome.failures.update(dict.fromkeys(due, error.message))
 
     # -- remembering
 
@@ -217,11 +238,18 @@ class Applier:
         for withdraw in done:
             self._hand_over(withdraw.key, outcome.kept.get(withdraw.key, []))
             if withdraw.owned:
-                await self.systemd.reset_failed(withdraw.unit)
+                with suppress(SystemdRefused):
+                    await self.systemd.reset_failed(withdraw.unit)
         keys = [a.key for a in (*done, *forgets)]
-        if keys:
+        if not keys:
+            return
+        try:
             await self.book.flush()  # what was handed over
             await self.book.forget(keys)
+        except OSError as error:
+            message = f"applied state cannot be written: {error.strerror or error}"
+            outcome.failures.update(dict.fromkeys(keys, message))
+        else:
             outcome.gone.update(keys)
 
 

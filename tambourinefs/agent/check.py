@@ -15,7 +15,7 @@ import trio
 
 from tambourinefs.agent.conditions import FALSE, TRUE, UNKNOWN, Verdict
 from tambourinefs.agent.content import FILE, Target
-from tambourinefs.agent.hostfiles import owner_ids
+from tambourinefs.agent.hostfiles import ORIGINAL_MAX, owner_ids
 from tambourinefs.agent.payload import PayloadMissing, check_payload
 from tambourinefs.agent.ports import Draft, Findings
 from tambourinefs.errors import HostError
@@ -82,7 +82,7 @@ class Checker:
             key: _judged(
                 surveys[key],
                 findings.get(key),
-                _foreign(want, states) if not (surveys[key].adopted or _owns(record)) else "",
+                "" if surveys[key].adopted else _foreign(want, record, states),
             )
             for key, (want, record) in wants.items()
         }
@@ -121,10 +121,11 @@ class Checker:
         """What stands at the path, if we do not know it yet. Raises for a unit or drop-in of
         somebody else's.
         """
-        found = self.host.look(target.path)
+        known = written.ours if written else ()
+        # One that is too large to be kept is not read either: others wait for this thread.
+        found = self.host.look(target.path, most=None if known else ORIGINAL_MAX)
         if found.kind == "absent":
             return None
-        known = written.ours if written else ()
         if found.kind == "file" and found.digest in (*known, target.digest) and target.kind != FILE:
             return None  # ours, or what we wrote before our state was lost: the header is in it
         if target.kind != FILE:
@@ -195,17 +196,16 @@ def _owns(record: Record | None) -> bool:
 
 def _taken(want: Want) -> list[str]:
     """The unit names that the manifest takes: its own and those of Alias= and Also=."""
-    if want.content.unit is None:
-        return []
     taken = [claim.removeprefix("unit ") for claim in want.claims if claim.startswith("unit ")]
     return [name for name in taken if not names.unit_problem(name)]
 
 
-def _foreign(want: Want, states: Mapping[str, str]) -> str:
-    """The first name that this host has a unit for; "" when there is none. For units that we did
-    not make before.
-    """
-    return next((name for name in _taken(want) if states.get(name, "")), "")
+def _foreign(want: Want, record: Record | None, states: Mapping[str, str]) -> str:
+    """The first name that this host has a unit for and that was not taken before; "" when there is none."""
+    held = record.claims if record is not None else ()
+    own = {want.unit} if _owns(record) else set()
+    new = (name for name in _taken(want) if name not in own and f"unit {name}" not in held)
+    return next((name for name in new if states.get(name, "")), "")
 
 
 def _judged(survey: Checked, findings: Findings | None, foreign: str) -> Checked:

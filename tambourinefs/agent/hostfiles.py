@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tambourinefs.agent.content import Target
 
 TEMPORARY: Final = ".tambourine-agent-"
+ORIGINAL_MAX: Final = 256 << 20  # bytes of a file that is kept to be put back
 # Not ours to keep: the kernel makes it from the policy when the file is made again.
 _XATTRS_LEFT_OUT: Final = frozenset({"security.selinux", "security.ima", "security.evm"})
 
@@ -65,8 +66,11 @@ class HostFiles:
 
     # -- looking
 
-    def look(self, path: str) -> Found:
-        """What is there. Raises HostError when a part of the path is a link or no directory."""
+    def look(self, path: str, *, most: int | None = None) -> Found:
+        """What is there; a file of more than `most` bytes without its digest.
+
+        Raises HostError when a part of the path is a link or no directory.
+        """
         with _named(path), self._parent(path) as place:
             if place is None:
                 return Found("absent")
@@ -80,9 +84,8 @@ class HostFiles:
             if not stat.S_ISREG(about.st_mode):
                 return Found(_kind(about.st_mode))
             with self._opened(directory, name) as fd:
-                return Found(
-                    "file", digest_of(fd), about.st_mode & 0o7777, about.st_uid, about.st_gid
-                )
+                digest = "" if most is not None and about.st_size > most else digest_of(fd)
+                return Found("file", digest, about.st_mode & 0o7777, about.st_uid, about.st_gid)
 
     def capture(self, path: str) -> Original:
         """What is there, with a file's content kept in the store. Raises HostError for what cannot be put back."""
@@ -99,6 +102,9 @@ class HostFiles:
                 return Original("symlink", target=target, uid=about.st_uid, gid=about.st_gid)
             if not stat.S_ISREG(about.st_mode):
                 raise HostError(f"{path} is {_kind(about.st_mode)}: it is not replaced")
+            if about.st_size > ORIGINAL_MAX:
+                size = f"has {about.st_size} bytes, more than the {ORIGINAL_MAX} that are kept to be put back"
+                raise HostError(f"{path} {size}: it is not replaced")
             with self._opened(directory, name) as fd:
                 return Original(
                     "file",
@@ -218,17 +224,28 @@ class HostFiles:
             if place is None and original.kind == "absent":
                 return
             directory, name = place or (self._make_parent(path), os.path.basename(path))
-            if original.kind == "absent":
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=directory)
-            else:
-                self._put_back(directory, name, original)
-            files.fsync_directory(directory)
-            if place is None:
-                os.close(directory)
+            try:
+                if original.kind == "absent":
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=directory)
+                else:
+                    self._put_back(directory, name, original)
+                files.fsync_directory(directory)
+            finally:
+                if place is None:
+                    os.close(directory)
 
     def _put_back(self, directory: int, name: str, original: Original) -> None:
         temporary = files.temporary_name(TEMPORARY)
+        try:
+            self._make(directory, temporary, original)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:  # it is tried again, for ever: none may stay each time
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=directory)
+            raise
+
+    def _make(self, directory: int, temporary: str, original: Original) -> None:
         if original.kind == "symlink":
             os.symlink(original.target, temporary, dir_fd=directory)
             os.chown(temporary, original.uid, original.gid, dir_fd=directory, follow_symlinks=False)
@@ -249,7 +266,6 @@ class HostFiles:
                     os.close(fd)
             finally:
                 os.close(source)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
 
     def remove_directories(self, directories: Iterable[str]) -> list[str]:
         """Remove those that are empty, innermost first; returns those that are not."""

@@ -67,6 +67,9 @@ async def _watch_for_ever(directory: Path, changed: Callable[[str | None], None]
         changed(None)  # what happened before the watch
         try:
             await _watch(watch, changed)
+        except (OSError, OutOfSpace) as error:
+            log.warning("%s is not watched any more: %s", directory, error)
+            await trio.sleep(RETRY)
         finally:
             watch.close()
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEPTH: Final = 2  # silo/<namespace>/<name>/
+RETRY: Final = (
+    5.0  # seconds until all is read again where nothing rings (inotify's limits are reached)
+)
 
 
 async def watch_silo(path: Path, ring: Callable[[set[Key] | None], None]) -> None:
@@ -63,11 +66,14 @@ async def _until_mounted_anew(
 
         async def files_change() -> None:
             assert tree is not None
-            while not tree.gone:
-                await trio.lowlevel.wait_readable(tree.fileno())
-                changes = await trio.to_thread.run_sync(tree.read)
-                if changes:
-                    ring(touched(changes))
+            try:
+                while not tree.gone:
+                    await trio.lowlevel.wait_readable(tree.fileno())
+                    changes = await trio.to_thread.run_sync(tree.read)
+                    if changes:
+                        ring(touched(changes))
+            except (OSError, OutOfSpace) as error:
+                log.warning("the silo %s is not watched any more: %s", path, error)
             nursery.cancel_scope.cancel()
 
         async def mounts_change() -> None:
@@ -76,8 +82,11 @@ async def _until_mounted_anew(
                 if await trio.to_thread.run_sync(_mount_at, path) != watched:
                     nursery.cancel_scope.cancel()
 
-        if tree is not None:
-            nursery.start_soon(files_change)
+        async def time_passes() -> None:
+            await trio.sleep(RETRY)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(time_passes if tree is None else files_change)
         nursery.start_soon(mounts_change)
 
 

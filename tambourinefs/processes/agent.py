@@ -104,7 +104,9 @@ def _reconciler(
     mountpoint = Path(config.silo.mountpoint)
     records = store.load()
     store.sweep(records.values())
-    host.clear_temporaries(w.path for r in records.values() if r.intent for w in r.written)
+    host.clear_temporaries(
+        w.path for r in records.values() if r.intent or r.removing for w in r.written
+    )
     applier = Applier(systemd, Book(store, records), host, mountpoint)
     journal = HostJournal(boot_id=_boot_id())
     return Reconciler(

@@ -165,7 +165,9 @@ class Host:
     def _reconciler(self, store: Store, host: HostFiles) -> Reconciler:
         records = store.load()
         store.sweep(records.values())
-        host.clear_temporaries(w.path for r in records.values() if r.intent for w in r.written)
+        host.clear_temporaries(
+            w.path for r in records.values() if r.intent or r.removing for w in r.written
+        )
         touchy_store: Any = _Touchy(store, self.fuse, ("save", "forget", "keep"))
         touchy_host: Any = _Touchy(host, self.fuse, ("write", "restore", "remove_directories"))
         systemd: Any = _TouchySystemd(

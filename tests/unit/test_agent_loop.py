@@ -372,7 +372,10 @@ async def test_a_disk_that_is_full_is_said_and_got_over(host: Host) -> None:
         await host.until_ready("x", 1)
 
 
-async def test_a_file_that_a_person_made_another_stays_when_the_service_goes(host: Host) -> None:
+async def test_a_file_that_a_person_made_another_stays_when_the_service_goes(
+    host: Host, announce: Announced
+) -> None:
+    announce("was changed by somebody: it stays")
     ours, theirs = host.root / "etc/ours", host.root / "etc/theirs"
     files = [{"path": f"/etc/{name}", "content": "x"} for name in ("ours", "theirs", "link")]
     host.apply("x", {"unit": SLEEPS, "files": files})
@@ -394,6 +397,7 @@ async def test_an_original_too_large_to_keep_is_not_replaced(host: Host) -> None
         image.truncate(ORIGINAL_MAX + 1)
     host.apply("x", {"unit": SLEEPS, "files": [{"path": "/etc/image", "content": "x"}]})
     async with host.agent():
+        await host.until(lambda: ("local", "x") in host.board.views)
         await host.until(lambda: host.condition("x", "Applied") == ("False", "ApplyFailed"))
     assert target.stat().st_size == ORIGINAL_MAX + 1
     assert list((host.state / "originals").iterdir()) == []
@@ -418,7 +422,10 @@ async def test_a_later_alias_does_not_take_a_foreign_units_name(host: Host, ours
         await host.until(lambda: host.condition("x", "Accepted") == ("False", "ForeignUnit"))
 
 
-async def test_a_reload_that_systemd_refuses_is_said_and_got_over(host: Host) -> None:
+async def test_a_reload_that_systemd_refuses_is_said_and_got_over(
+    host: Host, announce: Announced
+) -> None:
+    announce("not enough space available")
     host.apply("x", {"unit": SLEEPS, "command": "start"})
     async with host.agent():
         await host.until_ready("x", 1)

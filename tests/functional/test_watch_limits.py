@@ -1,0 +1,72 @@
+"""Where inotify has come to its limits the agent goes on, and looks from time to time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from announced import Announced
+from tambourinefs.agent import unitdirs, watch
+from tambourinefs.errors import OutOfSpace
+from tambourinefs.treewatch import Change, TreeWatch
+
+pytestmark = pytest.mark.trio
+
+TIMES = 3
+
+
+class Full(TreeWatch):
+    """Watches, and finds the limit reached once something appears."""
+
+    def read(self) -> list[Change]:
+        raise OutOfSpace("the kernel's limit fs.inotify.max_user_watches is reached")
+
+
+def refuse(*_: object) -> TreeWatch:
+    raise OutOfSpace("the kernel's limit fs.inotify.max_user_watches is reached")
+
+
+async def test_a_silo_that_cannot_be_watched_is_read_from_time_to_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announce: Announced
+) -> None:
+    announce("cannot watch the silo")
+    monkeypatch.setattr(watch, "TreeWatch", refuse)
+    monkeypatch.setattr(watch, "RETRY", 0.01)
+    rung: list[object] = []
+    await _until_rung(watch.watch_silo, tmp_path, rung)
+    assert set(rung) == {None}
+
+
+@pytest.mark.parametrize("which", ["silo", "units"])
+async def test_a_limit_that_is_reached_later_ends_nothing(
+    which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announce: Announced
+) -> None:
+    announce("is not watched any more")
+    module = watch if which == "silo" else unitdirs
+    monkeypatch.setattr(module, "TreeWatch", Full)
+    monkeypatch.setattr(module, "RETRY", 0.01)
+
+    def appear(_: object) -> None:
+        (tmp_path / f"{len(rung)}.service").mkdir()
+
+    rung: list[object] = []
+    target = (tmp_path,) if which == "units" else tmp_path
+    watching = watch.watch_silo if which == "silo" else unitdirs.watch_unit_directories
+    await _until_rung(watching, target, rung, appear)
+    assert set(rung) == {None}
+
+
+async def _until_rung(watching, target, rung, then=lambda _: None) -> None:  # type: ignore[no-untyped-def]
+    async with trio.open_nursery() as nursery:
+
+        def ring(what: object) -> None:
+            rung.append(what)
+            if len(rung) == TIMES:
+                nursery.cancel_scope.cancel()
+            then(what)
+
+        with trio.fail_after(20):
+            nursery.start_soon(watching, target, ring)
+            await trio.sleep_forever()
