@@ -24,10 +24,10 @@ from e2e.services import (
 from lab.hosts import Host
 
 
-@pytest.fixture
-def host(host: Host) -> Iterator[Host]:
-    """The shared host; whatever a test left in the silo is taken back."""
-    yield host
+@pytest.fixture(autouse=True)
+def _taken_back(host: Host) -> Iterator[None]:
+    """Whatever a test left in the silo is taken back."""
+    yield
     left = host.run("tambourine", "get", "-o", "name").stdout.split()
     if left:
         host.run("tambourine", "delete", *[name.rpartition("/")[2] for name in left], timeout=120)
