@@ -30,7 +30,7 @@ DENIED_UNITS: Final = (
     "-.mount", "-.slice", "system.slice", "user.slice", "machine.slice",
     "default.target", "sysinit.target", "basic.target", "rescue.target", "emergency.target", "shutdown.target",
     "exit.target", "halt.target", "poweroff.target", "reboot.target", "soft-reboot.target", "kexec.target",
-    "sleep.target", "suspend*.target", "hibernate.target", "hybrid-sleep.target", "ctrl-alt-del.target",
+    "sleep.target", "suspend*.target", "hibernate.target", "hybrid-sleep.target", "ctrl-alt-del.target", "runlevel?.target",
 )  # fmt: skip
 
 

@@ -88,6 +88,7 @@ REFUSED = [
     {"name": "x@bombshell", "command": "start"},
     {"name": "var-lib.mount", "unit": "[Mount]\nWhat=tmpfs\nType=tmpfs\n"},  # Where= is implied
     {"name": "run.mount", "command": "stop"},
+    {"name": "runlevel6.target", "command": "start"},  # a name of reboot.target
     {"files": files("/usr/local/bin/tambourine")},
     {"files": files("/etc/tmpfiles.d/tambourine.conf")},
 ]  # fmt: skip
