@@ -1,4 +1,4 @@
-"""One lock per path, for as long as somebody holds or wants it: what an etag was compared with stays so until the rename."""
+"""Locks on paths: what an etag was compared with stays so until the rename, whatever other requests do."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ from tambourinefs.bombshell.tree import Parts
 
 
 class PathLocks:
-    """Locks by path. No links are ever followed, so one file has one path (but for hard links, which share no name)."""
+    """Locks by path. No links are ever followed, so one file has one path (but for hard links, which share no name).
+
+    Few are held at a time (as many as there are Writes and Removes), so each is compared with each.
+    """
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._held: dict[Parts, tuple[threading.Lock, int]] = {}
+        self._changed = threading.Condition()
+        self._held: set[tuple[Parts, bool]] = set()
 
     @contextmanager
-    def holding(self, parts: Parts) -> Iterator[None]:
-        """Nobody else is inside with the same path."""
-        with self._guard:
-            lock, users = self._held.get(parts, (threading.Lock(), 0))
-            self._held[parts] = (lock, users + 1)
+    def holding(self, parts: Parts, *, whole: bool = False) -> Iterator[None]:
+        """Nobody else is inside with the same path; with `whole`, or under theirs, with one below it either."""
+        mine = parts, whole
+        with self._changed:
+            self._changed.wait_for(lambda: not any(_meet(mine, other) for other in self._held))
+            self._held.add(mine)
         try:
-            with lock:
-                yield
+            yield
         finally:
-            with self._guard:
-                lock, users = self._held[parts]
-                if users == 1:
-                    del self._held[parts]
-                else:
-                    self._held[parts] = (lock, users - 1)
+            with self._changed:
+                self._held.remove(mine)
+                self._changed.notify_all()
+
+
+def _meet(one: tuple[Parts, bool], other: tuple[Parts, bool]) -> bool:
+    return _covers(*one, other[0]) or _covers(*other, one[0])
+
+
+def _covers(parts: Parts, whole: bool, path: Parts) -> bool:
+    return path[: len(parts)] == parts if whole else path == parts

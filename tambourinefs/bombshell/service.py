@@ -110,7 +110,10 @@ class Service(BombshellServicer):
             parts = names.split(request.path)
             if not parts:
                 raise OSError(errno.EBUSY, "is the root of the volume")
-            with shelf.volume.root() as root, shelf.locks.holding(parts):
+            with (
+                shelf.volume.root() as root,
+                shelf.locks.holding(parts, whole=request.recursive),
+            ):
                 _remove(root, parts, request)
         _log("removed", shelf, request.path, context)
         return io_pb2.RemoveResponse()

@@ -127,6 +127,18 @@ def test_if_match_and_if_absent(client: Client) -> None:
         client.stat("silo", "f")
 
 
+def test_an_empty_etag_matches_nothing(bombshell: Running, client: Client) -> None:
+    """A directory has none; whoever hands it back has compared nothing."""
+    client.write("silo", "d/f", b"1", parents=True)
+    assert client.stat("silo", "d").etag == ""
+    for path in ("d", "d/f"):
+        with pytest.raises(errors.Conflict):
+            client.remove("silo", path, if_match="", recursive=True)
+    assert bombshell.content()
+    client.remove("silo", "d", if_match="*", recursive=True)
+    assert not bombshell.content()
+
+
 def test_an_etag_never_comes_back(client: Client) -> None:
     seen = [client.write("silo", "f", b"same").etag for _ in range(300)]
     assert len(set(seen)) == len(seen)
