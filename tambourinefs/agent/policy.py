@@ -129,6 +129,19 @@ def refusal(manifest: Manifest, policy: Policy) -> Refusal | None:
     return None if message is None else Refusal(DENIED, message)
 
 
+def alias_refusal(spec: Spec, called: Iterable[str], policy: Policy) -> Refusal | None:
+    """The same for the names that the unit has besides on this host: sshd.service is ssh.service. None: it may."""
+    if only_observes(spec) or any(fnmatchcase(spec.unit_name, g) for g in policy.allowed_units):
+        return None
+    denied = next((name for name in sorted(set(called)) if name and is_denied(policy, name)), None)
+    if denied is None:
+        return None
+    message = (
+        f"{spec.unit_name} is {denied} on this host, which may not be changed (agent.denied_units)"
+    )
+    return Refusal(DENIED, message)
+
+
 def only_observes(spec: Spec) -> bool:
     """Whether it changes nothing on the host and commands nothing."""
     changes = spec.unit is not None or spec.drop_ins or spec.files

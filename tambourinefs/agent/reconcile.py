@@ -18,12 +18,13 @@ import trio
 from tambourinefs.agent import judge as judging
 from tambourinefs.agent import views
 from tambourinefs.agent.announce import Announcer, Board
-from tambourinefs.agent.conditions import TRUE, UNKNOWN, Verdict
+from tambourinefs.agent.conditions import FALSE, TRUE, UNKNOWN, Verdict
 from tambourinefs.agent.conflicts import owners
 from tambourinefs.agent.drift import changed_by_hand
 from tambourinefs.agent.flight import Flights, monotonic_usec, now
 from tambourinefs.agent.judge import ACCEPTED, Judgement
 from tambourinefs.agent.plan import Gone, Job, Place, Recover, World, plan_service
+from tambourinefs.agent.policy import alias_refusal
 from tambourinefs.agent.ports import SystemdUnavailable
 from tambourinefs.agent.retry import Retries
 from tambourinefs.agent.scan import SiloUnavailable
@@ -227,6 +228,7 @@ class Reconciler:
         for key in keys:
             self._judge(key, taken)
         await self._sight.know(self._units_of(keys))
+        self._refuse_by_alias(keys)
         await self._check(keys)
         with self._sight.hold(self._new_units(keys)):
             for _ in range(ROUNDS_MAX):
@@ -295,6 +297,17 @@ class Reconciler:
             seen.judgement = kept or Judgement(ACCEPTED, gone=Gone(deleted=True))
             return
         seen.judgement = judging.judge(self._reading(key), record, taken, self._uuid)
+
+    def _refuse_by_alias(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            seen = self._seen[key]
+            want = seen.judgement.want
+            unit = self._sight.units.get(want.unit) if want else None
+            if want is None or unit is None:
+                continue
+            refused = alias_refusal(want.manifest.spec, (unit.id, *unit.names), self._rules)
+            if refused:
+                seen.judgement = Judgement(Verdict(FALSE, refused.reason, refused.message))
 
     def _reading(self, key: Key) -> judging.Reading:
         entry, known = self._entries[key], self._readings.get(key)
@@ -382,7 +395,8 @@ class Reconciler:
                 if seen.judgement.accepted.reason in {"NameConflict", "ForeignUnit"}
             }  # fmt: skip
             for key in outcome.gone:
-                self._seen[key].checked = None
+                if key in self._seen:  # a job that landed meanwhile may have been the last of it
+                    self._seen[key].checked = None
                 self._look_again_at(key)
             self._wake.set()
 

@@ -219,7 +219,9 @@ class Host:
         return self.board.views[namespace, name]
 
     def condition(self, name: str, kind: str, namespace: str = "local") -> tuple[str, str]:
-        """(status, reason)"""
+        """(status, reason), empty while nothing is published."""
+        if (namespace, name) not in self.board.views:
+            return "", ""
         found = next(c for c in self.view(name, namespace).conditions if c.type == kind)
         return found.status, found.reason
 

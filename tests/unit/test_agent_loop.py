@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,9 @@ import trio
 from announced import Announced
 from fakes.agent import SLEEPS, Host, tree
 from tambourinefs.agent.hostfiles import ORIGINAL_MAX
+from tambourinefs.agent.policy import Policy
 from tambourinefs.agent.ports import SystemdRefused
+from tambourinefs.model.unit import Unit
 
 pytestmark = pytest.mark.trio
 
@@ -441,3 +444,22 @@ async def test_a_reload_that_systemd_refuses_is_said_and_got_over(
         host.systemd.reload = reload  # type: ignore[method-assign]
         await host.until_ready("x", 2)
     assert refused
+
+
+async def test_another_name_of_a_denied_unit_is_denied_too(host: Host) -> None:
+    host.rules = Policy(denied_units=("ssh.service",))
+    (host.units / "ssh.service").write_text(SLEEPS)
+    looks = host.systemd.unit
+
+    async def unit(name: str) -> Unit:
+        found = await looks("ssh.service" if name == "sshd.service" else name)
+        return replace(found, name=name, names=("ssh.service", "sshd.service"))
+
+    host.systemd.unit = unit  # type: ignore[method-assign]
+    host.apply("x", {"name": "sshd.service"})
+    async with host.agent():
+        await host.until(lambda: ("local", "x") in host.board.views)
+        await host.until(lambda: host.condition("x", "Accepted") == ("True", "Accepted"))
+        host.apply("x", {"name": "sshd.service", "command": "start"}, generation=2)
+        await host.until(lambda: host.condition("x", "Accepted") == ("False", "DeniedByPolicy"))
+    assert host.jobs("start") == []
