@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 MAX_ID: Final = 128  # characters of uid and commandID
 MAX_NODES: Final = 1_000_000
 # Of all texts of a unit together: what is more costs seconds to read and nobody writes it. A % can stand for 255 bytes.
-MAX_SETTINGS: Final = 10_000
-MAX_SPECIFIERS: Final = 10_000
+MAX_TEXT: Final = 256 << 10  # characters
+MAX_SETTINGS: Final = 3_000
+MAX_SPECIFIERS: Final = 1_000
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MODE: Final = re.compile(r"0[0-7]{3}")
@@ -114,6 +115,8 @@ def _command(spec: Spec) -> Iterator[Problem]:
 
 def _too_much(spec: Spec) -> str:
     """Why the texts of a unit are not read at all; "" if they are."""
+    if sum(map(len, spec.texts)) > MAX_TEXT:
+        return f"a unit and its drop-ins have at most {MAX_TEXT} characters"
     if sum(text.count("%") for text in spec.texts) > MAX_SPECIFIERS:
         return f"a unit and its drop-ins have at most {MAX_SPECIFIERS} specifiers (%)"
     if sum(text.count("=") for text in spec.texts) > MAX_SETTINGS:

@@ -14,10 +14,11 @@ from tambourinefs.model.manifest import parse_json
 @pytest.mark.parametrize(
     "text",
     [
-        '[Unit]\nConditionPathExists="/' + "%n" * 300_000 + "\n",  # 255 bytes for each two
-        "[Service]\n" + "A=/b\n" * 150_000,
+        '[Unit]\nConditionPathExists="/' + "%n" * 100_000 + "\n",  # 255 bytes for each two
+        "[Service]\n" + "A=/b\n" * 50_000,
+        "[Service]\nA=" + "/b " * 300_000 + "\n",
     ],
-    ids=["specifiers", "settings"],
+    ids=["specifiers", "settings", "characters"],
 )
 def test_a_unit_that_is_slow_to_read_is_refused_at_once(text: str) -> None:
     spec = {"name": "a" * 240, "unit": text}
@@ -28,6 +29,6 @@ def test_a_unit_that_is_slow_to_read_is_refused_at_once(text: str) -> None:
         "spec": spec,
     }
     begun = time.process_time()
-    with pytest.raises(InvalidManifest, match="at most 10000"):
+    with pytest.raises(InvalidManifest, match=r"at most [0-9]+ "):
         parse_json(json.dumps(whole).encode(), source="x")
     assert time.process_time() - begun < 2
