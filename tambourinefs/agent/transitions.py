@@ -4,7 +4,7 @@ before the next step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tambourinefs.agent.content import Content
 from tambourinefs.agent.plan import Job, Want, noted
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tambourinefs.model.unit import Unit
 
 FAILED_STATES = frozenset({"failed"})
+OURS_MAX: Final = 16  # digests remembered of one path while it is not known which of them is there
 
 
 def intending(
@@ -55,8 +56,11 @@ def intending(
 
 
 def _adding(ours: tuple[str, ...], digest: str) -> tuple[str, ...]:
-    """The newest last; two are enough: what was whole before, and what is being written."""
-    return (*(d for d in ours if d != digest), digest)[-3:]
+    """The newest last. Each may be what stands there: what was whole before, or what any agent wrote before it died. What
+    is forgotten here would be taken for somebody else's, so the bound is far off, and the first one stays.
+    """
+    kept = tuple(d for d in ours if d != digest)
+    return (*kept[:1], *kept[1:][2 - OURS_MAX :], digest)
 
 
 def placed(record: Record, want: Want) -> Record:

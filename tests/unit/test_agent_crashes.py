@@ -196,3 +196,13 @@ def test_a_crash_at_each_line_of_an_install_and_of_a_restart(touch: int) -> None
         ("delete", "a", None), ("crash", touch, None),
     ]  # fmt: skip
     trio.run(_live_through, history, History.check_that_nothing_ran_twice)
+
+
+@pytest.mark.parametrize("touch", range(2, 5))
+def test_what_we_wrote_before_many_crashes_is_never_taken_for_the_original(touch: int) -> None:
+    """The first agent dies after its write, each later one between its record and its write."""
+    values = {"command": "start", "commandID": "", "text": SLEEPS, "file": "0", "drop_in": True}
+    history: list[tuple[str, Any, Any]] = [("apply", "a", values), ("crash", touch, None)]
+    for number in range(1, 8):
+        history += [("apply", "a", values | {"file": str(number)}), ("crash", 1, None)]
+    trio.run(_live_through, history, History.check_that_nothing_ran_twice)
