@@ -114,10 +114,12 @@ def _abandon_stuck_threads() -> None:
     """The interpreter would wait for ever for calls that hang in a file system: after a moment, end without them.
 
     All threads count: those of the pool are daemons, as gRPC's thread that starts them is, and are waited for even so.
+    But for threads of gRPC's core that called into Python (for a renewed certificate, say): nobody can wait for those.
     """
     deadline = time.monotonic() + 2
     for thread in threading.enumerate():
-        if thread is not threading.current_thread():
+        foreign = isinstance(thread, threading._DummyThread)
+        if thread is not threading.current_thread() and not foreign:
             thread.join(max(deadline - time.monotonic(), 0))
             if thread.is_alive():
                 log.warning("ending while a call hangs in a file system")

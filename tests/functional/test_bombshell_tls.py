@@ -231,7 +231,9 @@ def test_a_person_is_told_what_is_wrong(bombshell: Running, tmp_path: Path) -> N
 
 def test_who_is_not_in_the_group_is_told_to_join_it(bombshell: Running) -> None:
     script = (
-        "import sys; from tambourinefs.rpc.client import Client; from tambourinefs.errors import Unreachable\n"
+        "import os, sys; from tambourinefs.rpc.client import Client; from tambourinefs.errors import Unreachable\n"
+        # Here, not before: another user need not be able to reach this checkout's Python.
+        "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
         "home = sys.argv[1]\n"
         "files = [home + '/copy/' + name for name in ('ca.crt', 'client.crt', 'client.key')]\n"
         "try: Client(home + '/b.sock', *files).stat('silo', '')\n"
@@ -249,7 +251,7 @@ def test_who_is_not_in_the_group_is_told_to_join_it(bombshell: Running) -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-c", script, str(bombshell.home)],
-            capture_output=True, text=True, user=65534, group=65534, extra_groups=[],
+            capture_output=True, text=True,
             cwd="/", env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
     finally:
