@@ -158,7 +158,11 @@ class Volume:
         if differs:
             log.info("%s at %s: %s", self.name, self.mountpoint, problem or "is there")
         for ring in listeners:
-            ring()
+            try:
+                ring()
+            except Exception:
+                # This thread is how everybody learns of the next mount: one listener's trouble is not the others'.
+                log.exception("%s: a listener failed", self.name)
 
     def _identify(self) -> tuple[Identity | None, str]:
         try:
