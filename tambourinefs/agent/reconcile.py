@@ -169,13 +169,22 @@ class Reconciler:
             try:
                 scan = await trio.to_thread.run_sync(self._silo.scan, keys)
                 if not self._silo.expected:
-                    await trio.to_thread.run_sync(self._accept_silo, scan.uuid)
-                    self._silo.expected = scan.uuid
+                    await self._obey(scan.uuid)
             except SiloUnavailable as error:
                 self._silo_failed(error)
             else:
                 self._silo_read(scan, keys)
             self._wake.set()
+
+    async def _obey(self, uuid: str) -> None:
+        """Remember the first silo that is seen. Raises SiloUnavailable: one that is not kept is not obeyed."""
+        try:
+            await trio.to_thread.run_sync(self._accept_silo, uuid)
+        except OSError as error:
+            why = error.strerror or error
+            message = f"silo {self._silo.path} cannot be remembered as the one that this host obeys: {why}"
+            raise SiloUnavailable(message) from error
+        self._silo.expected = uuid
 
     def _silo_failed(self, error: SiloUnavailable) -> None:
         if self._problem != error.message:

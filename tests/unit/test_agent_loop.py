@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import trio
 
 from announced import Announced
 from fakes.agent import SLEEPS, Host, tree
+from tambourinefs.agent.applied import Store
 from tambourinefs.agent.hostfiles import ORIGINAL_MAX
 from tambourinefs.agent.policy import Policy
 from tambourinefs.agent.ports import SystemdRefused
@@ -252,6 +255,28 @@ async def test_a_silo_that_is_gone_or_another_removes_nothing(
         assert "--accept-silo another" in host.view("hello").conditions[1].message
     assert await host.active("hello.service") == "active"
     assert host.unit_text("hello.service") == SLEEPS
+
+
+async def test_the_first_silo_is_obeyed_once_the_disk_takes_its_name(
+    host: Host, announce: Announced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce("cannot be remembered as the one that this host obeys: No space left on device")
+    accept, refused = Store.accept_silo, []
+
+    def full_at_first(store: Store, uuid: str) -> None:
+        if not refused:
+            refused.append(uuid)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        accept(store, uuid)
+
+    monkeypatch.setattr(Store, "accept_silo", full_at_first)
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent() as reconciler:
+        await host.until(lambda: bool(refused))
+        reconciler._silo_rang(None)  # as the retry does
+        await host.until_ready("hello", 1)
+    with Store(host.state) as store:
+        assert store.silo() == (host.silo / ".tambourine-silo").read_text()
 
 
 async def test_nothing_is_done_in_a_namespace_that_is_not_respected_any_more(host: Host) -> None:
