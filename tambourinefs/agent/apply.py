@@ -187,6 +187,9 @@ class Applier:
         fine = [e for e in enables if e.needed and e.key not in outcome.failures]
         on = [e for e in fine if e.enablement.enabled]
         off = [e for e in fine if not e.enablement.enabled]
+        # As `systemctl reenable`: what the old [Install] linked is found by the unit's name.
+        await _each_or_all(self.systemd.disable, [e for e in on if e.anew], outcome)
+        on = [e for e in on if e.key not in outcome.failures]
         await _each_or_all(self.systemd.enable, on, outcome)
         await _each_or_all(self.systemd.disable, off, outcome)
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from tambourinefs.model import paths, unitfile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tambourinefs.model.manifest import File, Manifest
 
 UNIT: Final = "unit"
@@ -45,6 +47,7 @@ class Content:
 
     targets: tuple[Target, ...]
     digest: str  # "" for nothing at all
+    install: str = ""  # digest of what its texts say in [Install]; "" without a unit file
 
     @property
     def unit(self) -> Target | None:
@@ -74,7 +77,8 @@ def content_of(manifest: Manifest) -> Content:
         # Neither uid nor generation: the same unit stays the same file.
         text = unitfile.stamp(spec.unit, {"Manifest": f"{meta.namespace}/{meta.name}"})
         targets.append(_text_target(unit_path(spec.unit_name), UNIT, text))
-    return Content(tuple(targets), _digest(targets))
+    install = "" if spec.unit is None else _install(spec.texts)
+    return Content(tuple(targets), _digest(targets), install)
 
 
 def _file_target(file: File) -> Target:
@@ -90,6 +94,14 @@ def _file_target(file: File) -> Target:
 def _text_target(path: str, kind: str, text: str) -> Target:
     data = text.encode()
     return Target(path, kind, hashlib.sha256(data).hexdigest(), 0o644, "root", "root", data)
+
+
+def _install(texts: Iterable[str]) -> str:
+    settings = (
+        s for text in texts for s in unitfile.parse(text).settings if s.section == "Install"
+    )
+    lines = "".join(f"{setting.key}={setting.value}\0" for setting in settings)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _digest(targets: list[Target]) -> str:

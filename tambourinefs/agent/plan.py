@@ -83,13 +83,14 @@ class Place(Action):
 @dataclass(frozen=True, slots=True)
 class Enable(Action):
     """Enable or disable the unit; not `needed`: it is so. `before` is its UnitFileState where it is
-    not ours, else "".
+    not ours, else "". `anew`: it is enabled by an [Install] that was edited, and enabling alone would leave the old links.
     """
 
     unit: str
     enablement: Enablement
     before: str
     needed: bool
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,16 +281,23 @@ def _wants_enabled(want: Want) -> bool | None:
 
 
 def _enablement(key: Key, want: Want, record: Record | None, unit: Unit | None) -> Enable | None:
+    done = record.enablement if record is not None else None
+    state, install = unit.unit_file_state if unit else "", want.content.install
+    ours = record is not None and record.owns_unit
+    anew = ours and state in ENABLED and (done.install if done else "") != install
     enabled = _wants_enabled(want)
     if enabled is None:
-        return None
+        if done is None or not (done.enabled and anew):
+            return None
+        enabled = True  # as it was, by what [Install] says now
     meta = want.manifest.metadata
-    wanted = Enablement(enabled, meta.uid, meta.generation)
-    if record is not None and record.enablement == wanted:
+    wanted = Enablement(enabled, meta.uid, meta.generation, install)
+    if done is not None and replace(done, install=install) == wanted:
         return None
-    state = unit.unit_file_state if unit else ""
+    anew = anew and enabled
     before = "" if want.content.unit else state
-    return Enable(key, want.unit, wanted, before, state not in (ENABLED if enabled else DISABLED))
+    needed = anew or state not in (ENABLED if enabled else DISABLED)
+    return Enable(key, want.unit, wanted, before, needed, anew)
 
 
 # --- command -----------------------------------------------------------------------------------------

@@ -74,11 +74,12 @@ class Running(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Enablement(msgspec.Struct, frozen=True):
-    """What we made of enablement, for which generation."""
+    """What we made of enablement, for which generation. `install` is the digest of the [Install] that it was done by."""
 
     enabled: bool
     uid: str
     generation: int
+    install: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):

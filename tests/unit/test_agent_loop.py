@@ -80,6 +80,35 @@ async def test_an_edit_restarts_once_and_reloads_once(host: Host) -> None:
     assert first.invocation_id != second.invocation_id
 
 
+@pytest.mark.parametrize("command", ["start", None])
+async def test_an_edited_install_section_moves_the_links(host: Host, command: str | None) -> None:
+    timers = SLEEPS.replace("multi-user", "timers")
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        host.apply("hello", {"unit": timers, "command": command}, generation=2)
+        await host.until_ready("hello", 2)
+        links = [str(path.relative_to(host.units)) for path in host.units.glob("*.wants/*")]
+        assert links == ["timers.target.wants/hello.service"]
+        host.systemd.log.clear()
+        host.apply("hello", {"unit": timers + "#\n", "command": command}, generation=3)
+        await host.until_ready("hello", 3)
+        assert host.jobs("enable", "disable") == []  # once for each edit of [Install]
+        host.apply("hello", {"unit": SLEEPS.partition("[Install]")[0]}, generation=4)
+        await host.until_ready("hello", 4)
+        assert list(host.units.glob("*.wants")) == []
+
+
+async def test_what_a_person_disabled_stays_so_when_install_is_edited(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        await host.systemd.disable(["hello.service"])
+        host.apply("hello", {"unit": SLEEPS.replace("multi-user", "timers")}, generation=2)
+        await host.until_ready("hello", 2)
+        assert list(host.units.glob("*.wants")) == []
+
+
 async def test_a_bad_unit_is_refused_and_the_running_one_stays(host: Host) -> None:
     host.apply("hello", {"unit": SLEEPS, "command": "start"})
     host.apply("other", {"unit": SLEEPS, "command": "start"})
