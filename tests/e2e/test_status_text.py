@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -53,9 +54,16 @@ def looks(bare_host: Host) -> Iterator[dict[str, Looks]]:
         unit_zoo.take_down(bare_host)
 
 
+def _python_inside() -> str:
+    """This Python as a host sees it: the checkout is at /src there, wherever it is here."""
+    tree = Path(__file__).parents[2]
+    here = Path(sys.executable)
+    return str(Path("/src", here.relative_to(tree)) if here.is_relative_to(tree) else here)
+
+
 def _look(host: Host, names: list[str]) -> list[Looks]:
     probe = ("/src/tests/e2e/status_probe.py", *names)
-    done = host.run("env", "PYTHONPATH=/src", sys.executable, *probe, timeout=120)
+    done = host.run("env", "PYTHONPATH=/src", _python_inside(), *probe, timeout=120)
     return [Looks(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
