@@ -209,6 +209,9 @@ def _text_denials(spec: Spec, policy: Policy) -> Iterator[str]:
     for other in sorted(exposure.stops(spec.texts, spec.unit_name)):
         if names.is_own_unit(other):
             yield f"Conflicts= or PropagatesStopTo= of {other} would stop Tambourine itself"
+    for other in sorted(exposure.holds_up(spec.texts, spec.unit_name)):
+        if names.is_own_unit(other):
+            yield f"Before= {other}: Tambourine itself would not start until this unit is up"
 
 
 def _may_be_any(user: str, writers: Iterable[str]) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from tambourinefs.model import names, paths, unitfile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from tambourinefs.model.unitfile import Setting
 
@@ -39,6 +39,14 @@ _MADE_BELOW: Final = {
     "LogsDirectory": "/var/log",
     "ConfigurationDirectory": "/etc",
 }
+# systemd makes a socket, a FIFO or a link there in place of what it finds, or removes it at stop (systemd.socket(5),
+# systemd.service(5)).
+_TAKEN_AT: Final = frozenset(
+    {
+        "ListenStream", "ListenDatagram", "ListenSequentialPacket", "ListenFIFO", "ListenSpecial", "ListenUSBFunction",
+        "Symlinks", "PIDFile",
+    }
+)  # fmt: skip
 _COVERS: Final = frozenset({"Where"})  # what is mounted over a parent of ours hides ours
 _EXEC_PREFIXES: Final = "@-:+!|"  # systemd.service(5), COMMAND LINES
 _ROOT_OF_A_PROCESS: Final = re.compile(r"/proc/(?:self|thread-self|[0-9]+)/(?:root|cwd)(?=/|$)")
@@ -86,6 +94,10 @@ def _mentions(setting: Setting, unit: str, roots: tuple[str, ...]) -> Iterator[M
                     if _touches(path, root) or ("*" in path and _matches(path, root)):
                         yield Mention(setting, path, root)
         return
+    if setting.key == "PIDFile" and not value.startswith("/"):
+        value = f"/run/{value}"  # systemd.service(5)
+    if setting.key in _TAKEN_AT:
+        roots += OWN_DIRECTORIES
     for path in _looked_up(setting.key, value):
         if setting.key.endswith("Glob") and "{" in path:  # safe_glob() with GLOB_BRACE
             path = path[: path.index("{")].rpartition("/")[0] + "/**"  # noqa: PLW2901
@@ -187,21 +199,24 @@ def users(texts: Iterable[str], unit: str) -> frozenset[str]:
 
 def stops(texts: Iterable[str], unit: str) -> frozenset[str]:
     """The units that starting or stopping this one would stop as well (systemd.unit(5))."""
-    return frozenset(
-        unitfile.expand(word, unit)
-        for text in texts
-        for setting in unitfile.parse(text).settings
-        if setting.section == "Unit" and setting.key in {"Conflicts", "PropagatesStopTo"}
-        for word in unitfile.words(setting.value, keep_escapes=True)
-    )
+    return _named(texts, unit, "Unit", {"Conflicts", "PropagatesStopTo"})
+
+
+def holds_up(texts: Iterable[str], unit: str) -> frozenset[str]:
+    """The units whose start would wait, at boot too, until this one is up (systemd.unit(5))."""
+    return _named(texts, unit, "Unit", {"Before"})
 
 
 def required_by(texts: Iterable[str], unit: str) -> frozenset[str]:
     """The units that would require this one once it is enabled, and so stop when it is stopped (systemd.unit(5))."""
+    return _named(texts, unit, "Install", {"RequiredBy"})
+
+
+def _named(texts: Iterable[str], unit: str, section: str, keys: Container[str]) -> frozenset[str]:
     return frozenset(
         unitfile.expand(word, unit)
         for text in texts
         for setting in unitfile.parse(text).settings
-        if setting.section == "Install" and setting.key == "RequiredBy"
+        if setting.section == section and setting.key in keys
         for word in unitfile.words(setting.value, keep_escapes=True)
     )

@@ -41,6 +41,8 @@ ALLOWED = [
     {"unit": UNIT + "EnvironmentFile=/etc/%H/env\n[Install]\nWantedBy=sysinit.target\n"},
     {"name": "srv-data.mount", "unit": "[Mount]\nWhat=/dev/sdb1\n"},
     {"name": "var-lib.mount"},  # observed
+    {"unit": "[Unit]\nBefore=a.service multi-user.target\nAfter=tambourine.service\n" + UNIT},
+    {"name": "a.socket", "unit": "[Socket]\nListenStream=/run/%N.sock\nListenStream=8080\n"},
     {"name": "tambo-", "drop_ins": (DropIn("x.conf", ""),)},
     {"files": files("/etc/tmpfiles.d/mine.conf")},
 ]
@@ -72,6 +74,9 @@ REFUSED = [
     {"unit": "[Unit]\nConditionPathExists=|!/proc/tambourine/x\n" + UNIT},
     {"unit": "[Unit]\nConditionPathExistsGlob=/run/*/proc/*\n" + UNIT},
     {"unit": "[Unit]\nConflicts=tambourine.service\n" + UNIT},
+    {"unit": "[Unit]\nBefore=a.service tambourine.service\n" + UNIT},
+    {"unit": UNIT, "drop_ins": (DropIn("x.conf", "[Unit]\nBefore=tambourine-silo.service\n"),)},
+    {"name": "a.socket", "unit": "[Socket]\nListenStream=/run/tambourine/bombshell/x.sock\n"},
     # Drop-ins of a prefix and of a template are those of many.
     {"name": "tambourine-", "drop_ins": (DropIn("x.conf", ""),)},
     {"name": "proc-.mount", "drop_ins": (DropIn("x.conf", ""),)},

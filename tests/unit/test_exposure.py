@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tambourinefs.model.exposure import mentions, stops, users
+from tambourinefs.model.exposure import holds_up, mentions, stops, users
 
 
 def unit(*lines: str, section: str = "Service") -> tuple[str, ...]:
@@ -107,6 +107,44 @@ def test_what_it_would_stop_is_found() -> None:
     lines = ("Conflicts=tambourine.service a.service", "PropagatesStopTo=%p-b.service")
     found = stops(unit(*lines, section="Unit"), "x.service")
     assert found == {"tambourine.service", "a.service", "x-b.service"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ListenStream=/run/tambourine/bombshell/bombshell.sock",
+        "ListenStream=%t/tambourine/x",
+        "ListenDatagram=/var/run/tambourine/x",
+        "ListenSequentialPacket=/run/tambourine",
+        "ListenFIFO=/var/lib/tambourine/x",
+        "ListenSpecial=/etc/tambourine/config.toml",
+        "Symlinks=/run/x /run/tambourine/bombshell/bombshell.sock",
+        "PIDFile=tambourine/../tambourine/x.pid",
+        "PIDFile=/run/tambourine/x.pid",
+    ],
+)
+def test_what_would_be_made_in_a_directory_of_ours_is_found(line: str) -> None:
+    assert mentions(unit(line, section="Socket"), "x.socket"), line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ListenStream=/run/tambourine-x.sock",
+        "ListenStream=@/run/other/x",
+        "ListenStream=[::1]:8080",
+        "ListenStream=/run/x/tambourine",
+        "PIDFile=x.pid",
+    ],
+)
+def test_what_is_made_elsewhere_is_let_be(line: str) -> None:
+    assert mentions(unit(line, section="Socket"), "x.socket") == ()
+
+
+def test_who_would_wait_for_it_is_found() -> None:
+    texts = unit("Before=tambourine.service", "Before=%p-b.service", section="Unit")
+    assert holds_up(texts, "x.service") == {"tambourine.service", "x-b.service"}
+    assert holds_up(unit("After=tambourine.service", section="Unit"), "x.service") == frozenset()
 
 
 def test_hostile_patterns_cost_little() -> None:
