@@ -94,6 +94,7 @@ class Reconciler:
         self._passing = False
         self._launched = -YOUNG
         self._entries: Mapping[Key, Entry] = {}
+        self._unread: Mapping[Key, str] = {}  # in the silo, and why each cannot be read
         self._readings: dict[Key, judging.Reading] = {}
         self._released: set[str] = set()
         self._seen: dict[Key, _Seen] = {key: _Seen() for key in self._book.records}
@@ -197,7 +198,12 @@ class Reconciler:
     def _silo_read(self, scan: Scan, asked: set[Key] | None) -> None:
         again = bool(self._problem) or scan.uuid != self._uuid
         self._problem, self._uuid = "", scan.uuid
-        self._entries = scan.entries
+        for key, why in scan.unread.items():
+            if self._unread.get(key) != why:
+                log.warning("%s", why)
+        self._entries, self._unread = scan.entries, scan.unread
+        if scan.unread:
+            self._retries.silo(lambda _: self._silo_rang(set(self._unread)))
         for key in scan.changed - scan.entries.keys():
             self._readings.pop(key, None)
         rang = scan.changed | (asked or set())
@@ -301,6 +307,11 @@ class Reconciler:
         self._sight.follow(key, views.unit_name(seen.entry, record))
         if self._problem:
             return  # what is desired is not known
+        if key in self._unread:
+            if record is not None and seen.entry is not None and not seen.entry.data:
+                seen.entry = None  # the record says more
+            seen.judgement = Judgement(Verdict(UNKNOWN, "SiloUnavailable", self._unread[key]))
+            return
         if seen.entry is None:
             kept = judging.judge_missing(record, self._rules, self._uuid) if record else None
             seen.judgement = kept or Judgement(ACCEPTED, gone=Gone(deleted=True))
@@ -467,7 +478,7 @@ class Reconciler:
             digest=want.content.digest if want else "",
             failure=self._retries.why(key),
             changed_by_hand="the unit was masked by somebody" if masked else seen.by_hand,
-            silo=self._problem,
+            silo=self._problem or self._unread.get(key, ""),
             connected=self._systemd.connected,
             journal=self._announcer.lines(key),
         )

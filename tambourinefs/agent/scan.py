@@ -3,7 +3,8 @@ mount. It blocks.
 
 A dead mount that was detached lists as an empty directory without an error, so a scan counts only
 when the directory is FUSE, holds the UUID that this host obeys, and is the same mount before and
-after. Anything else is SiloUnavailable: what is desired is unknown then, and nothing is removed.
+after. Anything else is SiloUnavailable: what is desired is unknown then, and nothing is removed. One manifest
+that cannot be read is unknown alone.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 MANIFESTS_MAX: Final = 10_000
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR)
+_OF_ONE: Final = (
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+)  # a dead mount says ENOTCONN or ECONNABORTED
 _READ: Final = (
     os.O_RDONLY | os.O_NONBLOCK
 )  # a FIFO is opened without waiting for a writer, and then refused
@@ -68,12 +74,14 @@ class _PeekObject(msgspec.Struct):
 @dataclass(frozen=True, slots=True)
 class Scan:
     """What is in the silo now. `entries` is whole; `changed` are keys that came, went or differ
-    from the scan before.
+    from the scan before. `unread` says of those that are there and cannot be read why: their entry is the last one known,
+    or one that is nothing but the error.
     """
 
     uuid: str
     entries: dict[Key, Entry]
     changed: frozenset[Key]
+    unread: dict[Key, str]
 
 
 class Silo:
@@ -87,6 +95,7 @@ class Silo:
         self.expected = expected
         self._any_directory = any_directory
         self._entries: dict[Key, Entry] = {}
+        self._unread: dict[Key, str] = {}
         self._uuid = ""
 
     def scan(self, keys: Iterable[Key] | None = None) -> Scan:
@@ -102,26 +111,39 @@ class Silo:
         try:
             before = self._identity(root)
             if before[1] != self._uuid:
-                self._entries, keys = {}, None
+                self._entries, self._unread, keys = {}, {}, None
             wanted = self._list(root) if keys is None else list(keys)
-            found = {key: entry for key in wanted if (entry := self._read(root, key)) is not None}
+            unread: dict[Key, str] = {}
+            found = {
+                key: entry
+                for key in wanted
+                if (entry := self._read_or_say(root, key, unread)) is not None
+            }
             self._check_same(before)
         except OSError as error:
             raise SiloUnavailable(f"silo {self.path}: {error.strerror or error}") from error
         finally:
             os.close(root)
-        return self._merge(before[1], found, None if keys is None else set(wanted))
+        return self._merge(before[1], found, unread, None if keys is None else set(wanted))
 
-    def _merge(self, uuid: str, found: dict[Key, Entry], looked_at: set[Key] | None) -> Scan:
+    def _merge(
+        self,
+        uuid: str,
+        found: dict[Key, Entry],
+        unread: dict[Key, str],
+        looked_at: set[Key] | None,
+    ) -> Scan:
         entries = found
         if looked_at is not None:
             kept = {key: entry for key, entry in self._entries.items() if key not in looked_at}
             entries = kept | found
+            unread |= {key: why for key, why in self._unread.items() if key not in looked_at}
         old = self._entries
         changed = {key for key, entry in found.items() if old.get(key) != entry}
         changed |= {key for key in (looked_at or old) if key in old and key not in found}
-        self._entries, self._uuid = entries, uuid
-        return Scan(uuid, dict(entries), frozenset(changed))
+        changed |= {key for key, _ in self._unread.items() ^ unread.items()}
+        self._entries, self._unread, self._uuid = entries, unread, uuid
+        return Scan(uuid, dict(entries), frozenset(changed), dict(unread))
 
     # -- the right one
 
@@ -167,6 +189,16 @@ class Silo:
                         f"silo {self.path} has more than {MANIFESTS_MAX} manifests"
                     )
         return keys
+
+    def _read_or_say(self, root: int, key: Key, unread: dict[Key, str]) -> Entry | None:
+        try:
+            return self._read(root, key)
+        except OSError as error:
+            if error.errno not in _OF_ONE:
+                raise
+            why = f"{key[0]}/{key[1]}/{paths.MANIFEST_FILE} cannot be read: {error.strerror}"
+            unread[key] = why
+            return self._entries.get(key) or Entry(key, b"", (0, 0, 0, 0), error=why)
 
     def _read(self, root: int, key: Key) -> Entry | None:
         path = f"{key[0]}/{key[1]}/{paths.MANIFEST_FILE}"

@@ -14,6 +14,7 @@ import trio
 
 from announced import Announced
 from fakes.agent import SLEEPS, Host, tree
+from tambourinefs import files
 from tambourinefs.agent.applied import Store
 from tambourinefs.agent.hostfiles import ORIGINAL_MAX
 from tambourinefs.agent.policy import Policy
@@ -99,11 +100,17 @@ async def test_an_edited_install_section_moves_the_links(host: Host, command: st
         assert list(host.units.glob("*.wants")) == []
 
 
+def _file_state(host: Host, name: str) -> str:
+    unit = host.view(name).unit
+    return unit.unit_file_state if unit else ""
+
+
 async def test_what_a_person_disabled_stays_so_when_install_is_edited(host: Host) -> None:
     host.apply("hello", {"unit": SLEEPS, "command": "start"})
     async with host.agent():
         await host.until_ready("hello", 1)
         await host.systemd.disable(["hello.service"])
+        await host.until(lambda: _file_state(host, "hello") == "disabled")
         host.apply("hello", {"unit": SLEEPS.replace("multi-user", "timers")}, generation=2)
         await host.until_ready("hello", 2)
         assert list(host.units.glob("*.wants")) == []
@@ -306,6 +313,68 @@ async def test_the_first_silo_is_obeyed_once_the_disk_takes_its_name(
         await host.until_ready("hello", 1)
     with Store(host.state) as store:
         assert store.silo() == (host.silo / ".tambourine-silo").read_text()
+
+
+async def test_a_manifest_that_cannot_be_read_holds_up_only_itself(
+    host: Host, announce: Announced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce("local/(bad|new)/tambourine.json cannot be read: Input/output error")
+    opens, broken = files.open_beneath, ["local/bad/", "local/new/"]
+
+    def open_beneath(root: int, path: str | bytes, flags: int, mode: int = 0) -> int:
+        if os.fsdecode(path).startswith(tuple(broken)) and not flags & os.O_DIRECTORY:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opens(root, path, flags, mode)
+
+    host.apply("bad", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("bad", 1)
+    monkeypatch.setattr(files, "open_beneath", open_beneath)
+    host.apply("new", {"unit": SLEEPS, "command": "start"})
+    host.apply("good", {"unit": SLEEPS, "command": "start"})
+    async with host.agent() as reconciler:
+        await host.until_ready("good", 1)
+        for name in ("bad", "new"):
+            await host.until(lambda n=name: host.condition(n, "Accepted")[0] == "Unknown")
+            assert host.condition(name, "Accepted") == ("Unknown", "SiloUnavailable")
+            assert host.condition(name, "Applied") == ("Unknown", "SiloUnavailable")
+        assert host.view("bad").uid == "uid-bad"
+        assert await host.active("bad.service") == "active"
+        broken.clear()
+        reconciler._silo_rang({("local", "bad"), ("local", "new")})  # as the retry does
+        await host.until_ready("bad", 1)
+        await host.until_ready("new", 1)
+        broken.append("local/bad/")
+        host.apply("bad", {"unit": SLEEPS, "command": "stop"}, generation=2)
+        await host.until(lambda: host.condition("bad", "Applied")[0] == "Unknown")
+        host.delete("bad")  # and that is seen all the same
+        broken.clear()
+        await host.until(lambda: ("local", "bad") not in host.board.views)
+        assert await host.active("good.service") == "active"
+
+
+async def test_a_dead_mount_amid_a_scan_is_the_whole_silos(
+    host: Host, announce: Announced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce("silo .*: Transport endpoint is not connected")
+    opens = files.open_beneath
+
+    def dead(root: int, path: str | bytes, flags: int, mode: int = 0) -> int:
+        if os.fsdecode(path).startswith("local/hello/"):
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        return opens(root, path, flags, mode)
+
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    host.apply("other", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        await host.until_ready("other", 1)
+    monkeypatch.setattr(files, "open_beneath", dead)
+    async with host.agent() as reconciler:
+        await reconciler.started.wait()
+        await host.until(lambda: "endpoint" in host.view("other").conditions[1].message)
+        assert host.condition("other", "Applied") == ("Unknown", "SiloUnavailable")
+    assert await host.active("hello.service") == "active"
 
 
 async def test_nothing_is_done_in_a_namespace_that_is_not_respected_any_more(host: Host) -> None:
