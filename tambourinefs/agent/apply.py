@@ -19,7 +19,6 @@ import trio
 
 from tambourinefs.agent import transitions
 from tambourinefs.agent.check import open_manifest_directory
-from tambourinefs.agent.content import FILE
 from tambourinefs.agent.flight import now
 from tambourinefs.agent.plan import DISABLED, Enable, Forget, Note, Place, Reload, Withdraw, blank
 from tambourinefs.agent.ports import SystemdRefused, UnitNotFound
@@ -157,8 +156,10 @@ class Applier:
                 outcome.failures[withdraw.key] = str(error)
 
     def _restore(self, written: Written) -> None:
-        """Put back what stood there; a file that somebody has made another since is theirs, and stays."""
-        if written.kind == FILE and self._is_anothers(written):
+        """Put back what stood there; what somebody has made another since is theirs, and stays. A unit of
+        ours that stays was stopped and disabled before.
+        """
+        if self._is_anothers(written):
             log.warning("%s was changed by somebody: it stays as it is", written.path)
         else:
             self.host.restore(written.path, written.original)

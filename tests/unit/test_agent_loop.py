@@ -517,6 +517,26 @@ async def test_a_file_that_a_person_made_another_stays_when_the_service_goes(
     assert (host.root / "etc/link").is_symlink()
 
 
+async def test_a_unit_and_a_drop_in_that_a_person_edited_stay_stopped_and_disabled(
+    host: Host, announce: Announced
+) -> None:
+    announce("was changed by somebody: it stays")
+    drop_ins = [{"name": f"{name}.conf", "content": "[Service]\nNice=1\n"} for name in ("a", "b")]
+    host.apply("x", {"unit": SLEEPS, "command": "start", "dropIns": drop_ins})
+    unit, directory = host.units / "x.service", host.units / "x.service.d"
+    async with host.agent():
+        await host.until_ready("x", 1)
+        unit.write_text(SLEEPS + "# mine\n")
+        (directory / "a.conf").write_text("[Service]\nNice=2\n")
+        host.delete("x")
+        await host.until(lambda: not host.board.views)
+    assert unit.read_text() == SLEEPS + "# mine\n"
+    assert [path.name for path in directory.iterdir()] == ["a.conf"]
+    assert await host.active("x.service") == "inactive"
+    assert await host.systemd.unit_file_state("x.service") == "disabled"
+    assert host.records() == {}
+
+
 async def test_an_original_too_large_to_keep_is_not_replaced(host: Host) -> None:
     target = host.root / "etc/image"
     with target.open("wb") as image:
