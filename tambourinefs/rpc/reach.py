@@ -62,7 +62,8 @@ def connect(socket: str, ca: Path, cert: Path, key: Path, *, server_name: str) -
                 1,
             ),  # a new channel after a rotation must connect anew
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            # Not a pause: how long one attempt may take, the TLS handshake on a busy node included.
+            ("grpc.min_reconnect_backoff_ms", 10_000),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ],
     )
