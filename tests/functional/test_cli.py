@@ -225,7 +225,9 @@ def test_what_is_not_there_or_elsewhere_is_not_commanded(host: Chain, hello: str
     text = HELLO.replace(
         "{name: hello}", "{name: alice, namespace: storage, uid: u-1, generation: 4}"
     )
-    elsewhere.write_text(json.dumps(yaml.safe_load(text)))
+    draft = elsewhere.with_name("draft")
+    draft.write_text(json.dumps(yaml.safe_load(text)))
+    draft.rename(elsewhere)  # whoever reads it reads it whole
     until("alice is listed", lambda: "alice" in host.run("get", "-A", "-o", "name").stdout)
     before = elsewhere.read_bytes()
     for arguments in (
