@@ -1,0 +1,307 @@
+"""The cluster's objects, as controller and sync read and write them (group tambourine.dev, version v1alpha1).
+
+    TambourineNode      one a node: spec.assignments says what it shall have, status what its agent is
+    TambourineInstance  one a node and service: what that node reports of it
+    TambourineRevision  the content of a Tambourine, immutable, named by its digest
+    Tambourine.status   the summary
+
+Reading is tolerant (an unknown field of a newer release is ignored); writing is `to_dict`, which leaves defaults out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, Literal
+
+import msgspec
+
+from tambourinefs.model.schema import (
+    API_VERSION,
+    DropIn,
+    File,
+    Generation,
+    Manifest,
+    Metadata,
+    Spec,
+)
+from tambourinefs.model.status import Condition, LastCommand
+
+GROUP: Final = "tambourine.dev"
+NODE_KIND: Final = "TambourineNode"
+INSTANCE_KIND: Final = "TambourineInstance"
+REVISION_KIND: Final = "TambourineRevision"
+
+FINALIZER: Final = "tambourine.dev/controller"
+ALLOW_DELETION: Final = "tambourine.dev/allow-deletion"
+CONTROLLER: Final = "tambourine-controller"  # its field manager, service account and Lease
+SYNC: Final = "tambourine-sync"
+NODE_USER_PREFIX: Final = "tambourine:node:"
+NODE_GROUP: Final = "tambourine:nodes"
+LEASE_NAMESPACE: Final = "kube-node-lease"  # in every cluster; no kustomization can move it
+NODE_LOST_AFTER: Final = 40.0  # seconds without a change of the Lease
+HEARTBEAT_EVERY: Final = 10.0  # seconds
+TOMBSTONE_DEADLINE: Final = 300.0  # seconds that a deletion waits for its nodes
+
+INSTALLED: Final = "installed"
+ABSENT: Final = "absent"  # remove it, restore what was there
+RELEASED: Final = "released"  # let go of it: what is on the host stays
+
+MAX_NAME: Final = 253  # DNS subdomain, RFC 1123
+DIGEST_IN_NAME: Final = 32  # 128 bits: a revision's name cannot be guessed without its content
+
+
+class Shape(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What all shapes share: unknown fields are ignored, defaults are not written."""
+
+
+class Assignment(Shape, frozen=True):
+    """One service of one node. `uid` is the key: a Tambourine made again under its old name is another."""
+
+    uid: str
+    namespace: str
+    name: str
+    generation: Generation
+    creation_timestamp: str = ""  # RFC 3339: orders who came first where two want one unit
+    revision: str = ""  # name of the TambourineRevision; "" where state is not installed
+    digest: str = ""  # content_digest, 64 hex digits
+    state: Literal["installed", "absent", "released"] = INSTALLED
+    spec_state: Literal["installed", "absent"] = INSTALLED  # spec.state of the Tambourine
+    command: str = ""
+    command_id: str = msgspec.field(name="commandID", default="")
+
+
+class NodeSpec(Shape, frozen=True):
+    """What the controller writes for a node."""
+
+    assignments: tuple[Assignment, ...] = ()
+
+
+class Acknowledged(Shape, frozen=True):
+    """A tombstone that the node has carried out; it stays until the assignment is gone."""
+
+    uid: str
+    generation: Generation
+    state: str  # absent or released
+
+
+class NodeStatus(Shape, frozen=True):
+    """What a node says of itself."""
+
+    version: str = ""  # of the agent
+    namespaces: tuple[str, ...] = ()  # that its host respects; "*" for all
+    fields: tuple[str, ...] = ()  # paths of the spec that its parser knows
+    boot_id: str = msgspec.field(name="bootID", default="")
+    observed_generation: Generation = 0  # of the TambourineNode
+    acknowledged: tuple[Acknowledged, ...] = ()
+    unlisted: tuple[str, ...] = ()  # namespace/name on the host and in no assignment
+    conditions: tuple[Condition, ...] = ()
+
+
+class ObjectMeta(Shape, frozen=True):
+    """Of an object's metadata what we use."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    generation: Generation = 0
+    resource_version: str = ""
+    creation_timestamp: str = ""
+    deletion_timestamp: str = ""
+    finalizers: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: tuple[dict[str, Any], ...] = ()
+
+
+class Node(Shape, frozen=True):
+    """A TambourineNode."""
+
+    api_version: str = API_VERSION
+    kind: str = NODE_KIND
+    metadata: ObjectMeta = ObjectMeta()
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+class InstanceSpec(Shape, frozen=True):
+    """Which service on which node."""
+
+    node_name: str = ""
+    tambourine: str = ""  # metadata.name of its Tambourine
+    unit: str = ""  # full unit name
+
+
+class Observed(Shape, frozen=True):
+    """The seed's nine values, word for word (`active` without the age), then the typed ones."""
+
+    systemd_name: str = msgspec.field(name="systemdName", default="")
+    loaded: str = ""
+    drop_in: str = msgspec.field(name="drop-in", default="")
+    active: str = ""
+    docs: str = ""
+    pid: str = ""
+    tasks: str = ""
+    memory: str = ""
+    cgroup: str = ""
+    observed_generation: Generation = 0
+    active_state: str = ""
+    sub_state: str = ""
+    result: str = ""
+    since: str | None = (
+        None  # RFC 3339; absent while the unit never changed state (a date column must be a date)
+    )
+    last_command: LastCommand | None = None
+    revision: str = ""  # name of the TambourineRevision that is on the host
+    conditions: tuple[Condition, ...] = ()
+
+
+class InstanceStatus(Observed, frozen=True):
+    """What one node reports of one service."""
+
+    uid: str = ""  # of the Tambourine that this is about
+    unit_file_state: str = ""
+    n_restarts: int = 0
+    reason: str = ""  # why it failed, one line
+    journal: tuple[str, ...] = ()  # the last lines of the failed run; empty while it has not failed
+
+
+class Instance(Shape, frozen=True):
+    """A TambourineInstance."""
+
+    api_version: str = API_VERSION
+    kind: str = INSTANCE_KIND
+    metadata: ObjectMeta = ObjectMeta()
+    spec: InstanceSpec = InstanceSpec()
+    status: InstanceStatus = InstanceStatus()
+
+
+class Content(Shape, frozen=True):
+    """What of a Tambourine's spec makes a revision: all but state, command, nodes and rollout."""
+
+    name: str
+    unit: str | None = None
+    drop_ins: tuple[DropIn, ...] = ()
+    files: tuple[File, ...] = ()
+    enabled: bool | None = None
+    on_change: Literal["restart", "reload", "none"] | None = None
+    deletion_policy: Literal["uninstall", "orphan"] = "uninstall"
+
+
+class RevisionSpec(Shape, frozen=True):
+    """Immutable. `digest` is `manifest.content_digest` of a manifest with this content."""
+
+    tambourine: str
+    digest: str
+    content: Content
+
+
+class Revision(Shape, frozen=True):
+    """A TambourineRevision."""
+
+    spec: RevisionSpec
+    api_version: str = API_VERSION
+    kind: str = REVISION_KIND
+    metadata: ObjectMeta = ObjectMeta()
+
+
+class NodeCounts(Shape, frozen=True, omit_defaults=False):
+    """How many nodes: chosen, Ready at this generation, with this revision, failed, lost."""
+
+    desired: int = 0
+    ready: int = 0
+    updated: int = 0
+    failed: int = 0
+    unknown: int = 0
+
+
+class TambourineStatus(Observed, frozen=True):
+    """The summary of all instances: the common value, or a count such as `2 active, 1 failed`."""
+
+    unit: str = ""  # full unit name
+    ready: str = ""  # "2/3", for the column
+    nodes: NodeCounts = NodeCounts()
+
+
+class Tambourine(Shape, frozen=True):
+    """A Tambourine as the controller reads it, with its status."""
+
+    spec: Spec
+    metadata: ObjectMeta = ObjectMeta()
+    status: TambourineStatus = TambourineStatus()
+
+
+def to_dict(shape: Shape) -> dict[str, Any]:
+    """JSON-ready, defaults left out."""
+    found = msgspec.to_builtins(shape)
+    assert isinstance(found, dict)
+    return found
+
+
+def content_of(spec: Spec) -> Content:
+    """The part of `spec` that makes its revision."""
+    return Content(
+        name=spec.name,
+        unit=spec.unit,
+        drop_ins=spec.drop_ins,
+        files=spec.files,
+        enabled=spec.enabled,
+        on_change=spec.on_change,
+        deletion_policy=spec.deletion_policy,
+    )
+
+
+def manifest_of(assignment: Assignment, content: Content) -> Manifest:
+    """The manifest that sync lays into the silo: identity and command of the assignment, content of the revision."""
+    released = assignment.state == RELEASED
+    return Manifest(
+        api_version="tambourine.dev/v1alpha1",
+        kind="Tambourine",
+        metadata=Metadata(
+            name=assignment.name,
+            namespace=assignment.namespace,
+            uid=assignment.uid,
+            generation=assignment.generation,
+            creation_timestamp=assignment.creation_timestamp,
+        ),
+        spec=Spec(
+            name=content.name,
+            state=assignment.spec_state,
+            command=_command(assignment.command),
+            command_id=assignment.command_id,
+            unit=content.unit,
+            drop_ins=content.drop_ins,
+            files=content.files,
+            enabled=content.enabled,
+            on_change=content.on_change,
+            deletion_policy="orphan" if released else content.deletion_policy,
+        ),
+    )
+
+
+def _command(command: str) -> Any:  # checked by the CRD, and again by the node
+    return command or None
+
+
+def revision_name(tambourine: str, digest: str) -> str:
+    """`<tambourine>-<32 hex digits>`, a DNS subdomain of at most 253 characters."""
+    head = tambourine[: MAX_NAME - DIGEST_IN_NAME - 1].rstrip("-.")
+    return f"{head}-{digest[:DIGEST_IN_NAME]}"
+
+
+def instance_name(tambourine: str, node: str) -> str:
+    """`<tambourine>.<node>`; with a digest behind it where that would be ambiguous or too long."""
+    plain = f"{tambourine}.{node}"
+    if "." not in tambourine and len(plain) <= MAX_NAME:
+        return plain
+    digest = hashlib.sha256(f"{tambourine}\0{node}".encode()).hexdigest()[:10]
+    return f"{plain[: MAX_NAME - len(digest) - 1].rstrip('-.')}.{digest}"
+
+
+def lease_name(node: str) -> str:
+    """The Lease by which a node shows that it lives: in `LEASE_NAMESPACE`, beside the kubelet's, hence the prefix."""
+    return f"tambourine-{node}"
+
+
+def respects(namespaces: tuple[str, ...], namespace: str) -> bool:
+    """Whether a host with this list obeys a cluster's namespace; `local` never comes from a cluster."""
+    return namespace != "local" and (namespace in namespaces or "*" in namespaces)
