@@ -4,7 +4,7 @@ SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo || echo needs-root-or-su
 TOX := .venv/bin/tox run --quiet
 ARGS ?=
 
-.PHONY: help test lint unit functional e2e demo bench lab-down clean
+.PHONY: help test lint unit functional e2e cluster demo bench lab-down clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -12,15 +12,16 @@ help:  ## this list
 test: bootstrap  ## every lane; the first run takes some minutes to install and build
 	@rm -f .tox/summary-*
 	@status=0; $(SUDO) $(TOX) $(TOXARGS) || status=$$?; echo; \
-	for lane in lint unit functional e2e; do \
+	for lane in lint unit functional e2e cluster; do \
 	  printf '%-12s' $$lane; cat .tox/summary-$$lane 2>/dev/null || echo 'did not run to its end'; done; exit $$status
 
-lint unit functional e2e: bootstrap
+lint unit functional e2e cluster: bootstrap
 	$(SUDO) $(TOX) -e $@ -- $(ARGS)
 lint:        ## ruff, mypy, import-linter, shellcheck, systemd-analyze
 unit:        ## decisions (no root needed, under 20 s)
 functional:  ## this kernel: mounts, sockets, D-Bus
 e2e:         ## lab hosts: the whole chain
+cluster:     ## a real control plane and lab hosts (the first time builds it: five minutes)
 
 demo: bootstrap  ## the product on a throw-away host (HERE=1: on this one; KEEP=1: keep it)
 	$(SUDO) env HERE=$(HERE) KEEP=$(KEEP) tests/demo

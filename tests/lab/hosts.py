@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import machine
+from lab import lab, machine
 from lab.state import HostState
 
 
@@ -105,6 +105,7 @@ class Host:
         with self.state.lab.lock():
             machine.start(self.state)
             machine.wait_booted(self.state)
+            lab.plug(self.state)
 
     def reboot(self) -> None:
         """Power off in order, and boot."""

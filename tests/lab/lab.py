@@ -9,7 +9,8 @@ import subprocess
 from dataclasses import asdict
 from typing import Final, Literal
 
-from lab import background, layer, machine, tools, tree
+from lab import background, cluster, controlplane, kubenet, layer, machine, tools, tree
+from lab.controlplane import ControlPlane
 from lab.state import BASE, HostState, LabState, Process
 from lab.tools import LabError, run, say
 
@@ -20,17 +21,23 @@ INSTALL: Final = (
 
 
 def up(
-    lab: LabState, *, hosts: int, kind: Kind = "installed", owner: int | None = None
+    lab: LabState,
+    *,
+    hosts: int,
+    kind: Kind = "installed",
+    owner: int | None = None,
+    kubernetes: bool = False,
 ) -> list[HostState]:
     """Make the lab and return its hosts when all have booted.
 
     `kind`: with Tambourine installed and running, or prepared for it (the Python packages are in place), or bare.
     A lab that is up as asked stays as it is; anything else that is in its place is cleared first.
+    `kubernetes`: with a control plane that the hosts can reach; without hosts where `hosts` is 0.
     `owner`: the lab goes down by itself when this process ends.
     """
     tools.check()
     clear_orphans()
-    wanted: dict[str, object] = {"hosts": hosts, "kind": kind}
+    wanted: dict[str, object] = {"hosts": hosts, "kind": kind, "kubernetes": kubernetes}
     with lab.lock():
         if _is_up(lab, wanted):
             say(f"lab {lab.name}: up already")
@@ -38,7 +45,7 @@ def up(
         _clear(lab)
         lab.directory.mkdir(parents=True)
         try:
-            _make(lab, hosts=hosts, kind=kind, owner=owner)
+            _make(lab, hosts=hosts, kind=kind, owner=owner, kubernetes=kubernetes)
             _mark_complete(lab, wanted)
         except BaseException:
             _clear(lab)
@@ -46,16 +53,21 @@ def up(
         return lab.hosts()
 
 
-def _make(lab: LabState, *, hosts: int, kind: Kind, owner: int | None) -> None:
+def _make(lab: LabState, *, hosts: int, kind: Kind, owner: int | None, kubernetes: bool) -> None:
     if owner is not None:
         _watch_owner(lab, owner)
-    packages, house = layer.prepared()
+    packages, house = layer.prepared() if hosts else (None, None)
     made = [HostState(lab, f"h{number}") for number in range(1, hosts + 1)]
     for host in made:
         machine.create(host, layer=None if kind == "bare" else packages, house=house)
         machine.start(host)
+    if kubernetes:
+        controlplane.up(ControlPlane(lab))
+        cluster.prepare(ControlPlane(lab), [host.name for host in made])
+        say(f"control plane: ready at {ControlPlane(lab).server}")
     for host in made:
         machine.wait_booted(host)
+        plug(host)
     if kind == "installed":
         _install(made)
     for host in made:
@@ -76,6 +88,13 @@ def _install(hosts: list[HostState]) -> None:
         said, _ = process.communicate(timeout=300)
         if process.returncode != 0:
             raise LabError(f"installing on {host.name}: {said.strip()}")
+
+
+def plug(host: HostState) -> None:
+    """Connect a host that has booted with the lab's control plane, where it has one."""
+    plane = ControlPlane(host.lab)
+    if plane.directory.exists():
+        kubenet.plug(plane.holder, host.leader().pid, plane.subnet, int(host.name[1:]))
 
 
 def down(lab: LabState) -> None:
@@ -104,6 +123,9 @@ def _is_up(lab: LabState, wanted: dict[str, object]) -> bool:
             return False
         for host in lab.hosts():
             host.leader()
+        if wanted["kubernetes"]:
+            for name in controlplane.COMPONENTS:
+                ControlPlane(lab).process(name)
     except (FileNotFoundError, LabError):
         return False
     return True
@@ -116,6 +138,7 @@ def _mark_complete(lab: LabState, wanted: dict[str, object]) -> None:
 def _clear(lab: LabState) -> None:
     for path in lab.directory.glob("h*"):
         machine.destroy(HostState(lab, path.name))
+    controlplane.down(ControlPlane(lab))
     _end_watcher(lab)
     run("rm", "-rf", "--one-file-system", "--", str(lab.directory))
 

@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from lab import lab, machine, tools
+from lab import controlplane, kubebuild, lab, machine, tools
+from lab.controlplane import ControlPlane
 from lab.hosts import Host
 from lab.state import LabState
 from lab.tools import LabError, say
@@ -23,6 +25,10 @@ Real systemd machines on this one, for tests, the demo and a person at a keyboar
   lab shell h1            a shell in there; the checkout is at /src, read-only
   lab reboot h1 | stop h1 | start h1
   lab crash h1            a power cut: what /etc and /var had not fsynced is lost; `lab start h1` boots again
+  lab up --kubernetes     with a real etcd, API server and controller manager (the first time builds them)
+  lab kubectl get nodes   the lab's kubectl and administrator; `lab env` prints exports for your own tools
+  lab api stop | start    the API server alone
+  lab api snapshot FILE | restore FILE | replace   etcd's content: kept, put back, or that of another, empty cluster
   lab status              what is up
   lab down                nothing is left
 
@@ -57,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--prepared", action="store_true", help="without Tambourine, but with the packages it needs"
     )
+    add.add_argument("--kubernetes", action="store_true", help="with a control plane")
     add.add_argument(
         "--owner", type=int, metavar="PID", help="down by itself when this process ends"
     )
@@ -67,6 +74,15 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("host")
     add.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND…")
     add.set_defaults(do=_exec)
+    add = commands.add_parser("kubectl", help="the lab's kubectl, as its administrator")
+    add.add_argument("argv", nargs=argparse.REMAINDER, metavar="ARGUMENT…")
+    add.set_defaults(do=_kubectl)
+    add = commands.add_parser("env", help="exports for your own tools: eval $(lab env)")
+    add.set_defaults(do=_env)
+    add = commands.add_parser("api", help="stop, start, snapshot, restore, replace the API server")
+    add.add_argument("what", choices=["stop", "start", "snapshot", "restore", "replace"])
+    add.add_argument("file", nargs="?", type=Path, help="of a snapshot (tar)")
+    add.set_defaults(do=_api)
     action: Callable[[LabState, argparse.Namespace], int]
     for name, action, text in (
         ("shell", _shell, "a shell inside a host"),
@@ -90,8 +106,52 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(state: LabState, options: argparse.Namespace) -> int:
     kind: lab.Kind = "bare" if options.bare else "prepared" if options.prepared else "installed"
-    lab.up(state, hosts=options.hosts, kind=kind, owner=options.owner)
+    lab.up(
+        state,
+        hosts=options.hosts,
+        kind=kind,
+        owner=options.owner,
+        kubernetes=options.kubernetes,
+    )
     return 0
+
+
+def _kubectl(state: LabState, options: argparse.Namespace) -> int:
+    plane = ControlPlane(state)
+    plane.read()  # says what to do where there is none
+    kubectl = str(kubebuild.programs() / "kubectl")
+    kubeconfig = str(plane.kubeconfig)
+    os.execve(kubectl, [kubectl, *options.argv], {**os.environ, "KUBECONFIG": kubeconfig})
+
+
+def _env(state: LabState, _: argparse.Namespace) -> int:
+    plane = ControlPlane(state)
+    plane.read()
+    print(f"export KUBECONFIG={plane.kubeconfig}")
+    print(f"export PATH={kubebuild.programs()}:$PATH")
+    return 0
+
+
+def _api(state: LabState, options: argparse.Namespace) -> int:
+    plane = ControlPlane(state)
+    if options.what in {"snapshot", "restore"} and options.file is None:
+        raise LabError(f"api {options.what}: which file?")
+    with state.lock():
+        _do_api(plane, options)
+    return 0
+
+
+def _do_api(plane: ControlPlane, options: argparse.Namespace) -> None:
+    if options.what == "stop":
+        controlplane.stop(plane)
+    elif options.what == "start":
+        controlplane.start(plane)
+    elif options.what == "snapshot":
+        controlplane.snapshot(plane, options.file)
+    elif options.what == "restore":
+        controlplane.restore(plane, options.file)
+    else:
+        controlplane.replace(plane)
 
 
 def _down(state: LabState, _: argparse.Namespace) -> int:
@@ -139,8 +199,8 @@ def _stop(state: LabState, options: argparse.Namespace) -> int:
 
 
 def _status(state: LabState, _: argparse.Namespace) -> int:
-    hosts = state.hosts()
-    if not hosts:
+    hosts, plane = state.hosts(), ControlPlane(state)
+    if not hosts and not plane.directory.exists():
         print(f"lab {state.name}: down")
         return 1
     for host in hosts:
@@ -148,4 +208,7 @@ def _status(state: LabState, _: argparse.Namespace) -> int:
             print(f"{host.name}  on   PID 1 is {host.leader().pid} here, console {host.console}")
         except LabError:
             print(f"{host.name}  off")
+    if plane.directory.exists():
+        off = [name for name in controlplane.COMPONENTS if not plane.runs(name)]
+        print(f"API server at {plane.server}" + (f" (off: {' '.join(off)})" if off else ""))
     return 0

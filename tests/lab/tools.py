@@ -22,6 +22,8 @@ PACKAGES: Final = {
     "umount": "mount",
     "mount": "mount",
     "cp": "coreutils",
+    "ip": "iproute2",
+    "openssl": "openssl",
 }
 
 

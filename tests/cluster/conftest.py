@@ -1,0 +1,82 @@
+"""A real control plane, alone or with two hosts: each made once in a run, with a namespace of its own for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lab import lab
+from lab.hosts import Host
+from lab.state import LabState
+from tests.cluster.world import Cluster
+
+_NUMBER = itertools.count(1)
+DAEMONS = (
+    "tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service", "tambourine-sync.service",
+)  # fmt: skip
+
+
+@contextmanager
+def _lab(name: str, *, hosts: int) -> Iterator[Cluster]:
+    state = LabState(f"{name}-{os.getpid()}-{next(_NUMBER)}")
+    try:
+        made = lab.up(state, hosts=hosts, owner=os.getpid(), kubernetes=True)
+        yield Cluster(state, [Host(host) for host in made])
+    finally:
+        lab.down(state)
+
+
+@pytest.fixture(scope="session")
+def shared_control_plane() -> Iterator[Cluster]:
+    """The one of `control_plane`, for fixtures that are wider than a test."""
+    with _lab("plane", hosts=0) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[Cluster]:
+    """The one of `cluster`, for fixtures that are wider than a test."""
+    with _lab("cluster", hosts=2) as made:
+        yield made
+
+
+@pytest.fixture
+def control_plane(shared_control_plane: Cluster) -> Iterator[Cluster]:
+    """An API server with our resources and policies; no host, no controller of ours. Shared: use names of your own."""
+    yield from _for_a_test(shared_control_plane)
+
+
+@pytest.fixture
+def fresh_control_plane() -> Iterator[Cluster]:
+    """The same for this test alone, which may break it; ready in about four seconds."""
+    with _lab("fresh", hosts=0) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
+    """Control plane, controller and two hosts, h1 and h2, that have joined. Shared: leave it as you found it."""
+    since = time.time()
+    yield from _for_a_test(shared_cluster)
+    for host in shared_cluster.hosts:
+        _no_daemon_of_ours_fell_over(host, since)
+
+
+def _for_a_test(shared: Cluster) -> Iterator[Cluster]:
+    made = Cluster(shared.state, shared.hosts)
+    yield made
+    made.start_api()
+    made.remove_namespaces()
+
+
+def _no_daemon_of_ours_fell_over(host: Host, since: float) -> None:
+    match = [f"_SYSTEMD_UNIT={unit}" for unit in DAEMONS]
+    argv = ["journalctl", "--no-pager", "--output=cat", f"--since=@{since:.3f}", *match]
+    said = host.run(*argv, check=False).stdout
+    if "Traceback (most recent call last)" in said:
+        pytest.fail(f"a traceback in the journal of {host.name}:\n{said[-6000:]}", pytrace=False)

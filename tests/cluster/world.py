@@ -1,0 +1,151 @@
+"""What a test does with a cluster of the lab."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab import cluster, controlplane, kubebuild
+from lab.controlplane import ControlPlane
+from lab.hosts import CommandFailed, Host
+from lab.state import LabState
+
+if TYPE_CHECKING:
+    from tambourinefs.kube.api import Api
+
+_NUMBER = itertools.count(1)
+
+
+class Cluster:
+    """A real API server, and the hosts that have joined it (none for a control plane alone)."""
+
+    def __init__(self, state: LabState, hosts: list[Host]) -> None:
+        self.state = state
+        self.hosts = hosts
+        self.plane = ControlPlane(state)
+        self._namespaces: list[str] = []
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's."""
+        return self.plane.kubeconfig
+
+    @property
+    def programs(self) -> Path:
+        """The directory of kubectl, for PATH."""
+        return kubebuild.programs()
+
+    @cached_property
+    def api(self) -> Api:
+        """The client of the tree as the administrator."""
+        from tambourinefs.kube.access import connect
+
+        return connect(self.kubeconfig, user_agent="tambourine-test")
+
+    def host(self, name: str) -> Host:
+        return next(host for host in self.hosts if host.name == name)
+
+    def kubectl(
+        self,
+        *argv: str,
+        input: str | None = None,  # noqa: A002 (as subprocess names it)
+        check: bool = True,
+        kubeconfig: Path | None = None,
+        timeout: float = 60,
+    ) -> subprocess.CompletedProcess[str]:
+        """kubectl as the administrator, or as whom `kubeconfig` says; CommandFailed when check and it fails."""
+        done = subprocess.run(
+            [self.programs / "kubectl", *argv],
+            input=input or "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig)},
+        )
+        if check and done.returncode != 0:
+            raise CommandFailed(
+                f"kubectl {' '.join(argv)}: {done.returncode}\n{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def get(self, *argv: str) -> dict[str, Any]:
+        """The decoded `kubectl get ARGV… -o json`."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", *argv, "-o", "json").stdout)
+        return found
+
+    def apply(
+        self, *objects: dict[str, Any], check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """`kubectl apply -f -` of these, in one call."""
+        body = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        return self.kubectl("apply", "-f", "-", input=json.dumps(body), check=check)
+
+    @cached_property
+    def namespace(self) -> str:
+        """A Kubernetes namespace of this test's own; the hosts do not respect it until `respect` says so."""
+        return self.new_namespace()
+
+    def new_namespace(self) -> str:
+        """One more; it goes away with the test."""
+        name = f"t{os.getpid()}-{next(_NUMBER)}"
+        self.kubectl("create", "namespace", name)
+        self._namespaces.append(name)
+        return name
+
+    def remove_namespaces(self) -> None:
+        """Delete what new_namespace made. The namespace controller goes on with their content by itself."""
+        if self._namespaces:
+            self.kubectl(
+                "delete", "namespace", "--wait=false", "--ignore-not-found", *self._namespaces
+            )
+            self._namespaces.clear()
+
+    def stop_api(self) -> None:
+        """The API server is gone without a word (SIGKILL); etcd and the controller manager stay."""
+        with self.state.lock():
+            controlplane.stop(self.plane)
+
+    def start_api(self) -> None:
+        """Start what does not run of the control plane; returns when it is ready."""
+        with self.state.lock():
+            controlplane.start(self.plane)
+
+    def snapshot(self, to: Path) -> None:
+        """Write what etcd holds to a file; nobody loses a connection."""
+        with self.state.lock():
+            controlplane.snapshot(self.plane, to)
+
+    def restore(self, from_: Path) -> None:
+        """The state of a snapshot is all that there is; revisions go on from then."""
+        with self.state.lock():
+            controlplane.restore(self.plane, from_)
+
+    def replace(self) -> None:
+        """Another cluster at the same address, with the same CA: empty, without our resources."""
+        with self.state.lock():
+            controlplane.replace(self.plane)
+
+    def apply_manifests(self) -> None:
+        """What lies in k8s/ once more."""
+        cluster.apply_manifests(self.plane)
+
+    @staticmethod
+    def wait(condition: Callable[[], object], seconds: float, what: str) -> None:
+        """Return when condition() is true; AssertionError naming `what` and the last complaint after so long."""
+        deadline = time.monotonic() + seconds
+        said: object = None
+        while time.monotonic() < deadline:
+            try:
+                if condition():
+                    return
+            except (AssertionError, KeyError, ValueError) as error:  # not there yet
+                said = error
+            time.sleep(0.05)
+        raise AssertionError(f"waited {seconds:g} s for {what}: {said}")

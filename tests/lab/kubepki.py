@@ -1,0 +1,70 @@
+"""The lab cluster's CA, certificates and kubeconfigs, by openssl(1): the lab has the standard library alone."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from pathlib import Path
+
+from lab.tools import run
+
+DAYS = "30"
+
+
+def make_ca(directory: Path) -> None:
+    """ca.crt, ca.key, and sa.key, sa.pub for service account tokens."""
+    directory.mkdir(mode=0o700, parents=True)
+    run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", DAYS,
+        "-subj", "/CN=tambourine-lab", "-keyout", str(directory / "ca.key"), "-out", str(directory / "ca.crt"),
+        "-addext", "keyUsage=critical,digitalSignature,keyCertSign,cRLSign",
+    )  # fmt: skip
+    run("openssl", "genrsa", "-out", str(directory / "sa.key"), "2048")
+    run("openssl", "rsa", "-in", str(directory / "sa.key"), "-pubout", "-out", str(directory / "sa.pub"))  # fmt: skip
+
+
+def make_certificate(directory: Path, name: str, subject: str, *, server: str = "") -> None:
+    """NAME.crt and NAME.key, signed by the CA. `server`: the subjectAltName of a server's; else a client's."""
+    key, request, extensions = (directory / f"{name}.{end}" for end in ("key", "csr", "ext"))
+    run(
+        "openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-subj", subject, "-keyout", str(key), "-out", str(request),
+    )  # fmt: skip
+    usage = "serverAuth" if server else "clientAuth"
+    names = f"subjectAltName={server}\n" if server else ""
+    extensions.write_text(f"keyUsage=critical,digitalSignature\nextendedKeyUsage={usage}\n{names}")
+    run(
+        "openssl", "x509", "-req", "-in", str(request), "-CA", str(directory / "ca.crt"),
+        "-CAkey", str(directory / "ca.key"), "-CAcreateserial", "-days", DAYS,
+        "-extfile", str(extensions), "-out", str(directory / f"{name}.crt"),
+    )  # fmt: skip
+
+
+def write_kubeconfig(directory: Path, name: str, server: str) -> Path:
+    """NAME.kubeconfig, all in one file (JSON is YAML), for the client certificate NAME."""
+
+    def data(file: str) -> str:
+        return b64encode((directory / file).read_bytes()).decode()
+
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {"name": "lab", "cluster": {"server": server, "certificate-authority-data": data("ca.crt")}}
+        ],
+        "users": [
+            {
+                "name": name,
+                "user": {
+                    "client-certificate-data": data(f"{name}.crt"),
+                    "client-key-data": data(f"{name}.key"),
+                },
+            }
+        ],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": name}}],
+        "current-context": "lab",
+    }  # fmt: skip
+    path = directory / f"{name}.kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(config, indent=2))
+    return path

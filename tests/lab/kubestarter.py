@@ -1,0 +1,41 @@
+"""The process that becomes one of the control plane's: `python -m lab.kubestarter LAB NAME`.
+
+`holder` takes a network namespace of its own and sleeps; the others enter it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from typing import Final
+
+from lab import background, cgroups, controlplane
+from lab.controlplane import ControlPlane
+from lab.machine import ENVIRONMENT
+from lab.state import LabState
+from lab.tools import which
+
+CLONE_NEWNET: Final = 0x40000000
+
+
+def main() -> None:
+    """Go to the background, enter the cluster's cgroup and network, become the program."""
+    plane, name = ControlPlane(LabState(sys.argv[1])), sys.argv[2]
+    libc = ctypes.CDLL(None, use_errno=True)
+    files = cgroups.make(plane.machine)
+    if name == "holder":
+        done = libc.unshare(CLONE_NEWNET)
+    else:
+        with open(f"/proc/{plane.holder}/ns/net") as namespace:
+            done = libc.setns(namespace.fileno(), CLONE_NEWNET)
+    if done != 0:
+        raise OSError(ctypes.get_errno(), "network namespace")
+    cgroups.join(files)
+    background.detach(plane.log(name))
+    command = controlplane.command(plane, name)
+    os.execve(which(command[0]) or command[0], command, ENVIRONMENT)
+
+
+if __name__ == "__main__":
+    main()
