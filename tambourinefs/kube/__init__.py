@@ -1,0 +1,4 @@
+"""The API server, as controller and sync use it: one small client, a reflector, Leases.
+
+Threads, not trio: the client blocks.
+"""

@@ -1,0 +1,185 @@
+"""What the API server holds of one kind, kept in memory: list, then watch, and list again when something may be missing.
+
+Objects are projected when they arrive: of 20,000 only what is needed stays in memory. A list that fails changes nothing:
+absence is no order.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, Generic, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+import urllib3
+
+from tambourinefs.errors import TambourineError, Unreachable
+from tambourinefs.kube import errors
+from tambourinefs.kube.api import Api, Object, selectors
+from tambourinefs.kube.backoff import Backoff
+from tambourinefs.kube.resources import Resource
+
+T = TypeVar("T")
+Key = tuple[str, str]  # namespace, name
+WATCH_SECONDS: Final = (300, 600)  # how long one watch lasts; the API server ends it
+QUIET_SECONDS: Final = (
+    90.0  # a bookmark comes every minute: this long without a word, the connection is dead
+)
+MAX_LINE: Final = 4 << 20  # bytes of one event
+log = logging.getLogger(__name__)
+
+
+class Reflector(Generic[T]):
+    """`run` in a thread of its own; read `items` from any. `bell` is rung after each change (and after a list)."""
+
+    def __init__(
+        self,
+        api: Api,
+        resource: Resource,
+        *,
+        project: Callable[[Object], T | None],
+        bell: Callable[[], None],
+        namespace: str = "",
+        name: str = "",
+    ) -> None:
+        """`project` makes of an object what is kept; None keeps nothing of it. `name`: watch that one alone."""
+        self._api = api
+        self._resource = resource
+        self._namespace = namespace
+        self._name = name
+        self._project = project
+        self._bell = bell
+        self._items: dict[Key, T] = {}
+        self._lock = threading.Lock()
+        self._answer: urllib3.BaseHTTPResponse | None = None
+        self.synced = threading.Event()  # a whole list has been read once
+        self.error = ""  # why the last list or watch failed; "" while all is well
+        self.contact = time.monotonic()  # when the API server last said something
+
+    @property
+    def items(self) -> dict[Key, T]:
+        """A snapshot."""
+        with self._lock:
+            return dict(self._items)
+
+    def get(self, key: Key) -> T | None:
+        with self._lock:
+            return self._items.get(key)
+
+    def run(self, stop: threading.Event) -> None:
+        """List and watch until `stop`; ends within some seconds of it (at once with `close`)."""
+        backoff = Backoff(0.2, 30.0)
+        while not stop.is_set():
+            begun = time.monotonic()
+            try:
+                version = self._list()
+                while not stop.is_set():
+                    version = self._watch(version, stop)
+                    backoff.reset()
+            except errors.Gone:
+                self.error = ""
+            except TambourineError as error:
+                if not stop.is_set() and str(error) != self.error:
+                    log.warning("%s: %s", self._resource.plural, error)
+                self.error = str(error)
+                self._bell()
+            # also after 410: a server that says it again and again is not asked without a pause
+            wait = backoff.next()
+            if time.monotonic() - begun > 60:
+                backoff.reset()
+            stop.wait(wait)
+
+    def close(self) -> None:
+        """End a watch that waits: `run` then sees its `stop`."""
+        answer = self._answer
+        if answer is not None:
+            answer.shutdown()
+
+    def _list(self) -> str:
+        found: dict[Key, T] = {}
+        version = ""
+        for page in self._api.list_pages(self._resource, self._namespace, name=self._name):
+            for item in page.items:
+                self._keep(found, item)
+            version = page.resource_version
+            self.contact = time.monotonic()
+        with self._lock:
+            self._items = found
+        self.error = ""
+        self.synced.set()
+        self._bell()
+        return version
+
+    def _keep(self, items: dict[Key, T], item: Object) -> None:
+        key = _key(item)
+        kept = self._project(item)
+        if kept is None:
+            items.pop(key, None)
+        else:
+            items[key] = kept
+
+    def _watch(self, version: str, stop: threading.Event) -> str:
+        """Follow changes until the API server ends the watch; returns the version to go on from."""
+        query = selectors(self._name, "", "") | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),  # noqa: S311 (jitter, no secret)
+        }
+        path = f"{self._resource.path(self._namespace)}?{urlencode(query)}"
+        answer = self._api.stream(path, QUIET_SECONDS)
+        self._answer = answer
+        try:
+            for line in _lines(answer):
+                self.contact = time.monotonic()
+                self.error = ""
+                version = self._event(line) or version
+                if stop.is_set():
+                    break
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unreachable(f"watch of {self._resource.plural} was cut: {error}") from error
+        finally:
+            self._answer = None
+            answer.close()
+        return version
+
+    def _event(self, line: bytes) -> str:
+        try:
+            event = msgspec.json.decode(line)
+            kind, item = event["type"], event["object"]
+            if kind == "ERROR":
+                raise errors.from_status(item, f"watch of {self._resource.plural}")
+            version = str(item["metadata"]["resourceVersion"])
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
+            raise Unreachable(f"watch of {self._resource.plural}: not an event: {error}") from error
+        if kind in {"ADDED", "MODIFIED"}:
+            with self._lock:
+                self._keep(self._items, item)
+            self._bell()
+        elif kind == "DELETED":
+            with self._lock:
+                self._items.pop(_key(item), None)
+            self._bell()
+        return version
+
+
+def _key(item: Object) -> Key:
+    metadata = item["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """The events of a watch: one JSON object a line."""
+    rest = b""
+    while True:
+        chunk = answer.read1(1 << 16)
+        if not chunk:
+            return
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > MAX_LINE:
+            raise Unreachable("an event of the API server is larger than 4 MiB")
+        yield from (line for line in lines if line)
