@@ -45,7 +45,7 @@ class Cluster:
     @cached_property
     def api(self) -> Api:
         """The client of the tree as the administrator."""
-        from tambourinefs.kube.access import connect
+        from tambourinefs.kube.api import connect
 
         return connect(self.kubeconfig, user_agent="tambourine-test")
 
