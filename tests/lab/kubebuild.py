@@ -27,6 +27,7 @@ PROGRAMS: Final = {
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
     "kubectl": "k8s.io/kubernetes/cmd/kubectl",
 }
+GO_PLACES: Final = ("/usr/local/go/bin/go", "/usr/lib/go/bin/go")
 OLDEST_GO: Final = (1, 21)  # fetches by itself the toolchain that go.mod asks for
 
 
@@ -89,22 +90,25 @@ def _compile(go: str, package: str, program: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""},
+        # Debian's Go is set not to fetch the release that go.mod asks for; ours must where it is older.
+        env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "auto"},
     )
     if done.returncode != 0:
         raise LabError(f"go build {package}: {done.stderr.strip()[-2000:]}")
 
 
 def _go() -> str:
-    known = [*os.environ.get("PATH", "").split(":"), "/usr/local/go/bin", "/usr/lib/go/bin"]
-    go = shutil.which("go", path=":".join(known))
-    if go is None:
-        raise LabError(
-            "building the control plane needs Go 1.21 or later: run `make bootstrap`, or put etcd, kube-apiserver, "
-            "kube-controller-manager and kubectl on PATH"
-        )
-    said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True)
-    found = re.match(r"go(\d+)\.(\d+)", said.stdout)
-    if found is None or (int(found[1]), int(found[2])) < OLDEST_GO:
-        raise LabError(f"{go} is {said.stdout.strip()}, older than 1.21: run `make bootstrap`")
-    return go
+    """A Go that is new enough, from PATH or where its makers and Debian put it; LabError without one."""
+    older = []
+    for go in dict.fromkeys(filter(None, [shutil.which("go"), *GO_PLACES])):
+        if not Path(go).exists():
+            continue
+        said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True)
+        version = re.match(r"go(\d+)\.(\d+)", said.stdout)
+        if version is not None and (int(version[1]), int(version[2])) >= OLDEST_GO:
+            return go
+        older.append(f"; {go} is {said.stdout.strip()}")
+    raise LabError(
+        "building the control plane needs Go 1.21 or later: run tests/bootstrap, or put etcd, kube-apiserver, "
+        f"kube-controller-manager and kubectl on PATH{''.join(older)}"
+    )
