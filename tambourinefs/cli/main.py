@@ -47,6 +47,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "silo": "tambourinefs.cli.daemons:silo",
         "bombshell": "tambourinefs.cli.daemons:bombshell",
         "agent": "tambourinefs.cli.daemons:agent",
+        "sync": "tambourinefs.cli.cluster:sync",
+        "controller": "tambourinefs.cli.cluster:controller",
         "mount": "tambourinefs.cli.daemons:mount",
         "unmount": "tambourinefs.cli.daemons:unmount",
     },

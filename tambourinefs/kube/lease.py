@@ -25,9 +25,15 @@ RETRY: Final = 2.0
 
 
 def heartbeat(
-    api: Api, namespace: str, name: str, holder: str, stop: threading.Event, every: float = 10.0
+    api: Api,
+    namespace: str,
+    name: str,
+    holder: str,
+    stop: threading.Event,
+    every: float = 10.0,
+    renewed: Callable[[], None] = lambda: None,
 ) -> None:
-    """Renew the Lease until `stop`: one write each time. Outages are waited out."""
+    """Renew the Lease until `stop`: one write each time, and `renewed` is told. Outages are waited out."""
     backoff = Backoff(1.0, every)
     while not stop.is_set():
         try:
@@ -37,6 +43,7 @@ def heartbeat(
             stop.wait(backoff.next())
             continue
         backoff.reset()
+        renewed()
         stop.wait(every)
 
 

@@ -70,6 +70,11 @@ class Reflector(Generic[T]):
         with self._lock:
             return self._items.get(key)
 
+    def learn(self, item: Object) -> None:
+        """Keep what a write of ours was answered with; the watch brings it again later."""
+        with self._lock:
+            self._keep(self._items, item)
+
     def run(self, stop: threading.Event) -> None:
         """List and watch until `stop`; ends within some seconds of it (at once with `close`)."""
         backoff = Backoff(0.2, 30.0)

@@ -86,10 +86,11 @@ def _forget_old(pattern: str) -> None:
 
 
 def requirements() -> list[str]:
-    """What setup.cfg says that a node needs."""
+    """What setup.cfg says that a node of a cluster needs."""
     parser = configparser.ConfigParser(inline_comment_prefixes=("#",))
     parser.read(CHECKOUT / "setup.cfg")
-    lines = parser["options"]["install_requires"] + "\n" + parser["options.extras_require"]["node"]
+    extras = parser["options.extras_require"]
+    lines = "\n".join((parser["options"]["install_requires"], extras["node"], extras["cluster"]))
     return [line.strip() for line in lines.splitlines() if line.strip()]
 
 

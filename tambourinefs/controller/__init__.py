@@ -1,0 +1,1 @@
+"""The Kubernetes side of the cluster: which node shall have what, and what became of it."""

@@ -1,0 +1,335 @@
+"""Look at everything, decide, write what differs. Rung by every change, never told what changed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from tambourinefs.controller import fanout, summary, world
+from tambourinefs.controller.heartbeats import Heartbeats
+from tambourinefs.controller.world import Member, Report, Service, World
+from tambourinefs.errors import AlreadyExists, Conflict, NotFound, TambourineError
+from tambourinefs.kube.api import Api
+from tambourinefs.kube.backoff import Backoff
+from tambourinefs.kube.reflector import Reflector
+from tambourinefs.kube.resources import (
+    CORE_NODES,
+    CRDS,
+    INSTANCES,
+    LEASES,
+    NODES,
+    REVISIONS,
+    TAMBOURINES,
+)
+from tambourinefs.model import cluster, schema
+
+log = logging.getLogger(__name__)
+LOOK_EVERY: Final = 5.0  # seconds: heartbeats that stop ring no bell
+GATHER: Final = 0.05  # seconds in which changes gather into one look
+STATUS_EVERY: Final = 1.0  # seconds between two statuses of one Tambourine
+
+
+class Controller:
+    """Its reflectors and its one worker."""
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        lease_namespace: str = cluster.LEASE_NAMESPACE,
+        namespace: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`namespace`: watch Tambourines there alone; "" all."""
+        self._api = api
+        self._clock = clock
+        self._bell = threading.Event()
+        ring = self._bell.set
+        self.services = Reflector(
+            api, TAMBOURINES, project=world.service, bell=ring, namespace=namespace
+        )
+        self.members = Reflector(api, NODES, project=world.member, bell=ring)
+        self.reports = Reflector(
+            api, INSTANCES, project=world.report, bell=ring, namespace=namespace
+        )
+        self.revisions = Reflector(
+            api, REVISIONS, project=lambda _: True, bell=ring, namespace=namespace
+        )
+        self.nodes = Reflector(api, CORE_NODES, project=_labels, bell=ring)
+        self.leases = Reflector(
+            api, LEASES, project=_version, bell=lambda: None, namespace=lease_namespace
+        )
+        self._heartbeats = Heartbeats(clock)
+        self._written: dict[str, float] = {}  # uid: when its status was written last
+        self._deleted: dict[str, float] = {}  # uid: when we first saw that it shall go
+
+    @property
+    def reflectors(self) -> list[Reflector[Any]]:
+        return [self.services, self.members, self.reports, self.revisions, self.nodes, self.leases]
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop`. A look that fails is repeated, later each time."""
+        backoff = Backoff(0.2, 10.0)
+        while not stop.is_set():
+            self._bell.wait(LOOK_EVERY)
+            self._bell.clear()
+            if stop.wait(GATHER) or not all(one.synced.is_set() for one in self.reflectors):
+                continue
+            try:
+                again = self.look()
+            except TambourineError as error:
+                log.warning("%s", error)
+                self._bell.set()
+                stop.wait(backoff.next())
+            else:
+                backoff.reset()
+                if again:
+                    self._bell.set()
+                    stop.wait(STATUS_EVERY / 4)
+
+    def look(self) -> bool:
+        """One look at everything; True when something was put off that must not wait for the next change."""
+        now = self._world()
+        wanted = fanout.wanted(now)
+        for service in now.services.values():
+            if not service.deleted and service.spec is not None:
+                self._prepare(now, service, wanted.spreads[service.uid])
+        for name, assignments in wanted.assignments.items():
+            self._assign(now.members[name], assignments)
+        for service in now.services.values():
+            if service.deleted:
+                self._let_go(now, service)
+        self._forget(now)
+        return self._report(now, wanted)
+
+    def _world(self) -> World:
+        services, members = self.services.items, {m.name: m for m in self.members.items.values()}
+        leases = {name: version for (_, name), version in self.leases.items.items()}
+        versions = {name: leases.get(cluster.lease_name(name), "") for name in members}
+        deleted = {item.uid for item in services.values() if item.deleted}
+        clock = self._clock()
+        self._deleted = {uid: self._deleted.get(uid, clock) for uid in deleted}
+        expired = {
+            uid for uid, at in self._deleted.items() if clock - at >= cluster.TOMBSTONE_DEADLINE
+        }
+        return World(
+            services=services,
+            members=members,
+            labels={name: labels for (_, name), labels in self.nodes.items.items()},
+            reports=self.reports.items,
+            revisions=frozenset(self.revisions.items),
+            lost=self._heartbeats.lost(members, versions),
+            orders=not deleted or self._crds_stay(),
+            expired=frozenset(expired),
+        )
+
+    def _crds_stay(self) -> bool:
+        """Whether a deletion is somebody's order: the objects of a CRD that is being deleted go without one."""
+        try:
+            crd = self._api.get(CRDS, f"{TAMBOURINES.plural}.{TAMBOURINES.group}")
+        except TambourineError as error:
+            log.warning("deletions wait: our CRD cannot be read: %s", error)
+            return False
+        if crd["metadata"].get("deletionTimestamp"):
+            log.error("our CRD is being deleted: that is no order to remove anything from a host")
+            return False
+        return True
+
+    def _prepare(self, now: World, service: Service, spread: fanout.Spread) -> None:
+        """Finalizer and revision are there before any node hears of it."""
+        if cluster.FINALIZER not in service.finalizers and spread.targets:
+            finalizers = [*service.finalizers, cluster.FINALIZER]
+            self._patch_finalizers(service, finalizers)
+        if (service.namespace, service.revision) not in now.revisions and spread.targets:
+            self._make_revision(service)
+        for node in spread.targets:
+            if now.report(service, node) is None:
+                self._make_instance(now, service, node)
+
+    def _patch_finalizers(self, service: Service, finalizers: list[str]) -> None:
+        metadata = {"uid": service.uid, "finalizers": finalizers}
+        answer = self._api.merge(
+            TAMBOURINES, service.name, service.namespace, {"metadata": metadata}
+        )
+        self.services.learn(answer)
+
+    def _make_revision(self, service: Service) -> None:
+        assert service.spec is not None
+        spec = cluster.RevisionSpec(
+            tambourine=service.name,
+            digest=service.digest,
+            content=cluster.content_of(service.spec),
+        )
+        item = {
+            "apiVersion": schema.API_VERSION,
+            "kind": cluster.REVISION_KIND,
+            "metadata": {
+                "name": service.revision,
+                "namespace": service.namespace,
+                "ownerReferences": [_owner(service)],
+            },
+            "spec": cluster.to_dict(spec),
+        }
+        try:
+            self.revisions.learn(self._api.create(REVISIONS, item))
+        except AlreadyExists:
+            return
+
+    def _make_instance(self, now: World, service: Service, node: str) -> None:
+        assert service.spec is not None
+        name = cluster.instance_name(service.name, node)
+        old = now.reports.get((service.namespace, name))
+        if old is not None:  # of a Tambourine that had this name before
+            self._delete_instance(old)
+            return
+        item = {
+            "apiVersion": schema.API_VERSION,
+            "kind": cluster.INSTANCE_KIND,
+            "metadata": {
+                "name": name,
+                "namespace": service.namespace,
+                "ownerReferences": [_owner(service)],
+            },
+            "spec": {
+                "nodeName": node,
+                "tambourine": service.name,
+                "unit": service.spec.unit_name,
+            },
+        }
+        try:
+            self.reports.learn(self._api.create(INSTANCES, item))
+        except AlreadyExists:
+            return
+
+    def _delete_instance(self, report: Report) -> None:
+        try:
+            self._api.delete(INSTANCES, report.name, report.namespace, uid=report.uid)
+        except (NotFound, Conflict):
+            return
+
+    def _assign(self, member: Member, wanted: dict[str, cluster.Assignment]) -> None:
+        """One write a node, of all that changed; somebody else's write in between is seen and looked at again."""
+        after = tuple(
+            sorted(wanted.values(), key=lambda item: (item.namespace, item.name, item.uid))
+        )
+        if set(after) == set(member.assignments):
+            return
+        patch = {
+            "metadata": {"resourceVersion": member.version},
+            "spec": {"assignments": [cluster.to_dict(item) for item in after]},
+        }
+        try:
+            self.members.learn(self._api.merge(NODES, member.name, "", patch))
+        except Conflict:
+            self._bell.set()
+
+    def _let_go(self, now: World, service: Service) -> None:
+        """Take our finalizer off when every node has removed it, is gone, or was waited for long enough."""
+        if cluster.FINALIZER not in service.finalizers or not now.orders:
+            return
+        for member in now.members.values():
+            entry = member.assignment(service.uid)
+            if entry is None or member.name not in now.labels or service.uid in now.expired:
+                continue
+            done = {item.uid: item.generation for item in member.status.acknowledged}
+            if entry.state == cluster.INSTALLED or done.get(service.uid, -1) < entry.generation:
+                return
+        rest = [item for item in service.finalizers if item != cluster.FINALIZER]
+        try:
+            self._patch_finalizers(service, rest)
+        except NotFound:
+            return
+
+    def _forget(self, now: World) -> None:
+        """Instances of nodes that are no longer told of it."""
+        by_uid = {service.uid: service for service in now.services.values()}
+        for report in now.reports.values():
+            service, member = by_uid.get(report.owner), now.members.get(report.node)
+            if service is None or service.deleted or member is None:
+                continue
+            entry = member.assignment(service.uid)
+            fine = cluster.respects(member.status.namespaces, service.namespace)
+            if entry is None and fine and not fanout.is_target(now, service, member.name):
+                self._delete_instance(report)
+
+    def _report(self, now: World, wanted: fanout.Wanted) -> bool:
+        """The status of each Tambourine that changed, at most once a second; True when one had to wait."""
+        waiting = False
+        stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for service in now.services.values():
+            if service.deleted:
+                continue
+            status = summary.summary(now, service, wanted.spreads.get(service.uid), stamp)
+            if status == service.status:
+                continue
+            if self._clock() - self._written.get(service.uid, -STATUS_EVERY) < STATUS_EVERY:
+                waiting = True
+                continue
+            self._written[service.uid] = self._clock()
+            metadata = {"name": service.name, "namespace": service.namespace, "uid": service.uid}
+            try:
+                answer = self._api.apply(
+                    TAMBOURINES,
+                    {"metadata": metadata, "status": status},
+                    manager=cluster.CONTROLLER,
+                    subresource="status",
+                )
+            except (NotFound, Conflict):
+                continue
+            self.services.learn(answer)
+        alive = {service.uid for service in now.services.values()}
+        self._written = {uid: at for uid, at in self._written.items() if uid in alive}
+        self._say_lost(now)
+        return waiting
+
+    def _say_lost(self, now: World) -> None:
+        """Nobody reads `active (running)` of a node that is not heard of; its sync takes the word back."""
+        for report in now.reports.values():
+            if report.node not in now.lost or report.status.active_state in {"unknown", ""}:
+                continue
+            said = f"{report.node} was not heard of for {cluster.NODE_LOST_AFTER:g} s"
+            conditions = [
+                {
+                    "type": "Ready",
+                    "status": "Unknown",
+                    "reason": "NodeLost",
+                    "message": said,
+                    "observedGeneration": report.status.observed_generation,
+                    "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                }
+            ]
+            status = {"active": "unknown", "activeState": "unknown", "conditions": conditions}
+            metadata = {"name": report.name, "namespace": report.namespace}
+            try:
+                answer = self._api.apply(
+                    INSTANCES,
+                    {"metadata": metadata, "status": status},
+                    manager=cluster.CONTROLLER,
+                    subresource="status",
+                )
+            except (NotFound, Conflict):
+                continue
+            self.reports.learn(answer)
+
+
+def _owner(service: Service) -> dict[str, object]:
+    return {
+        "apiVersion": schema.API_VERSION,
+        "kind": "Tambourine",
+        "name": service.name,
+        "uid": service.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _labels(item: dict[str, Any]) -> dict[str, str]:
+    return item["metadata"].get("labels") or {}
+
+
+def _version(item: dict[str, Any]) -> str:
+    return str(item["metadata"]["resourceVersion"])

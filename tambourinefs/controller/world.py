@@ -1,0 +1,144 @@
+"""What the controller knows: objects as they arrive from the API server, projected to what decisions need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from tambourinefs.errors import InvalidManifest
+from tambourinefs.model import cluster, manifest
+from tambourinefs.model.schema import Manifest, Spec
+from tambourinefs.model.status import READY, Condition
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Tambourine."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created: str
+    deleted: str  # deletionTimestamp; "" while it shall be
+    finalizers: tuple[str, ...]
+    spec: Spec | None  # None: this release cannot read it
+    problem: str  # why not
+    digest: str
+    status: dict[str, Any]
+
+    @property
+    def revision(self) -> str:
+        return cluster.revision_name(self.name, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A TambourineNode."""
+
+    name: str
+    version: str  # resourceVersion
+    assignments: tuple[cluster.Assignment, ...]
+    status: cluster.NodeStatus
+
+    def assignment(self, uid: str) -> cluster.Assignment | None:
+        return next((item for item in self.assignments if item.uid == uid), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A TambourineInstance."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    owner: str  # uid of the Tambourine
+    status: cluster.InstanceStatus
+
+    @property
+    def ready(self) -> Condition | None:
+        return next((item for item in self.status.conditions if item.type == READY), None)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One look at everything."""
+
+    services: dict[Key, Service]
+    members: dict[str, Member]
+    labels: dict[str, dict[str, str]]  # of each core Node
+    reports: dict[Key, Report]
+    revisions: frozenset[Key]
+    lost: frozenset[str] = frozenset()  # nodes whose heartbeat stopped
+    orders: bool = True  # deletions are orders: our CRDs are there to stay
+    expired: frozenset[str] = field(
+        default_factory=frozenset
+    )  # uids whose deletion waited long enough
+
+    def report(self, service: Service, node: str) -> Report | None:
+        """What the node says of it; nothing that is about another object of that name."""
+        found = self.reports.get((service.namespace, cluster.instance_name(service.name, node)))
+        return found if found is not None and found.owner == service.uid else None
+
+
+def service(item: dict[str, Any]) -> Service:
+    """A Tambourine as the API server has it; one that we cannot read is kept with the reason."""
+    metadata = item["metadata"]
+    parsed, problem = _parse(item)
+    return Service(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=int(metadata.get("generation", 0)),
+        created=metadata.get("creationTimestamp", ""),
+        deleted=metadata.get("deletionTimestamp", "") or "",
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        spec=parsed.spec if parsed else None,
+        problem=problem,
+        digest=manifest.content_digest(parsed) if parsed else "",
+        status=item.get("status") or {},
+    )
+
+
+def _parse(item: dict[str, Any]) -> tuple[Manifest | None, str]:
+    plain = {key: value for key, value in item.items() if key != "status"}
+    metadata = {k: v for k, v in item["metadata"].items() if k != "managedFields"}
+    source = f"{metadata['namespace']}/{metadata['name']}"
+    try:
+        data = msgspec.json.encode({**plain, "metadata": metadata})
+        return manifest.parse_json(data, source=source), ""
+    except InvalidManifest as error:
+        return None, str(error)
+
+
+def member(item: dict[str, Any]) -> Member | None:
+    """A TambourineNode; None where its shape is none of ours."""
+    try:
+        node = msgspec.convert(item, cluster.Node)
+    except msgspec.ValidationError:
+        return None
+    return Member(
+        node.metadata.name, node.metadata.resource_version, node.spec.assignments, node.status
+    )
+
+
+def report(item: dict[str, Any]) -> Report | None:
+    """A TambourineInstance."""
+    try:
+        found = msgspec.convert(item, cluster.Instance)
+    except msgspec.ValidationError:
+        return None
+    owners = [ref.get("uid", "") for ref in found.metadata.owner_references]
+    return Report(
+        found.metadata.namespace,
+        found.metadata.name,
+        found.metadata.uid,
+        found.spec.node_name,
+        owners[0] if owners else "",
+        msgspec.structs.replace(found.status, journal=()),  # for eyes; not kept in memory
+    )

@@ -1,0 +1,50 @@
+"""Health and metrics over plain HTTP, at the paths where Kubernetes expects them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+SECONDS: Final = 5.0  # a client that says nothing goes
+
+
+def serve(
+    address: str,
+    *,
+    health: Callable[[], str],
+    ready: Callable[[], str],
+    metrics: Callable[[], str],
+) -> ThreadingHTTPServer:
+    """Serve /healthz, /livez, /readyz and /metrics at host:port in a thread; 503 with the reason where one is given."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = SECONDS
+
+        def do_GET(self) -> None:
+            answers = {"/healthz": health, "/livez": health, "/readyz": ready}
+            if self.path == "/metrics":
+                self._answer(200, metrics())
+            elif self.path in answers:
+                problem = answers[self.path]()
+                self._answer(503 if problem else 200, problem or "ok")
+            else:
+                self._answer(404, "not found: /healthz /livez /readyz /metrics")
+
+        def _answer(self, code: int, text: str) -> None:
+            body = text.encode()
+            self.send_response(code)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Probes are not news."""
+
+    host, _, port = address.rpartition(":")
+    server = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server

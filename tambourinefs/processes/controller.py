@@ -1,0 +1,99 @@
+"""The process `tambourine controller`: it waits until it leads, then works; who cannot renew its lease ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from tambourinefs import __version__, daemon
+from tambourinefs.controller.loop import Controller
+from tambourinefs.kube import serving
+from tambourinefs.kube.api import Api, connect
+from tambourinefs.kube.lease import Elector
+from tambourinefs.model import cluster
+
+log = logging.getLogger(__name__)
+STOP_SECONDS: Final = 5.0
+WITHOUT_CONTACT: Final = 900.0  # seconds: a watch lasts ten minutes, a bookmark comes every minute
+
+
+def main(
+    *,
+    kubeconfig: Path | None,
+    namespace: str,
+    leader_namespace: str,
+    lease_namespace: str,
+    address: str,
+) -> None:
+    """Run until SIGTERM. `namespace`: whose Tambourines; "" all. `address`: host:port of health and metrics, or ""."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    api = connect(kubeconfig, user_agent=f"tambourine-controller/{__version__}")
+    controller = Controller(api, lease_namespace=lease_namespace, namespace=namespace)
+    if address:
+        serving.serve(
+            address,
+            ready=lambda: "",
+            health=lambda: _health(controller),
+            metrics=lambda: _metrics(api, controller),
+        )
+    identity = f"{socket.gethostname()}_{os.getpid()}_{time.time_ns()}"
+    elector = Elector(api, leader_namespace, cluster.CONTROLLER, identity, lambda: os._exit(1))
+    log.info("waiting to lead as %s", identity)
+    if not elector.acquire(stop):
+        return
+    log.info("leading")
+    threads = [_start(reflector.run, stop) for reflector in controller.reflectors]
+    threads.append(_start(controller.run, stop))
+    daemon.ready("leading")
+    elector.hold(stop)
+    for reflector in controller.reflectors:
+        reflector.close()
+    for thread in threads:
+        thread.join(STOP_SECONDS)
+
+
+def _start(work: object, stop: threading.Event) -> threading.Thread:
+    """A thread whose failure ends the process: half a controller must not hold the lease."""
+
+    def run() -> None:
+        try:
+            work(stop)  # type: ignore[operator]
+        except BaseException:
+            log.critical("ending", exc_info=True)
+            os._exit(1)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def _health(controller: Controller) -> str:
+    """Why we are not well; "" while we are. Not leading is well."""
+    for reflector in controller.reflectors:
+        if reflector.synced.is_set() and time.monotonic() - reflector.contact > WITHOUT_CONTACT:
+            return "the API server has not been heard of for 15 minutes"
+    return ""
+
+
+def _metrics(api: Api, controller: Controller) -> str:
+    lines = [
+        "# HELP tambourine_api_writes_total Writes to the API server.",
+        "# TYPE tambourine_api_writes_total counter",
+    ]
+    for (verb, plural), count in sorted(api.writes.items()):
+        lines.append(f'tambourine_api_writes_total{{verb="{verb}",resource="{plural}"}} {count}')
+    lines += [
+        "# HELP tambourine_objects Objects that are known.",
+        "# TYPE tambourine_objects gauge",
+    ]
+    for name in ("services", "members", "reports", "revisions", "nodes"):
+        lines.append(f'tambourine_objects{{kind="{name}"}} {len(getattr(controller, name).items)}')
+    return "\n".join(lines) + "\n"

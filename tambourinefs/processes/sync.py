@@ -1,0 +1,142 @@
+"""The process `tambourine sync`: this node's assignments down, its statuses up, and a Lease to show that it lives."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from tambourinefs import __version__, daemon
+from tambourinefs.errors import HostError, TambourineError
+from tambourinefs.kube import serving
+from tambourinefs.kube.api import Api, connect
+from tambourinefs.kube.backoff import Backoff
+from tambourinefs.kube.lease import heartbeat
+from tambourinefs.model import cluster
+from tambourinefs.model.config import Config
+from tambourinefs.rpc.client import Client
+from tambourinefs.sync.host import Host
+from tambourinefs.sync.loop import Sync
+
+log = logging.getLogger(__name__)
+STOP_SECONDS: Final = 5.0
+
+
+def main(
+    config: Config,
+    *,
+    kubeconfig: Path | None,
+    node: str,
+    lease_namespace: str,
+    lock: Path,
+    address: str,
+) -> None:
+    """Run until SIGTERM. Raises HostError where another sync works on this node."""
+    held = _lock(lock)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    api = connect(kubeconfig, user_agent=f"tambourine-sync/{__version__} ({node})")
+    client = Client.from_config(config)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    sync = Sync(api, Host(client), node, config.agent.namespaces, boot)
+    if address:
+        serving.serve(
+            address, health=lambda: "", ready=lambda: sync.mine.error, metrics=lambda: _metrics(api)
+        )
+    threads = [
+        _start(lambda: sync.mine.run(stop)),
+        _start(lambda: sync.run(stop)),
+        _start(lambda: _watch(client, "proc", sync, stop)),
+        _start(lambda: _watch(client, "silo", sync, stop)),
+        _start(lambda: _beat(api, lease_namespace, node, sync, stop)),
+    ]
+    daemon.ready(f"node {node}")
+    interval = daemon.watchdog_interval()
+    while not stop.wait(interval):
+        daemon.notify("WATCHDOG=1")
+    daemon.notify("STOPPING=1")
+    sync.bell.set()
+    sync.mine.close()
+    client.close()
+    for thread in threads:
+        thread.join(STOP_SECONDS)
+    os.close(held)
+
+
+def _lock(path: Path) -> int:
+    """One sync a node: two would overwrite each other's word."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise HostError(
+            "another sync works on this node",
+            hint="Is it the DaemonSet? Then: systemctl disable --now tambourine-sync",
+        ) from error
+    except OSError as error:
+        raise HostError(f"cannot lock {path}: {error.strerror}") from error
+    return fd
+
+
+def _watch(client: Client, volume: str, sync: Sync, stop: threading.Event) -> None:
+    """Ring at every change that Bombshell tells of; anew when the connection went."""
+    backoff = Backoff(0.1, 5.0)
+    while not stop.is_set():
+        try:
+            with client.watch(volume, "", depth=3) as changes:  # type: ignore[arg-type]
+                for _ in changes:
+                    backoff.reset()
+                    sync.bell.set()
+                    if stop.is_set():
+                        return
+        except TambourineError as error:
+            if not stop.is_set():
+                log.warning("watch of %s: %s", volume, error)
+        stop.wait(backoff.next())
+
+
+def _beat(api: Api, namespace: str, node: str, sync: Sync, stop: threading.Event) -> None:
+    """Renew the Lease; when it could not be renewed for long, others may have spoken for us."""
+    last = time.monotonic()
+
+    def renewed() -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > cluster.NODE_LOST_AFTER * 0.75:
+            sync.forget()
+        last = now
+
+    heartbeat(
+        api, namespace, cluster.lease_name(node), node, stop, cluster.HEARTBEAT_EVERY, renewed
+    )
+
+
+def _start(work: object) -> threading.Thread:
+    """A thread whose failure ends the process; systemd starts it anew."""
+
+    def run() -> None:
+        try:
+            work()  # type: ignore[operator]
+        except BaseException:
+            log.critical("ending", exc_info=True)
+            os._exit(1)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def _metrics(api: Api) -> str:
+    lines = [
+        "# HELP tambourine_api_writes_total Writes to the API server.",
+        "# TYPE tambourine_api_writes_total counter",
+    ]
+    for (verb, plural), count in sorted(api.writes.items()):
+        lines.append(f'tambourine_api_writes_total{{verb="{verb}",resource="{plural}"}} {count}')
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,244 @@
+"""Look at the assignments, at the silo and at the statuses; carry down, carry up. Rung by every change."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from tambourinefs import __version__
+from tambourinefs.errors import AlreadyExists, NotFound, TambourineError
+from tambourinefs.kube.api import Api
+from tambourinefs.kube.backoff import Backoff
+from tambourinefs.kube.reflector import Reflector
+from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS
+from tambourinefs.model import cluster, manifest, schema
+from tambourinefs.model.cluster import Assignment, Content
+from tambourinefs.model.status import Condition, StatusReport
+from tambourinefs.sync import downward, upward
+from tambourinefs.sync.host import Host, Key
+from tambourinefs.sync.upward import Written
+
+log = logging.getLogger(__name__)
+LOOK_EVERY: Final = 30.0  # seconds: a bell that was missed costs no more
+GATHER: Final = 0.05
+AGAIN: Final = 1.0  # seconds until what had to wait is looked at again
+MAX_REVISIONS: Final = 512  # kept in memory
+
+
+class Sync:
+    """One node's worker, its reflector and what it remembers."""
+
+    def __init__(
+        self,
+        api: Api,
+        host: Host,
+        node: str,
+        namespaces: tuple[str, ...],
+        boot_id: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._host = host
+        self._node = node
+        self._namespaces = namespaces
+        self._boot_id = boot_id
+        self._clock = clock
+        self.bell = threading.Event()
+        self.mine = Reflector(api, NODES, project=_node, bell=self.bell.set, name=node)
+        self._contents: dict[tuple[str, str], Content] = {}  # (namespace, revision)
+        self._written: dict[Key, Written] = {}
+        self._said: dict[str, Any] = {}  # our TambourineNode's status
+
+    def forget(self) -> None:
+        """The API server was away, or we were: what it holds may be another's word."""
+        self._written.clear()
+        self._said = {}
+        self.bell.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop`."""
+        backoff = Backoff(0.2, 15.0)
+        wait = LOOK_EVERY
+        while not stop.is_set():
+            self.bell.wait(wait)
+            self.bell.clear()
+            if stop.wait(GATHER):
+                return
+            try:
+                wait = AGAIN if self.look() else LOOK_EVERY
+                backoff.reset()
+            except TambourineError as error:
+                log.warning("%s", error)
+                wait = 0.0
+                stop.wait(backoff.next())
+
+    def look(self) -> bool:
+        """One look; True when something waits for what rings no bell here."""
+        if not self.mine.synced.is_set():
+            return True
+        node = self.mine.get(("", self._node))
+        if node is None:
+            self._introduce()
+            return True
+        held = self._host.held()
+        reports = self._host.reports()
+        orders = downward.orders(node.spec.assignments, held, reports, self._namespaces)
+        waits = self._carry_down(orders)
+        waits |= self._carry_up(node, reports)
+        self._speak(node, orders)
+        return waits
+
+    def _introduce(self) -> None:
+        """Make our TambourineNode, empty. Deleted while we run, it is made again; nothing on the host is removed."""
+        item = {
+            "apiVersion": schema.API_VERSION,
+            "kind": cluster.NODE_KIND,
+            "metadata": {"name": self._node},
+        }
+        self._said = {}
+        try:
+            self.mine.learn(self._api.create(NODES, item))
+        except AlreadyExists:
+            return
+
+    def _carry_down(self, orders: downward.Orders) -> bool:
+        waits = False
+        for key in orders.remove:
+            log.info("removing %s/%s", *key)
+            self._host.remove(key)
+            waits = True
+        for item in orders.rewrite:
+            self._host.write(item)
+            waits = True
+        for assignment in orders.install:
+            content = self._content(assignment)
+            if content is None:
+                waits = True
+                continue
+            self._host.write(cluster.manifest_of(assignment, content))
+            log.info(
+                "wrote %s/%s generation %d",
+                assignment.namespace, assignment.name, assignment.generation,
+            )  # fmt: skip
+        return waits
+
+    def _content(self, item: Assignment) -> Content | None:
+        """The revision's content, once read and checked against its digest; None while it cannot be had."""
+        key = (item.namespace, item.revision)
+        if key in self._contents:
+            return self._contents[key]
+        try:
+            found = self._api.get(REVISIONS, item.revision, item.namespace)
+        except NotFound as error:
+            log.warning("%s", error)
+            return None
+        try:
+            revision = msgspec.convert(found, cluster.Revision)
+        except msgspec.ValidationError as error:
+            log.error("revision %s: %s", item.revision, error)  # noqa: TRY400 (their data, no trace)
+            return None
+        content = revision.spec.content
+        made = cluster.manifest_of(item, content)
+        if manifest.content_digest(made) != item.digest:
+            log.error("revision %s has not the digest that the assignment says", item.revision)
+            return None
+        if len(self._contents) >= MAX_REVISIONS:
+            self._contents.clear()
+        self._contents[key] = content
+        return content
+
+    def _carry_up(self, node: cluster.Node, reports: dict[Key, StatusReport]) -> bool:
+        waits = False
+        for item in node.spec.assignments:
+            key = (item.namespace, item.name)
+            report = reports.get(key)
+            if report is None or report.uid != item.uid or item.state != cluster.INSTALLED:
+                self._written.pop(key, None)
+                continue
+            waits |= self._report(item, report)
+        return waits
+
+    def _report(self, item: Assignment, report: StatusReport) -> bool:
+        """Write one instance's status where it is due; True when it must wait."""
+        key, now = (item.namespace, item.name), self._clock()
+        failed = report.active_state == "failed" or report.reason
+        journal = self._host.journal(key) if failed else ()
+        current = report.observed_generation >= item.generation
+        status = upward.status_of(report, journal, item.revision if current else "")
+        before, memory = self._written.get(key), report.memory_current or 0
+        if not upward.is_due(before, status, memory, now):
+            return False
+        if not upward.may_write(before, now):
+            return True
+        name = cluster.instance_name(item.name, self._node)
+        metadata = {"name": name, "namespace": item.namespace}
+        try:
+            self._api.apply(
+                INSTANCES,
+                {"metadata": metadata, "status": status},
+                manager=cluster.SYNC,
+                subresource="status",
+            )
+        except NotFound:  # the controller makes it
+            return True
+        self._written[key] = Written(status, now, memory)
+        return False
+
+    def _speak(self, node: cluster.Node, orders: downward.Orders) -> None:
+        """Our TambourineNode's status, when it changed."""
+        refused = "; ".join(f"{ns}/{name}: {why}" for (ns, name), why in orders.refused.items())
+        condition = Condition(
+            "Ready",
+            "True",
+            "Ready" if not refused else "SomeRefused",
+            refused[:4096],
+            0,
+            next((c.last_transition_time for c in node.status.conditions if c.type == "Ready"), "")
+            or _now(),
+        )
+        status = cluster.NodeStatus(
+            version=__version__,
+            namespaces=tuple(name for name in self._namespaces if name != "local"),
+            fields=known_fields(),
+            boot_id=self._boot_id,
+            observed_generation=node.metadata.generation,
+            acknowledged=orders.acknowledged,
+            unlisted=orders.unlisted,
+            conditions=(condition,),
+        )
+        wanted = cluster.to_dict(status)
+        if wanted == self._said:
+            return
+        self._api.apply(
+            NODES,
+            {"metadata": {"name": self._node}, "status": wanted},
+            manager=cluster.SYNC,
+            subresource="status",
+        )
+        self._said = wanted
+
+
+def known_fields() -> tuple[str, ...]:
+    """The paths of the spec that this release's parser knows: the controller withholds others from us."""
+    found = []
+    for path, shape in schema.STRUCTS.items():
+        if path.startswith("spec"):
+            found += [f"{path}.{name}" for name in shape.__struct_encode_fields__]
+    return tuple(sorted(found))
+
+
+def _node(item: dict[str, Any]) -> cluster.Node | None:
+    try:
+        return msgspec.convert(item, cluster.Node)
+    except msgspec.ValidationError as error:
+        log.error("our TambourineNode cannot be read: %s", error)  # noqa: TRY400 (their data)
+        return None
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

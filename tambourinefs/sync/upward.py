@@ -1,0 +1,81 @@
+"""From the agent's reports to instance statuses, and when a change is worth a write. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tambourinefs.model import cluster
+from tambourinefs.model.status import Condition, StatusReport
+
+FIGURES: Final = ("pid", "tasks", "memory")  # alone they are no news
+FIGURE_CHANGE: Final = 0.25
+FIGURES_EVERY: Final = 600.0  # seconds
+WRITE_EVERY: Final = 1.0  # seconds between two writes of one instance
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the API server holds of an instance, by our last write of it."""
+
+    status: dict[str, Any]
+    at: float  # monotonic seconds
+    memory: int
+
+
+def status_of(report: StatusReport, journal: tuple[str, ...], revision: str) -> dict[str, Any]:
+    """The instance's status: the seed's values without the age, which would go stale."""
+    status = cluster.InstanceStatus(
+        systemd_name=report.systemd_name,
+        loaded=report.loaded,
+        drop_in=report.drop_in,
+        active=without_age(report.active),
+        docs=report.docs,
+        pid=report.pid,
+        tasks=report.tasks,
+        memory=report.memory,
+        cgroup=report.cgroup,
+        observed_generation=report.observed_generation,
+        active_state=report.active_state,
+        sub_state=report.sub_state,
+        result=report.result,
+        since=report.since or None,
+        last_command=report.last_command,
+        revision=revision,
+        conditions=tuple(map(_timed, report.conditions)),
+        uid=report.uid,
+        unit_file_state=report.unit_file_state,
+        n_restarts=report.n_restarts,
+        reason=report.reason,
+        journal=journal,
+    )
+    return cluster.to_dict(status)
+
+
+def _timed(condition: Condition) -> Condition:
+    return condition
+
+
+def without_age(active: str) -> str:
+    """`active (running) since Fri 2021-03-05 13:38:11 PST` of `…; 1 day 21h ago`."""
+    head, separator, tail = active.rpartition("; ")
+    return head if separator and tail.endswith((" ago", "left")) else active
+
+
+def is_due(before: Written | None, status: dict[str, Any], memory: int, now: float) -> bool:
+    """Whether `status` is worth a write: any change of state is; figures alone are when they moved far, now and then."""
+    if before is None:
+        return True
+    old = {key: value for key, value in before.status.items() if key not in FIGURES}
+    new = {key: value for key, value in status.items() if key not in FIGURES}
+    if old != new:
+        return True
+    if all(before.status.get(key) == status.get(key) for key in FIGURES):
+        return False
+    moved = abs(memory - before.memory) > FIGURE_CHANGE * max(before.memory, 1)
+    return moved and now - before.at >= FIGURES_EVERY
+
+
+def may_write(before: Written | None, now: float) -> bool:
+    """Whether enough time has passed since the last one: a unit that flaps costs a write a second at most."""
+    return before is None or now - before.at >= WRITE_EVERY
