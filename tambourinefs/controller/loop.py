@@ -15,6 +15,7 @@ from tambourinefs.controller.world import Member, Report, Service, World
 from tambourinefs.errors import AlreadyExists, Conflict, NotFound, TambourineError
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.backoff import Backoff
+from tambourinefs.kube.events import Recorder, Regarding
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import (
     CORE_NODES,
@@ -25,11 +26,12 @@ from tambourinefs.kube.resources import (
     REVISIONS,
     TAMBOURINES,
 )
-from tambourinefs.model import cluster, schema
+from tambourinefs.model import cluster, news, schema
 
 log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 5.0  # seconds: heartbeats that stop ring no bell
 GATHER: Final = 0.05  # seconds in which changes gather into one look
+NODE_LOST: Final = "NodeLost"
 STATUS_EVERY: Final = 1.0  # seconds between two statuses of one Tambourine
 
 
@@ -39,6 +41,7 @@ class Controller:
     def __init__(
         self,
         api: Api,
+        recorder: Recorder,
         *,
         lease_namespace: str = cluster.LEASE_NAMESPACE,
         namespace: str = "",
@@ -46,6 +49,7 @@ class Controller:
     ) -> None:
         """`namespace`: watch Tambourines there alone; "" all."""
         self._api = api
+        self._recorder = recorder
         self._clock = clock
         self._bell = threading.Event()
         ring = self._bell.set
@@ -281,22 +285,34 @@ class Controller:
             except (NotFound, Conflict):
                 continue
             self.services.learn(answer)
+            self._announce(service, status)
         alive = {service.uid for service in now.services.values()}
         self._written = {uid: at for uid, at in self._written.items() if uid in alive}
         self._say_lost(now)
         return waiting
 
+    def _announce(self, service: Service, status: dict[str, Any]) -> None:
+        about = Regarding(TAMBOURINES, service.namespace, service.name, service.uid)
+        for item in news.of_conditions(service.status, status):
+            self._recorder.event(about, item.kind, item.reason, item.note, action="Sync")
+
     def _say_lost(self, now: World) -> None:
         """Nobody reads `active (running)` of a node that is not heard of; its sync takes the word back."""
+        back: dict[str, str] = {}
         for report in now.reports.values():
-            if report.node not in now.lost or report.status.active_state in {"unknown", ""}:
+            if report.node not in now.lost:
+                if report.ready is not None and report.ready.reason == NODE_LOST:
+                    since = report.ready.last_transition_time
+                    back[report.node] = max(back.get(report.node, ""), since)
+                continue
+            if report.status.active_state in {"unknown", ""}:
                 continue
             said = f"{report.node} was not heard of for {cluster.NODE_LOST_AFTER:g} s"
             conditions = [
                 {
                     "type": "Ready",
                     "status": "Unknown",
-                    "reason": "NodeLost",
+                    "reason": NODE_LOST,
                     "message": said,
                     "observedGeneration": report.status.observed_generation,
                     "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -314,6 +330,18 @@ class Controller:
             except (NotFound, Conflict):
                 continue
             self.reports.learn(answer)
+        for name, since in back.items():
+            self._ask_again(now.members.get(name), since)
+
+    def _ask_again(self, member: Member | None, since: str) -> None:
+        """A node that lives, of which we said that it does not: it may never have noticed that we did not hear it."""
+        if member is None or member.asked_again >= since:
+            return
+        patch = {"metadata": {"annotations": {cluster.SAY_AGAIN: since}}}
+        try:
+            self.members.learn(self._api.merge(NODES, member.name, "", patch))
+        except (NotFound, Conflict):
+            return
 
 
 def _owner(service: Service) -> dict[str, object]:

@@ -44,6 +44,7 @@ class Member:
     version: str  # resourceVersion
     assignments: tuple[cluster.Assignment, ...]
     status: cluster.NodeStatus
+    asked_again: str = ""  # RFC 3339: up to when we asked it to say its statuses again
 
     def assignment(self, uid: str) -> cluster.Assignment | None:
         return next((item for item in self.assignments if item.uid == uid), None)
@@ -123,7 +124,11 @@ def member(item: dict[str, Any]) -> Member | None:
     except msgspec.ValidationError:
         return None
     return Member(
-        node.metadata.name, node.metadata.resource_version, node.spec.assignments, node.status
+        node.metadata.name,
+        node.metadata.resource_version,
+        node.spec.assignments,
+        node.status,
+        node.metadata.annotations.get(cluster.SAY_AGAIN, ""),
     )
 
 

@@ -33,6 +33,9 @@ REVISION_KIND: Final = "TambourineRevision"
 
 FINALIZER: Final = "tambourine.dev/controller"
 ALLOW_DELETION: Final = "tambourine.dev/allow-deletion"
+SAY_AGAIN: Final = (
+    "tambourine.dev/say-again"  # on a TambourineNode: the controller wants all statuses anew
+)
 CONTROLLER: Final = "tambourine-controller"  # its field manager, service account and Lease
 SYNC: Final = "tambourine-sync"
 NODE_USER_PREFIX: Final = "tambourine:node:"

@@ -15,6 +15,7 @@ from tambourinefs import __version__, daemon
 from tambourinefs.controller.loop import Controller
 from tambourinefs.kube import serving
 from tambourinefs.kube.api import Api, connect
+from tambourinefs.kube.events import Recorder
 from tambourinefs.kube.lease import Elector
 from tambourinefs.model import cluster
 
@@ -36,7 +37,9 @@ def main(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     api = connect(kubeconfig, user_agent=f"tambourine-controller/{__version__}")
-    controller = Controller(api, lease_namespace=lease_namespace, namespace=namespace)
+    identity = f"{socket.gethostname()}_{os.getpid()}_{time.time_ns()}"
+    recorder = Recorder(api, f"{cluster.GROUP}/controller", identity)
+    controller = Controller(api, recorder, lease_namespace=lease_namespace, namespace=namespace)
     if address:
         serving.serve(
             address,
@@ -44,16 +47,16 @@ def main(
             health=lambda: _health(controller),
             metrics=lambda: _metrics(api, controller),
         )
-    identity = f"{socket.gethostname()}_{os.getpid()}_{time.time_ns()}"
     elector = Elector(api, leader_namespace, cluster.CONTROLLER, identity, lambda: os._exit(1))
     log.info("waiting to lead as %s", identity)
     if not elector.acquire(stop):
         return
     log.info("leading")
     threads = [_start(reflector.run, stop) for reflector in controller.reflectors]
-    threads.append(_start(controller.run, stop))
+    threads += [_start(controller.run, stop), _start(recorder.run, stop)]
     daemon.ready("leading")
     elector.hold(stop)
+    recorder.close()
     for reflector in controller.reflectors:
         reflector.close()
     for thread in threads:

@@ -16,6 +16,7 @@ from tambourinefs.errors import HostError, TambourineError
 from tambourinefs.kube import serving
 from tambourinefs.kube.api import Api, connect
 from tambourinefs.kube.backoff import Backoff
+from tambourinefs.kube.events import Recorder
 from tambourinefs.kube.lease import heartbeat
 from tambourinefs.model import cluster
 from tambourinefs.model.config import Config
@@ -44,7 +45,8 @@ def main(
     api = connect(kubeconfig, user_agent=f"tambourine-sync/{__version__} ({node})")
     client = Client.from_config(config)
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    sync = Sync(api, Host(client), node, config.agent.namespaces, boot)
+    recorder = Recorder(api, f"{cluster.GROUP}/sync", node)
+    sync = Sync(api, recorder, Host(client), node, config.agent.namespaces, boot)
     if address:
         serving.serve(
             address, health=lambda: "", ready=lambda: sync.mine.error, metrics=lambda: _metrics(api)
@@ -52,6 +54,7 @@ def main(
     threads = [
         _start(lambda: sync.mine.run(stop)),
         _start(lambda: sync.run(stop)),
+        _start(lambda: recorder.run(stop)),
         _start(lambda: _watch(client, "proc", sync, stop)),
         _start(lambda: _watch(client, "silo", sync, stop)),
         _start(lambda: _beat(api, lease_namespace, node, sync, stop)),
@@ -63,6 +66,7 @@ def main(
     daemon.notify("STOPPING=1")
     sync.bell.set()
     sync.mine.close()
+    recorder.close()
     client.close()
     for thread in threads:
         thread.join(STOP_SECONDS)

@@ -14,9 +14,10 @@ from tambourinefs import __version__
 from tambourinefs.errors import AlreadyExists, NotFound, TambourineError
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.backoff import Backoff
+from tambourinefs.kube.events import Recorder, Regarding
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS
-from tambourinefs.model import cluster, manifest, schema
+from tambourinefs.model import cluster, manifest, news, schema
 from tambourinefs.model.cluster import Assignment, Content
 from tambourinefs.model.status import Condition, StatusReport
 from tambourinefs.sync import downward, upward
@@ -36,6 +37,7 @@ class Sync:
     def __init__(
         self,
         api: Api,
+        recorder: Recorder,
         host: Host,
         node: str,
         namespaces: tuple[str, ...],
@@ -43,6 +45,7 @@ class Sync:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
+        self._recorder = recorder
         self._host = host
         self._node = node
         self._namespaces = namespaces
@@ -53,6 +56,7 @@ class Sync:
         self._contents: dict[tuple[str, str], Content] = {}  # (namespace, revision)
         self._written: dict[Key, Written] = {}
         self._said: dict[str, Any] = {}  # our TambourineNode's status
+        self._asked = ""  # when the controller wanted all statuses anew
 
     def forget(self) -> None:
         """The API server was away, or we were: what it holds may be another's word."""
@@ -85,6 +89,10 @@ class Sync:
         if node is None:
             self._introduce()
             return True
+        asked = node.metadata.annotations.get(cluster.SAY_AGAIN, "")
+        if asked != self._asked:
+            self._asked = asked
+            self.forget()
         held = self._host.held()
         reports = self._host.reports()
         orders = downward.orders(node.spec.assignments, held, reports, self._namespaces)
@@ -178,7 +186,7 @@ class Sync:
         name = cluster.instance_name(item.name, self._node)
         metadata = {"name": name, "namespace": item.namespace}
         try:
-            self._api.apply(
+            answer = self._api.apply(
                 INSTANCES,
                 {"metadata": metadata, "status": status},
                 manager=cluster.SYNC,
@@ -186,8 +194,15 @@ class Sync:
             )
         except NotFound:  # the controller makes it
             return True
-        self._written[key] = Written(status, now, memory)
+        self._written[key] = upward.written(before, status, now, memory)
+        if before is not None:
+            uid = answer["metadata"]["uid"]
+            self._announce(Regarding(INSTANCES, item.namespace, name, uid), before.status, status)
         return False
+
+    def _announce(self, about: Regarding, before: dict[str, Any], after: dict[str, Any]) -> None:
+        for item in (*news.of_command(before, after), *news.of_conditions(before, after)):
+            self._recorder.event(about, item.kind, item.reason, item.note, action="Report")
 
     def _speak(self, node: cluster.Node, orders: downward.Orders) -> None:
         """Our TambourineNode's status, when it changed."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tambourinefs.model import cluster
-from tambourinefs.model.status import Condition, StatusReport
+from tambourinefs.model.status import StatusReport
 
 FIGURES: Final = ("pid", "tasks", "memory")  # alone they are no news
 FIGURE_CHANGE: Final = 0.25
 FIGURES_EVERY: Final = 600.0  # seconds
-WRITE_EVERY: Final = 1.0  # seconds between two writes of one instance
+BURST: Final = 4.0  # writes of one instance that may follow each other at once; then one a second
+WRITE_EVERY: Final = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Written:
     status: dict[str, Any]
     at: float  # monotonic seconds
     memory: int
+    left: float = BURST  # writes that might have followed at once
 
 
 def status_of(report: StatusReport, journal: tuple[str, ...], revision: str) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def status_of(report: StatusReport, journal: tuple[str, ...], revision: str) -> 
         since=report.since or None,
         last_command=report.last_command,
         revision=revision,
-        conditions=tuple(map(_timed, report.conditions)),
+        conditions=report.conditions,
         uid=report.uid,
         unit_file_state=report.unit_file_state,
         n_restarts=report.n_restarts,
@@ -50,10 +52,6 @@ def status_of(report: StatusReport, journal: tuple[str, ...], revision: str) -> 
         journal=journal,
     )
     return cluster.to_dict(status)
-
-
-def _timed(condition: Condition) -> Condition:
-    return condition
 
 
 def without_age(active: str) -> str:
@@ -76,6 +74,17 @@ def is_due(before: Written | None, status: dict[str, Any], memory: int, now: flo
     return moved and now - before.at >= FIGURES_EVERY
 
 
+def written(before: Written | None, status: dict[str, Any], now: float, memory: int) -> Written:
+    """After a write at `now`."""
+    return Written(status, now, memory, _left(before, now) - 1)
+
+
 def may_write(before: Written | None, now: float) -> bool:
-    """Whether enough time has passed since the last one: a unit that flaps costs a write a second at most."""
-    return before is None or now - before.at >= WRITE_EVERY
+    """Whether the next write may be now: a unit that flaps costs a write a second, one that starts is seen at once."""
+    return _left(before, now) >= 1
+
+
+def _left(before: Written | None, now: float) -> float:
+    if before is None:
+        return BURST
+    return min(BURST, before.left + (now - before.at) / WRITE_EVERY)
