@@ -144,14 +144,14 @@ def _ready(
     if spread.stopped:
         paused = service.spec is not None and service.spec.rollout.paused
         reason = "RolloutPaused" if paused else "RolloutStopped"
-        said = f"{spread.stopped}; {len(spread.waiting)} nodes keep what they had"
+        keep = "node keeps what it had" if len(spread.waiting) == 1 else "nodes keep what they had"
+        said = f"{spread.stopped}; {len(spread.waiting)} {keep}"
         return _make(service, READY, "False", reason, said)
     if failed:
         found = failed[0]
         condition = found.ready
         assert condition is not None
-        more = f" (and {len(failed) - 1} other nodes)" if len(failed) > 1 else ""
-        said = f"{found.node}: {found.status.reason or condition.message}{more}"
+        said = f"{found.node}: {found.status.reason or condition.message}{_others(len(failed))}"
         return _make(service, READY, "False", condition.reason, said)
     lost = sorted(name for name in spread.targets if name in world.lost)
     if lost:
@@ -190,8 +190,13 @@ def _refused(service: Service, now: str) -> dict[str, Any]:
 
 
 def _of(node: str, all_: list[tuple[str, Condition]], message: str) -> str:
-    more = f" (and {len(all_) - 1} other nodes)" if len(all_) > 1 else ""
-    return f"{node}: {message}{more}"
+    return f"{node}: {message}{_others(len(all_))}"
+
+
+def _others(count: int) -> str:
+    if count < 2:
+        return ""
+    return f" (and {count - 1} other {'node' if count == 2 else 'nodes'})"
 
 
 def _make(service: Service, kind: str, status: str, reason: str, message: str) -> Condition:

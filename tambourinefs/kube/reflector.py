@@ -27,7 +27,7 @@ T = TypeVar("T")
 Key = tuple[str, str]  # namespace, name
 WATCH_SECONDS: Final = (300, 600)  # how long one watch lasts; the API server ends it
 QUIET_SECONDS: Final = (
-    90.0  # a bookmark comes every minute: this long without a word, the connection is dead
+    90.0  # without a word (bookmarks come only with changes): is the connection dead?
 )
 MAX_LINE: Final = 4 << 20  # bytes of one event
 log = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ class Reflector(Generic[T]):
         path = f"{self._resource.path(self._namespace)}?{urlencode(query)}"
         answer = self._api.stream(path, QUIET_SECONDS)
         self._answer = answer
+        self.contact = time.monotonic()
         try:
             for line in _lines(answer):
                 self.contact = time.monotonic()
@@ -145,6 +146,8 @@ class Reflector(Generic[T]):
                 version = self._event(line) or version
                 if stop.is_set():
                     break
+        except urllib3.exceptions.ReadTimeoutError:
+            pass  # quiet, or dead: ask again from there on another connection
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unreachable(f"watch of {self._resource.plural} was cut: {error}") from error
         finally:

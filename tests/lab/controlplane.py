@@ -107,7 +107,7 @@ def up(plane: ControlPlane) -> None:
     kubebuild.programs()
     plane.directory.mkdir(parents=True)
     (plane.directory / "state.json").write_text("{}")
-    _spawn(plane, "holder")
+    spawn(plane, "holder")
     subnet = kubenet.build(plane.holder, plane.lab.ident)
     plane.remember("subnet", subnet)
     kubepki.make_ca(plane.pki)
@@ -129,7 +129,7 @@ def start(plane: ControlPlane) -> None:
             what = f"the API server to be ready; its log: {plane.log('kube-apiserver')}"
             wait_until(lambda: _ready(plane), READY_SECONDS, what)
         if not plane.runs(name):
-            _spawn(plane, name)
+            spawn(plane, name)
 
 
 def stop(plane: ControlPlane, *names: str) -> None:
@@ -230,7 +230,8 @@ def _controller_manager(plane: ControlPlane) -> list[str]:
     ]  # fmt: skip
 
 
-def _spawn(plane: ControlPlane, name: str) -> None:
+def spawn(plane: ControlPlane, name: str) -> None:
+    """Start a process of the cluster's: `kubestarter` knows how."""
     process = background.spawn("lab.kubestarter", plane.lab.name, name)
     plane.remember(name, asdict(process))
 

@@ -1,6 +1,6 @@
 """The process that becomes one of the control plane's: `python -m lab.kubestarter LAB NAME`.
 
-`holder` takes a network namespace of its own and sleeps; the others enter it.
+`holder` takes a network namespace of its own and sleeps; the others, also our controllers, enter it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Final
 
-from lab import background, cgroups, controlplane
+from lab import background, cgroups, controlplane, kubecontroller
 from lab.controlplane import ControlPlane
 from lab.machine import ENVIRONMENT
 from lab.state import LabState
@@ -33,8 +33,13 @@ def main() -> None:
         raise OSError(ctypes.get_errno(), "network namespace")
     cgroups.join(files)
     background.detach(plane.log(name))
-    command = controlplane.command(plane, name)
-    os.execve(which(command[0]) or command[0], command, ENVIRONMENT)
+    if name.startswith(kubecontroller.PREFIX):
+        kubecontroller.enter()
+        command = kubecontroller.command(plane, name)
+        environment = ENVIRONMENT | kubecontroller.environment()
+    else:
+        command, environment = controlplane.command(plane, name), ENVIRONMENT
+    os.execve(which(command[0]) or command[0], command, environment)
 
 
 if __name__ == "__main__":
