@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +20,15 @@ _TOKEN_DIRECTORY: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 class Access:
     """Credentials that are read again when their files change. Safe between threads."""
 
-    def __init__(self, kubeconfig: Path | None, user_agent: str) -> None:
-        """`kubeconfig`: a file; None: the service account of the pod that we run in. Raises InvalidConfig."""
-        self._kubeconfig = kubeconfig
+    def __init__(
+        self, kubeconfig: Path | Sequence[Path] | None, user_agent: str, *, context: str = ""
+    ) -> None:
+        """`kubeconfig`: a file, or several that are read as one (KUBECONFIG); None: the service account of the pod that
+        we run in. `context`: one of its contexts; "": its current one, of several files the last that names one. Raises
+        InvalidConfig.
+        """
+        self._kubeconfigs = (kubeconfig,) if isinstance(kubeconfig, Path) else kubeconfig
+        self._context = context
         self._user_agent = user_agent
         self._lock = threading.Lock()
         self._client: Any = None
@@ -55,18 +62,21 @@ class Access:
         configuration.retries = False  # we decide what is tried again
         configuration.connection_pool_maxsize = 8
         try:
-            if self._kubeconfig is None:
+            if self._kubeconfigs is None:
                 config.load_incluster_config(  # type: ignore[no-untyped-call]
                     client_configuration=configuration
                 )
             else:
                 config.load_kube_config(  # type: ignore[no-untyped-call]
-                    str(self._kubeconfig), client_configuration=configuration, persist_config=False
+                    os.pathsep.join(str(path) for path in self._kubeconfigs),
+                    context=self._context or None,
+                    client_configuration=configuration,
+                    persist_config=False,
                 )
         except (config.ConfigException, OSError, ValueError, TypeError) as error:
             raise InvalidConfig(
                 f"cannot be read as a kubeconfig: {error}",
-                source=str(self._kubeconfig or "in-cluster"),
+                source=", ".join(str(path) for path in self._kubeconfigs or ()) or "in-cluster",
                 hint="give --kubeconfig FILE, or run in a pod with a service account",
             ) from error
         old, self._client = self._client, kubernetes.ApiClient(configuration)
@@ -75,9 +85,9 @@ class Access:
 
     def _files(self) -> list[Path]:
         """The files whose change means other credentials."""
-        if self._kubeconfig is None:
+        if self._kubeconfigs is None:
             return [_TOKEN_DIRECTORY / "ca.crt"]  # the client itself reads the token again
-        files = [self._kubeconfig]
+        files = list(self._kubeconfigs)
         if self._client is not None:
             configuration = self._client.configuration
             files += [

@@ -37,8 +37,10 @@ class Page:
 class Api:
     """Safe between threads. Raises what kube/errors.py and errors.py name; `writes` counts by (verb, plural)."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        """`answer_seconds`: how long one request may wait for its answer."""
         self._access = access
+        self._answer_seconds = answer_seconds
         self._lock = threading.Lock()
         self.writes: Counter[tuple[str, str]] = Counter()
 
@@ -210,7 +212,10 @@ class Api:
                 body=data,
                 headers=headers,
                 preload_content=not stream,
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=stream or ANSWER_SECONDS),
+                timeout=urllib3.Timeout(
+                    connect=min(CONNECT_SECONDS, self._answer_seconds),
+                    read=stream or self._answer_seconds,
+                ),
                 retries=False,
                 redirect=False,
             )

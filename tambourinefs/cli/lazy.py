@@ -1,0 +1,94 @@
+"""A command line whose subcommands are loaded when they are asked for, and how it ends.
+
+`tambourine` and `kubectl tambourine` are two of these.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from tambourinefs.cli.exits import exit_code, explain
+from tambourinefs.errors import TambourineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+INTERRUPTED: Final = 128 + 2  # SIGINT, as a shell says it
+PIPE_IS_GONE: Final = 128 + 13  # SIGPIPE
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is used (or --help lists it)."""
+
+    def __init__(
+        self, *args: Any, sections: Mapping[str, Mapping[str, str]], **kwargs: Any
+    ) -> None:
+        """`sections`: heading of --help, to name of a command, to `module:attribute`; the order is that of --help."""
+        super().__init__(*args, **kwargs)
+        self._sections = sections
+        self._places = {name: at for section in sections.values() for name, at in section.items()}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self._places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in self._places:
+            return None
+        module, _, attribute = self._places[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; who read its output may go away."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would end with 1, which says that a service is not as asked
+            ctx.exit(_pipe_is_gone())
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, commands in self._sections.items():
+            rows = []
+            for name in commands:
+                command = self.get_command(ctx, name)
+                assert command is not None
+                rows.append((name, command.get_short_help_str(limit=80)))
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def main(root: click.Command, program: str) -> None:
+    """Run the command line and end the process; every error becomes one line, a hint and an exit code."""
+    code = run(root, program, sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _pipe_is_gone()
+    sys.exit(code)
+
+
+def run(root: click.Command, program: str, arguments: Sequence[str]) -> int:
+    """The exit code of one command line; what it says goes to standard output and standard error."""
+    try:
+        code = root.main(list(arguments), prog_name=program, standalone_mode=False)
+    except TambourineError as error:
+        click.echo(explain(error), err=True)
+        return exit_code(error)
+    except click.ClickException as error:  # the usage: click's own words, and 2
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _pipe_is_gone() -> int:
+    """Who read our output went away (`| head`): nothing to say, and nobody to say it to."""
+    # Python flushes standard output once more at exit; it must not fail there.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_IS_GONE

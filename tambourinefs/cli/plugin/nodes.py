@@ -1,0 +1,117 @@
+"""`kubectl tambourine nodes`: which nodes have an agent, its version, whom its host obeys, and when it was heard last."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tambourinefs.cli.plugin.target import Target, target_options
+from tambourinefs.cli.text import age, table
+from tambourinefs.model.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tambourinefs.kube.api import Api, Object
+    from tambourinefs.kube.resources import Resource
+
+COLUMNS = ("NODE", "READY", "VERSION", "NAMESPACES", "SERVICES", "HEARTBEAT")
+NO_AGENT = "no agent"
+
+
+@click.command(short_help="List nodes: agent, version, whom their hosts obey, last heartbeat.")
+@click.option(
+    "--lease-namespace",
+    default="kube-node-lease",
+    show_default=True,
+    metavar="NAMESPACE",
+    help="Where the nodes' Leases are.",
+)
+@target_options
+def nodes(*, lease_namespace: str, target: Target) -> None:
+    """List the cluster's nodes: which have an agent, its version, the namespaces that the host obeys, its last heartbeat.
+
+    A host obeys only the namespaces that its own administrator named (`tambourine install --respect storage`), so a
+    Tambourine in another one does not reach it. HEARTBEAT is the age of the node's Lease by this machine's clock; an
+    agent renews it every 10 s, and one that was silent for 40 s counts as lost.
+
+    \b
+    Examples:
+      kubectl tambourine nodes
+      kubectl get tambourinenodes -o yaml     all that the nodes say of themselves
+
+    \b
+    Exit codes: 0 listed, 3 you may not list TambourineNodes, 4 the API server cannot be reached.
+    """
+    from tambourinefs.kube.resources import CORE_NODES, LEASES, NODES
+
+    api = target.connect()
+    members = _all(api, NODES)
+    leases = _readable(api, LEASES, lease_namespace, "heartbeats")
+    cores = _readable(api, CORE_NODES, "", "nodes without an agent")
+    lines = rows(members, leases, cores, datetime.now(UTC))
+    if not lines:
+        click.echo(
+            "No node has an agent yet. How to join one: kubectl tambourine join --help", err=True
+        )
+        return
+    for line in table([COLUMNS, *lines]):
+        click.echo(line)
+
+
+def rows(
+    members: Iterable[Object], leases: Iterable[Object], cores: Iterable[Object], now: datetime
+) -> list[list[str]]:
+    """One line a node, by name; nodes that have no agent are there as well."""
+    from tambourinefs.model.cluster import lease_name
+
+    beats = {item["metadata"]["name"]: item.get("spec") or {} for item in leases}
+    found = {}
+    for member in members:
+        name = member["metadata"]["name"]
+        beat = str(beats.get(lease_name(name), {}).get("renewTime") or "")
+        found[name] = _row(member, age(beat, now))
+    for core in cores:
+        name = core["metadata"]["name"]
+        found.setdefault(name, [name, NO_AGENT, "", "", "", ""])
+    return [[printable(cell) for cell in found[name]] for name in sorted(found)]
+
+
+def _row(member: Object, beat: str) -> list[str]:
+    status = member.get("status") or {}
+    assignments = (member.get("spec") or {}).get("assignments") or []
+    return [
+        member["metadata"]["name"],
+        _ready(status.get("conditions") or []),
+        str(status.get("version") or ""),
+        ",".join(map(str, status.get("namespaces") or [])) or "none",
+        str(sum(item.get("state", "installed") == "installed" for item in assignments)),
+        beat,
+    ]
+
+
+def _ready(conditions: Sequence[dict[str, Any]]) -> str:
+    """`True`, or the status and why, such as `Unknown/NodeLost`."""
+    found = next((item for item in conditions if item.get("type") == "Ready"), None)
+    if found is None:
+        return "Unknown"
+    return (
+        "True" if found.get("status") == "True" else f"{found.get('status')}/{found.get('reason')}"
+    )
+
+
+def _readable(api: Api, resource: Resource, namespace: str, what: str) -> list[Object]:
+    """All of them, or none, saying so, where our rights do not reach."""
+    from tambourinefs.errors import RefusedByPolicy
+
+    try:
+        return _all(api, resource, namespace)
+    except RefusedByPolicy as error:
+        click.echo(f"{what} are not shown: {error}", err=True)
+        return []
+
+
+def _all(api: Api, resource: Resource, namespace: str = "") -> list[Object]:
+    return [item for page in api.list_pages(resource, namespace) for item in page.items]
