@@ -31,8 +31,12 @@ _level = click.option(
 
 
 @click.command()
-@_kubeconfig
-@click.option("--node-name", help="This node's name in the cluster.  [default: the host's name]")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Who we are at the API server.  [default: cluster.kubeconfig, or else the pod's service account]",
+)
+@click.option("--node-name", help="This node's name in the cluster.  [default: cluster.node_name]")
 @click.option(
     "--config",
     "config_file",
@@ -44,11 +48,14 @@ _level = click.option(
 @click.option(
     "--lock",
     type=click.Path(dir_okay=False, path_type=Path),
-    default="/run/tambourine/sync/lock",
+    default=str(paths.SYNC_LOCK),
     show_default=True,
     help="A second sync on the node is refused by this file.",
 )
-@_lease_namespace
+@click.option(
+    "--lease-namespace",
+    help="Where the nodes' Leases are.  [default: cluster.lease_namespace]",
+)
 @_address
 @_level
 def sync(
@@ -56,7 +63,7 @@ def sync(
     node_name: str | None,
     config_file: str,
     lock: Path,
-    lease_namespace: str,
+    lease_namespace: str | None,
     health_address: str,
     log_level: str,
 ) -> None:
@@ -72,11 +79,13 @@ def sync(
     from tambourinefs.processes import sync as process
 
     configure_logging(log_level)
+    config = load(config_file).config
+    configured = Path(config.cluster.kubeconfig)
     process.main(
-        load(config_file).config,
-        kubeconfig=kubeconfig,
-        node=node_name or socket.gethostname(),
-        lease_namespace=lease_namespace,
+        config,
+        kubeconfig=kubeconfig or (configured if configured.exists() else None),
+        node=node_name or config.cluster.node_name or socket.gethostname(),
+        lease_namespace=lease_namespace or config.cluster.lease_namespace,
         lock=lock,
         address=health_address,
     )

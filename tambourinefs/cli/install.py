@@ -26,12 +26,20 @@ from tambourinefs.errors import HostError
     metavar="NAMESPACE",
     help='Obey this Kubernetes namespace too ("*": all; several: give it again). Who may write there is root here.',
 )
+@click.option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Join the cluster as whom this file says (certificates in it, or absolute paths); see `tambourine join`.",
+)
+@click.option("--node-name", default="", help="The Node's name there.  [default: the host's name]")
 @click.option("--no-start", is_flag=True, help="Install and enable, start nothing.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 def install(
     source: Path | None,
     wheelhouse: Path | None,
     respect: tuple[str, ...],
+    kubeconfig: Path | None,
+    node_name: str,
     no_start: bool,
     dry_run: bool,
 ) -> None:
@@ -56,6 +64,8 @@ def install(
         source=source.resolve() if source else None,
         wheelhouse=wheelhouse.resolve() if wheelhouse else None,
         respect=respect,
+        kubeconfig=kubeconfig.resolve() if kubeconfig else None,
+        node_name=node_name,
         start=not no_start,
         dry_run=dry_run,
     )

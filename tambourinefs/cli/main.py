@@ -32,6 +32,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "This host": {
         "install": "tambourinefs.cli.install:install",
+        "join": "tambourinefs.cli.join:join",
         "config": "tambourinefs.cli.config:config",
         "pki": "tambourinefs.cli.pki:pki",
         "completion": "tambourinefs.cli.completion:completion",

@@ -18,6 +18,8 @@ def main() -> int:
     parser.add_argument("--source", type=Path, default=None, metavar="TREE|WHEEL")
     parser.add_argument("--wheelhouse", type=Path, default=None, metavar="DIR")
     parser.add_argument("--respect", action="append", default=[], metavar="NAMESPACE")
+    parser.add_argument("--kubeconfig", type=Path, default=None, metavar="FILE")
+    parser.add_argument("--node-name", default="", metavar="NAME")
     parser.add_argument("--no-start", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
     given = parser.parse_args()
@@ -26,6 +28,8 @@ def main() -> int:
         source=source.resolve() if source else None,
         wheelhouse=given.wheelhouse.resolve() if given.wheelhouse else None,
         respect=tuple(given.respect),
+        kubeconfig=given.kubeconfig.resolve() if given.kubeconfig else None,
+        node_name=given.node_name,
         start=not given.no_start,
         dry_run=given.dry_run,
     )

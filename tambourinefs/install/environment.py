@@ -17,6 +17,7 @@ from tambourinefs.install.plan import Changes, Options
 from tambourinefs.install.programs import run, succeeds
 from tambourinefs.model import paths
 
+EXTRAS: Final = "node,cluster"  # of setup.cfg
 PYTHON: Final = "/usr/bin/python3"
 PREFIX: Final = Path(paths.PREFIX)
 # Holds the digest of what is installed, "deps" in an environment that has all but our package, and is missing while
@@ -77,15 +78,15 @@ def _pip_install(options: Options, *, keep_dependencies: bool) -> None:
 def _requirement(options: Options) -> Iterator[str]:
     """What pip is to install."""
     if options.source is None:
-        yield f"tambourinefs[node]=={__version__}"
+        yield f"tambourinefs[{EXTRAS}]=={__version__}"
     elif options.source.is_file():
-        yield f"{options.source}[node]"
+        yield f"{options.source}[{EXTRAS}]"
     else:
         # A copy: the build writes into its tree, which may be read-only or somebody's checkout.
         with tempfile.TemporaryDirectory() as directory:
             copy = Path(directory, "tree")
             shutil.copytree(options.source, copy, ignore=shutil.ignore_patterns(*_NOT_THE_PACKAGE))
-            yield f"{copy}[node]"
+            yield f"{copy}[{EXTRAS}]"
 
 
 def _digest(options: Options) -> str | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import os
+import pwd
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tambourinefs import files
 from tambourinefs.errors import HostError
 from tambourinefs.install.environment import PREFIX, PYTHON
 from tambourinefs.install.place import link, put
@@ -24,9 +27,12 @@ LOCAL: Final = Path(
     "/usr/local/lib"
 )  # a package uses /usr/lib; the administrator's changes go to /etc in both cases
 SERVICES: Final = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")
-UNITS: Final = (*SERVICES, "proc-tambourine.mount")
+SYNC: Final = "tambourine-sync.service"  # does nothing on a host that has joined no cluster
+UNITS: Final = (*SERVICES, SYNC, "proc-tambourine.mount")
 _SHIPPED: Final = PREFIX / ".config.sha256"  # digest of the config.toml that we put there last
 _RESPECT: Final = "50-respect.toml"
+_NODE: Final = "50-node.toml"
+_MAX_KUBECONFIG: Final = 1 << 20
 _HEALTHY_SECONDS: Final = 60.0
 
 
@@ -99,16 +105,56 @@ def configuration(options: Options, changes: Changes) -> str:
     elif put(target, shipped, changes):
         said.append(f"wrote {target}")
     put(_SHIPPED, f"{_sha256(shipped)}\n".encode(), changes)
+    said += _respect(options, changes)
+    run(
+        str(COMMAND), "config"
+    )  # a configuration with an error in it must stop us here, not the daemons later
+    return "; ".join(said)
+
+
+def _respect(options: Options, changes: Changes) -> list[str]:
+    said = []
     if options.respect:
         names = ", ".join(f'"{name}"' for name in dict.fromkeys(("local", *options.respect)))
         text = f"# Written by `tambourine install --respect`.\n[agent]\nnamespaces = [{names}]\n"
         target = Path(paths.CONFIG_DIR) / _RESPECT
         if put(target, text.encode(), changes):
             said.append(f"wrote {target}")
-    run(
-        str(COMMAND), "config"
-    )  # a configuration with an error in it must stop us here, not the daemons later
+    return said
+
+
+def cluster(options: Options, changes: Changes) -> str:
+    """Who this node is in its cluster: the kubeconfig, for sync alone to read, and the Node's name."""
+    said = []
+    if options.kubeconfig is not None:
+        target = Path(paths.KUBECONFIG)
+        data = options.kubeconfig.read_bytes()
+        if len(data) > _MAX_KUBECONFIG:
+            raise HostError(f"{options.kubeconfig} is larger than 1 MiB: that is no kubeconfig")
+        if put(target, data, changes, mode=0o640):
+            said.append(f"wrote {target}")
+        shutil.chown(target, "root", paths.GROUP)
+    if options.node_name:
+        target = Path(paths.CONFIG_DIR) / _NODE
+        head = "# Written by `tambourine join` or `tambourine install --node-name`."
+        text = f'{head}\n[cluster]\nnode_name = "{options.node_name}"\n'
+        if put(target, text.encode(), changes):
+            said.append(f"wrote {target}")
+        run(str(COMMAND), "config")
     return "; ".join(said)
+
+
+def lay_identity(pem: bytes) -> None:
+    """The node's key and certificate, for sync alone, which renews them there."""
+    target = Path(paths.IDENTITY)
+    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        user, group = pwd.getpwnam(paths.SYNC_USER).pw_uid, grp.getgrnam(paths.GROUP).gr_gid
+        files.replace_durably(directory, target.name, pem, mode=0o600, uid=user, gid=group)
+    except KeyError as error:
+        raise HostError(f"{error.args[0]}", hint="tambourine install") from error
+    finally:
+        os.close(directory)
 
 
 def _sha256(data: bytes) -> str:
@@ -128,9 +174,9 @@ def units(changes: Changes) -> str:
         for name in UNITS
         if put(LOCAL / "systemd/system" / name, (SHARE / "systemd" / name).read_bytes(), changes)
     ]
-    if changed or not succeeds("systemctl", "cat", "--quiet", *SERVICES):
+    if changed or not succeeds("systemctl", "cat", "--quiet", *UNITS):
         run("systemctl", "daemon-reload")
-    for name in SERVICES:
+    for name in (*SERVICES, SYNC):
         if (
             run("systemctl", "show", "--property=NeedDaemonReload", "--value", name).strip()
             == "yes"
@@ -147,23 +193,28 @@ def start(changes: Changes) -> str:
         _systemctl("restart")
         changes.settled()
         return "restarted with what has changed"
-    if succeeds("systemctl", "is-active", "--quiet", *SERVICES):
+    if succeeds("systemctl", "is-active", "--quiet", *_expected()):
         return ""
     _systemctl("start")
     return "started"
 
 
+def _expected() -> tuple[str, ...]:
+    """The services that shall be active here."""
+    return (*SERVICES, SYNC) if Path(paths.KUBECONFIG).exists() else SERVICES
+
+
 def _systemctl(verb: str) -> None:
     # A service that fails is started again and again, and systemctl waits for it as long.
     try:
-        run("systemctl", verb, *SERVICES, timeout=_HEALTHY_SECONDS)
+        run("systemctl", verb, *SERVICES, SYNC, timeout=_HEALTHY_SECONDS)
     except HostError as error:
         raise HostError(f"{error.message}\n{_complaints()}") from error
 
 
 def _complaints() -> str:
     """The last lines of our services' logs that say more than the usual."""
-    units = [f"--unit={name}" for name in SERVICES]
+    units = [f"--unit={name}" for name in (*SERVICES, SYNC)]
     lines = run(
         "journalctl",
         "--boot",
@@ -186,14 +237,14 @@ def healthy() -> str:
         if time.monotonic() > deadline:
             raise HostError(
                 trouble,
-                hint="journalctl -b -u tambourine-silo -u tambourine -u tambourine-bombshell",
+                hint="journalctl -b -u 'tambourine*'",
             )
         time.sleep(0.1)
     return "silo, agent and Bombshell answer"
 
 
 def _trouble() -> str:
-    for name in SERVICES:
+    for name in _expected():
         if not succeeds("systemctl", "is-active", "--quiet", name):
             return f"{name} is not active"
     checks: tuple[tuple[str, Callable[[], bool]], ...] = (

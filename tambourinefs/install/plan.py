@@ -17,6 +17,8 @@ class Options:
     )
     wheelhouse: Path | None = None  # take every package from here, nothing from the network
     respect: tuple[str, ...] = ()  # namespaces besides `local`
+    kubeconfig: Path | None = None  # who this node is at the API server
+    node_name: str = ""  # its Node's name; "" is the host's
     start: bool = True
     dry_run: bool = False
 

@@ -24,9 +24,12 @@ def steps(options: Options) -> list[Step]:
             f"Python environment in {environment.PREFIX}", lambda c: environment.ensure(options, c)
         ),
         Step(f"command {host.LINK}", host.command),
-        Step(f"group {paths.GROUP}, user {paths.BOMBSHELL_USER}", host.users),
+        Step(
+            f"group {paths.GROUP}, users {paths.BOMBSHELL_USER} and {paths.SYNC_USER}", host.users
+        ),
         Step("directories in /etc, /run and /var/lib", host.directories),
         Step(f"configuration {paths.CONFIG}", lambda c: host.configuration(options, c)),
+        Step("cluster", lambda c: host.cluster(options, c)),
         Step(f"certificates in {paths.PKI}", lambda _: host.certificates()),
         Step("systemd units, enabled", host.units),
     ]

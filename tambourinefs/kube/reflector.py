@@ -45,12 +45,14 @@ class Reflector(Generic[T]):
         bell: Callable[[], None],
         namespace: str = "",
         name: str = "",
+        field_selector: str = "",
     ) -> None:
         """`project` makes of an object what is kept; None keeps nothing of it. `name`: watch that one alone."""
         self._api = api
         self._resource = resource
         self._namespace = namespace
         self._name = name
+        self._fields = field_selector
         self._project = project
         self._bell = bell
         self._items: dict[Key, T] = {}
@@ -107,7 +109,10 @@ class Reflector(Generic[T]):
     def _list(self) -> str:
         found: dict[Key, T] = {}
         version = ""
-        for page in self._api.list_pages(self._resource, self._namespace, name=self._name):
+        pages = self._api.list_pages(
+            self._resource, self._namespace, name=self._name, field_selector=self._fields
+        )
+        for page in pages:
             for item in page.items:
                 self._keep(found, item)
             version = page.resource_version
@@ -129,7 +134,7 @@ class Reflector(Generic[T]):
 
     def _watch(self, version: str, stop: threading.Event) -> str:
         """Follow changes until the API server ends the watch; returns the version to go on from."""
-        query = selectors(self._name, "", "") | {
+        query = selectors(self._name, "", self._fields) | {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,

@@ -40,6 +40,10 @@ CONTROLLER: Final = "tambourine-controller"  # its field manager, service accoun
 SYNC: Final = "tambourine-sync"
 NODE_USER_PREFIX: Final = "tambourine:node:"
 NODE_GROUP: Final = "tambourine:nodes"
+NAMESPACE: Final = "tambourine-system"  # ours, where nobody chose another
+JOIN_PREFIX: Final = (
+    "tambourine-join-"  # of the service account whose token asks for a node's first certificate
+)
 LEASE_NAMESPACE: Final = "kube-node-lease"  # in every cluster; no kustomization can move it
 NODE_LOST_AFTER: Final = 40.0  # seconds without a change of the Lease
 HEARTBEAT_EVERY: Final = 10.0  # seconds
@@ -298,6 +302,11 @@ def instance_name(tambourine: str, node: str) -> str:
         return plain
     digest = hashlib.sha256(f"{tambourine}\0{node}".encode()).hexdigest()[:10]
     return f"{plain[: MAX_NAME - len(digest) - 1].rstrip('-.')}.{digest}"
+
+
+def join_account(node: str) -> str:
+    """The service account that may ask for this node's first certificate, once."""
+    return JOIN_PREFIX + node
 
 
 def lease_name(node: str) -> str:

@@ -79,6 +79,15 @@ class AgentConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """How sync reaches the cluster. `node_name` "" is the host's name; a `kubeconfig` that is not there: a pod's account."""
+
+    node_name: str = ""
+    kubeconfig: str = str(paths.KUBECONFIG)
+    lease_namespace: str = "kube-node-lease"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it. `Config()` is what holds where no file says otherwise."""
 
@@ -86,6 +95,7 @@ class Config:
     proc: ProcConfig = field(default_factory=ProcConfig)
     bombshell: BombshellConfig = field(default_factory=BombshellConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,7 @@ def _build(values: dict[str, Any]) -> Config:
         ProcConfig(**section("proc")),
         BombshellConfig(**section("bombshell")),
         AgentConfig(**section("agent")),
+        ClusterConfig(**section("cluster")),
     )
 
 

@@ -115,6 +115,21 @@ def _glob_problem(glob: str) -> str:
     return "" if glob.count("[") == glob.count("]") else "a [ without its ]"
 
 
+def _name_of(
+    check: Callable[[str], str], what: str, *, empty: bool = False
+) -> Callable[[object], str]:
+    """One name; `check` gives the reason why it is wrong, or ""."""
+
+    def checked(value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"expected {what} in quotes, got {_kind(value)}")  # noqa: TRY004
+        if not (empty and value == "") and (problem := check(value)):
+            raise ValueError(f'"{names.printable(value[:128])}": {problem}')
+        return value
+
+    return checked
+
+
 def _kind(value: object) -> str:
     kinds = {
         bool: "a boolean",
@@ -148,4 +163,7 @@ CHECKS: Final[dict[str, Callable[[object], object]]] = {
     "agent.file_prefixes": _list_of(names.path_problem, "directories"),
     "agent.state_directory": _path,
     "agent.journal_lines": _boolean,
+    "cluster.node_name": _name_of(names.object_name_problem, "the name of a Node", empty=True),
+    "cluster.kubeconfig": _path,
+    "cluster.lease_namespace": _name_of(names.namespace_problem, "a namespace"),
 }

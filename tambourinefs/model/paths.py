@@ -17,6 +17,9 @@ PROC: Final = RUN / "proc"  # the status mount, always here
 PROC_LITERAL: Final = P(
     "/proc/tambourine"
 )  # a bind of PROC where the kernel module made the directory
+KUBECONFIG: Final = P("/etc/tambourine/kubernetes/kubeconfig")
+IDENTITY: Final = STATE / "identity" / "node.pem"  # key and certificate of the node, sync's own
+SYNC_LOCK: Final = RUN / "sync" / "lock"
 SOCKET: Final = RUN / "bombshell" / "bombshell.sock"
 PREFIX: Final = P("/opt/tambourine")  # the private Python environment
 UNITS: Final = P("/etc/systemd/system")  # where the units that we manage go
@@ -26,6 +29,7 @@ MANIFEST_FILE: Final = "tambourine.json"
 
 GROUP: Final = "tambourine"  # may connect to Bombshell: root in effect
 BOMBSHELL_USER: Final = "bombshell"
+SYNC_USER: Final = "tambourine-sync"
 OWN_UNITS: Final = (
     "tambourine.service",
     "tambourine-silo.service",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tambourinefs import __version__, daemon
+from tambourinefs.controller.approver import Approver
 from tambourinefs.controller.loop import Controller
 from tambourinefs.kube import serving
 from tambourinefs.kube.api import Api, connect
@@ -53,10 +54,15 @@ def main(
         return
     log.info("leading")
     threads = [_start(reflector.run, stop) for reflector in controller.reflectors]
-    threads += [_start(controller.run, stop), _start(recorder.run, stop)]
+    approver = Approver(api, leader_namespace)
+    threads += [
+        _start(work, stop)
+        for work in (controller.run, recorder.run, approver.requests.run, approver.run)
+    ]
     daemon.ready("leading")
     elector.hold(stop)
     recorder.close()
+    approver.close()
     for reflector in controller.reflectors:
         reflector.close()
     for thread in threads:

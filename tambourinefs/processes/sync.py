@@ -18,10 +18,11 @@ from tambourinefs.kube.api import Api, connect
 from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.events import Recorder
 from tambourinefs.kube.lease import heartbeat
-from tambourinefs.model import cluster
+from tambourinefs.model import cluster, paths
 from tambourinefs.model.config import Config
 from tambourinefs.rpc.client import Client
 from tambourinefs.sync.host import Host
+from tambourinefs.sync.identity import Identity
 from tambourinefs.sync.loop import Sync
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def main(
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     recorder = Recorder(api, f"{cluster.GROUP}/sync", node)
     sync = Sync(api, recorder, Host(client), node, config.agent.namespaces, boot)
+    identity = Identity(api, node, Path(paths.IDENTITY))
     if address:
         serving.serve(
             address, health=lambda: "", ready=lambda: sync.mine.error, metrics=lambda: _metrics(api)
@@ -55,6 +57,7 @@ def main(
         _start(lambda: sync.mine.run(stop)),
         _start(lambda: sync.run(stop)),
         _start(lambda: recorder.run(stop)),
+        _start(lambda: identity.run(stop)),
         _start(lambda: _watch(client, "proc", sync, stop)),
         _start(lambda: _watch(client, "silo", sync, stop)),
         _start(lambda: _beat(api, lease_namespace, node, sync, stop)),

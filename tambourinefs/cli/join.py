@@ -1,0 +1,141 @@
+"""`tambourine join`: this host becomes a node of a cluster, by a token that the cluster's administrator made for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from tambourinefs.errors import HostError, InvalidInput
+from tambourinefs.model import names, paths
+
+MAX_TOKEN: Final = 64 << 10  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """What one snippet carries: where the cluster is, how to know it, and who may ask to be its node."""
+
+    server: str  # https://host:port
+    ca: str  # PEM
+    token: str  # of the node's join account; good for an hour, for this node alone
+    node: str
+
+    def encode(self) -> str:
+        """One word that a shell leaves alone."""
+        return urlsafe_b64encode(json.dumps(asdict(self)).encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Invitation:
+        """Raises InvalidInput."""
+        hint = "Copy the whole snippet that `kubectl tambourine join NODE` prints."
+        if len(text) > MAX_TOKEN:
+            raise InvalidInput("the join token is too long", hint=hint)
+        try:
+            found = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            made = cls(**{key: str(value) for key, value in found.items()})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidInput("that is no join token, or only a part of one", hint=hint) from error
+        if not made.server.startswith("https://"):
+            raise InvalidInput("the join token names a server without TLS", hint=hint)
+        if problem := names.object_name_problem(made.node):
+            raise InvalidInput(f"the join token names no node: {problem}", hint=hint)
+        return made
+
+
+@click.command()
+@click.argument("token")
+@click.option(
+    "--respect",
+    multiple=True,
+    metavar="NAMESPACE",
+    help='Obey this namespace of the cluster ("*": all; several: give it again). Who may write there is root here.',
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, 3600),
+    default=120.0,
+    show_default=True,
+    help="Seconds to wait for the certificate.",
+)
+def join(token: str, respect: tuple[str, ...], timeout: float) -> None:
+    """Make this host a node of a cluster.
+
+    TOKEN is what `kubectl tambourine join NODE` prints, with the command around it. A key is made here and stays here; the
+    cluster signs its certificate. Then tambourine-sync starts. Nothing that runs on this host is touched, and nothing will
+    be but for the namespaces that --respect names.
+    """
+    from tambourinefs.install import host
+    from tambourinefs.install.plan import Changes, Options
+
+    invitation = Invitation.decode(token)
+    if os.geteuid() != 0:
+        raise HostError("joining needs root", hint="Run it with sudo.")
+    if not host.COMMAND.exists():
+        raise HostError("Tambourine is not installed on this host", hint="tambourine install")
+    pem = _ask(invitation, timeout)
+    with tempfile.TemporaryDirectory(dir="/run") as directory:
+        kubeconfig = Path(directory, "kubeconfig")
+        kubeconfig.write_text(_kubeconfig(invitation, identity=True))
+        options = Options(respect=respect, kubeconfig=kubeconfig, node_name=invitation.node)
+        changes = Changes()
+        changes.note()
+        host.lay_identity(pem)
+        host.configuration(options, changes)
+        host.cluster(options, changes)
+        host.start(changes)
+        host.healthy()
+    click.echo(f"{invitation.node} has joined {invitation.server}")
+    if not respect:
+        click.echo(
+            "it obeys no namespace of the cluster yet: tambourine install --respect NAMESPACE, or agent.namespaces in "
+            f"{paths.CONFIG}"
+        )
+    click.echo(f"see: kubectl get tambourinenode {invitation.node}")
+
+
+def _ask(invitation: Invitation, timeout: float) -> bytes:
+    from tambourinefs import __version__
+    from tambourinefs.kube import csr
+    from tambourinefs.kube.api import connect
+
+    # In memory alone: /run, and for root.
+    with tempfile.TemporaryDirectory(dir="/run") as directory:
+        kubeconfig = Path(directory, "kubeconfig")
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_text(_kubeconfig(invitation, identity=False))
+        api = connect(kubeconfig, user_agent=f"tambourine-join/{__version__}")
+        return csr.request(api, invitation.node, seconds=timeout, progress=_say)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _kubeconfig(invitation: Invitation, *, identity: bool) -> str:
+    """With the join token, or, `identity`, with the file that sync renews."""
+    from base64 import b64encode
+
+    user: dict[str, str] = {"token": invitation.token}
+    if identity:
+        file = str(paths.IDENTITY)
+        user = {"client-certificate": file, "client-key": file}
+    cluster = {
+        "server": invitation.server,
+        "certificate-authority-data": b64encode(invitation.ca.encode()).decode(),
+    }
+    found = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "cluster", "cluster": cluster}],
+        "users": [{"name": "node", "user": user}],
+        "contexts": [{"name": "node", "context": {"cluster": "cluster", "user": "node"}}],
+        "current-context": "node",
+    }
+    return json.dumps(found, indent=2) + "\n"
