@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,10 @@ def serve(
     ready: Callable[[], str],
     metrics: Callable[[], str],
 ) -> ThreadingHTTPServer:
-    """Serve /healthz, /livez, /readyz and /metrics at host:port in a thread; 503 with the reason where one is given."""
+    """Serve /healthz, /livez, /readyz and /metrics at host:port in a thread; 503 with the reason where one is given.
+
+    A pod's address (fd00::1:9440) needs no brackets: the port is what follows the last colon.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         timeout = SECONDS
@@ -44,7 +48,12 @@ def serve(
             """Probes are not news."""
 
     host, _, port = address.rpartition(":")
-    server = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
-    server.daemon_threads = True
+    host = host.strip("[]")
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+
+    server = Server((host, int(port)), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
