@@ -21,6 +21,7 @@ Object = dict[str, Any]
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 30.0
 MAX_ANSWER: Final = 64 << 20  # bytes: a page of 500 objects is far below
+MAX_COMPLAINT: Final = 1 << 20  # bytes of an answer that says no
 MERGE: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
@@ -183,8 +184,10 @@ class Api:
             answer = self._request(method, path, data, content_type, what, stream)
             if answer.status < 300:
                 return answer
+            # What was preloaded is in `data`: read() would say "" of it.
+            said = answer.read(MAX_COMPLAINT) if stream else answer.data[:MAX_COMPLAINT]
             failure = errors.from_answer(
-                answer.status, answer.read(1 << 20), answer.headers.get("Retry-After"), what
+                answer.status, said, answer.headers.get("Retry-After"), what
             )
             answer.release_conn()
             if attempt == 1 and isinstance(failure, errors.Unauthorized):
