@@ -17,8 +17,16 @@ PROGRAM: Final = "kubectl tambourine"
 
 # The order is the order of --help.
 SECTIONS: Final[dict[str, dict[str, str]]] = {
+    "Services": {
+        "status": "tambourinefs.cli.plugin.status:status",
+        "start": "tambourinefs.cli.plugin.command:start",
+        "stop": "tambourinefs.cli.plugin.command:stop",
+        "restart": "tambourinefs.cli.plugin.command:restart",
+        "reload": "tambourinefs.cli.plugin.command:reload",
+    },
     "The cluster": {
         "nodes": "tambourinefs.cli.plugin.nodes:nodes",
+        "join": "tambourinefs.cli.plugin.join:join",
     },
 }
 COMMANDS: Final = {name: at for section in SECTIONS.values() for name, at in section.items()}

@@ -1,0 +1,126 @@
+"""What a node reports of a service as text: the seed's nine values as `systemctl status` lays them out. Pure.
+
+Every value comes from a node, which this machine need not trust: all are made fit to print.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from tambourinefs.cli.text import indent, table
+from tambourinefs.model.names import printable
+from tambourinefs.model.status import READY
+from tambourinefs.procfs.status_text import glyph
+from tambourinefs.procfs.times import relative
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tambourinefs.cli.plugin.objects import Service
+    from tambourinefs.model import cluster
+    from tambourinefs.model.status import Condition
+
+_LABEL: Final = 11  # columns before the colon, as systemctl has it
+_BELOW: Final = " " * (_LABEL + 2)
+
+
+def whole(
+    service: Service, instances: Sequence[cluster.Instance], now: datetime, lines: int
+) -> list[str]:
+    """The Tambourine, what of it is not true, and node after node; `lines` of each journal at most."""
+    found = [*heading(service)]
+    for instance in instances:
+        found += ["", *of_node(instance, now, lines)]
+    return found
+
+
+def heading(service: Service) -> list[str]:
+    """Name, unit and how many nodes are ready; then the conditions that are not true."""
+    metadata, status = service.metadata, service.status
+    counts = f"{status.ready} nodes ready" if status.ready else "the controller has not seen it yet"
+    unit = status.unit or str(service.spec.get("name", ""))
+    head = f"{service.label} in namespace {metadata.namespace}: {unit}, {counts}"
+    if metadata.deletion_timestamp:
+        head += ", being deleted"
+    elif status.ready and status.observed_generation < metadata.generation:
+        head += f" (generation {status.observed_generation} of {metadata.generation})"
+    return [printable(head), *indent(conditions(status.conditions))]
+
+
+def of_node(instance: cluster.Instance, now: datetime, lines: int) -> list[str]:
+    """The node's name, the nine values, the reason, the conditions that are not true, the journal of the failed run."""
+    status = instance.status
+    found = [printable(instance.spec.node_name), *values(instance, now)]
+    if status.reason:
+        found += labelled("Reason", status.reason)
+    told = conditions(status.conditions)
+    if told:
+        found += ["", *indent(told)]
+    if not status.conditions:
+        found += ["", "  the node has not reported it yet"]
+    if status.journal and lines:
+        found += ["", *indent(printable(line, keep="\t") for line in status.journal[-lines:])]
+    return found
+
+
+def values(instance: cluster.Instance, now: datetime) -> list[str]:
+    """As `systemctl status` prints them, with the age by this machine's clock."""
+    status = instance.status
+    head = status.systemd_name or instance.spec.unit
+    found = [f"{glyph(status.active_state)} {printable(head)}"]
+    for label, value in (
+        ("Loaded", status.loaded),
+        ("Drop-In", status.drop_in),
+        ("Active", active(status, now)),
+        ("Docs", status.docs),
+        ("Main PID", status.pid),
+        ("Tasks", status.tasks),
+        ("Memory", status.memory),
+        ("CGroup", status.cgroup),
+    ):
+        found += labelled(label, value)
+    return found
+
+
+def active(status: cluster.Observed, now: datetime) -> str:
+    """`active (running) since …; 1 day 21h ago`: the cluster keeps no age, since it would go stale."""
+    if " since " not in status.active or not status.since:
+        return status.active
+    try:
+        since = datetime.fromisoformat(status.since)
+    except ValueError:
+        return status.active
+    return f"{status.active}; {relative(_usec(since), _usec(now))}"
+
+
+def labelled(label: str, value: str) -> list[str]:
+    """The label once, further lines below the first; nothing at all for no value."""
+    if not value:
+        return []
+    head, *rest = (printable(line) for line in value.split("\n"))
+    return [f"{label:>{_LABEL}}: {head}", *(_BELOW + line for line in rest)]
+
+
+def conditions(found: Iterable[Condition]) -> list[str]:
+    """Those that are not true, one a line."""
+    untrue = [condition for condition in found if condition.status != "True"]
+    rows = [(c.type, c.status, c.reason) for c in untrue]
+    told: list[str] = []
+    for condition, line in zip(untrue, table(rows) if rows else (), strict=True):
+        head, *rest = condition.message.splitlines() or [""]
+        told.append(printable(f"{line}   {head}".rstrip()))
+        told += indent(printable(line) for line in rest)
+    return told
+
+
+def is_ready(found: Iterable[Condition], generation: int) -> bool:
+    """Whether Ready is true, of that generation or a newer one."""
+    return any(
+        c.type == READY and c.status == "True" and c.observed_generation >= generation
+        for c in found
+    )
+
+
+def _usec(time: datetime) -> int:
+    return int(time.timestamp() * 1_000_000)
