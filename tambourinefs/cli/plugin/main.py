@@ -23,6 +23,9 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "stop": "tambourinefs.cli.plugin.command:stop",
         "restart": "tambourinefs.cli.plugin.command:restart",
         "reload": "tambourinefs.cli.plugin.command:reload",
+        "logs": "tambourinefs.cli.plugin.logs:logs",
+        "history": "tambourinefs.cli.plugin.undo:history",
+        "undo": "tambourinefs.cli.plugin.undo:undo",
     },
     "The cluster": {
         "nodes": "tambourinefs.cli.plugin.nodes:nodes",

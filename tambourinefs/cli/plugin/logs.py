@@ -1,0 +1,171 @@
+"""`kubectl tambourine logs`: a node's journal where its kubelet offers it; else, and saying so, the status' excerpt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlencode
+
+import click
+
+from tambourinefs.cli.plugin.target import Target, name_argument, node_option, target_options
+from tambourinefs.errors import TambourineError, Unreachable
+from tambourinefs.model.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import urllib3
+
+    from tambourinefs.kube.api import Api
+    from tambourinefs.model import cluster
+
+_SECONDS: Final = 35.0  # the kubelet itself gives journalctl 30
+_MOST_LINES: Final = 100_000  # the kubelet's own bound (maxTailLines)
+_MOST_BYTES: Final = 64 << 20
+_LONGEST: Final = 1 << 20  # bytes of one line
+# What the kubelet answers instead of lines (pkg/kubelet/kubelet_server_journal.go), after an empty line.
+_NO_JOURNAL: Final = (
+    "log not found for",
+    "options present and query resolved",
+    "error: journal",
+    "failed to get logging",
+)
+
+
+class NotOffered(TambourineError):  # noqa: N818  (named for what happened, as the others are)
+    """The node's kubelet does not show this journal; the message says why."""
+
+
+@click.command(short_help="Show the last lines that a service logged on its nodes.")
+@name_argument()
+@node_option
+@click.option(
+    "-l",
+    "--lines",
+    "--tail",
+    type=click.IntRange(1, _MOST_LINES),
+    default=100,
+    show_default=True,
+    help="At most so many lines of each node.",
+)
+@target_options
+@click.pass_context
+def logs(ctx: click.Context, *, name: str, node: str, lines: int, target: Target) -> None:
+    """Show the last lines that a service logged on its nodes; with several nodes each line says which.
+
+    Where a node's kubelet offers its journal (the kubelet's setting enableSystemLogQuery, and your right to get
+    nodes/proxy), they come from there. Where it does not, there is an excerpt alone: what the node reported of a run
+    that failed. Which of both it is, is said on standard error.
+
+    \b
+    Examples:
+      kubectl tambourine logs alice-zfs
+      kubectl tambourine logs alice-zfs --node h1 --lines 1000
+      kubectl tambourine logs alice-zfs 2>/dev/null | grep error
+
+    \b
+    Exit codes: 0 shown, 1 there is nothing to show, or no such Tambourine, 3 you may not read it,
+    4 the API server cannot be reached.
+    """
+    from tambourinefs.cli.plugin.objects import on_node, read_instances, read_service
+
+    api = target.connect()
+    service = read_service(api, target.namespace, name)
+    instances = on_node(service, read_instances(api, service), node)
+    shown = 0
+    for instance in instances:
+        prefix = f"{printable(instance.spec.node_name)}: " if len(instances) > 1 else ""
+        for line in _lines(api, instance, lines):
+            click.echo(prefix + printable(line, keep="\t"))
+            shown += 1
+    if not instances:
+        click.echo(f"{service.label} is on no node", err=True)
+    ctx.exit(0 if shown else 1)
+
+
+def _lines(api: Api, instance: cluster.Instance, lines: int) -> Iterator[str]:
+    node = printable(instance.spec.node_name)
+    try:
+        yield from _of_kubelet(api, instance, lines)
+    except NotOffered as error:
+        excerpt = instance.status.journal[-lines:]
+        why = printable(str(error))
+        if excerpt:
+            said = f"an excerpt: the last {len(excerpt)} lines of the run that failed, as the node reported them"
+        else:
+            said = "nothing to show: a node reports log lines of a run that failed alone"
+        click.echo(
+            f"-- {node}: {said} ({why}); all of it on the node: journalctl -u {printable(instance.spec.unit)}",
+            err=True,
+        )
+        yield from excerpt
+
+
+def query(node: str, unit: str, lines: int) -> str:
+    """The path of the node log query (KEP-2258). Raises NotOffered for a unit that it cannot name.
+
+    The kubelet looks for NAME.service in the journal's list of units, so it knows services alone, by their name
+    without the suffix; a backslash makes it look for a file.
+    """
+    service = unit.removesuffix(".service")
+    if service == unit or "\\" in service:
+        raise NotOffered("the kubelet's log query knows plain services alone")
+    asked = urlencode({"query": service, "tailLines": str(lines)})
+    return f"/api/v1/nodes/{quote(node, safe='')}/proxy/logs/?{asked}"
+
+
+def _of_kubelet(api: Api, instance: cluster.Instance, lines: int) -> Iterator[str]:
+    path = query(instance.spec.node_name, instance.spec.unit, lines)
+    try:
+        answer = api.stream(path, _SECONDS)
+    except TambourineError as error:
+        raise NotOffered(f"its kubelet offers no log query: {_short(error)}") from error
+    try:
+        if not answer.headers.get("Content-Type", "").startswith("text/plain"):
+            # Without the feature the kubelet ignores the query and lists /var/log.
+            raise NotOffered("its kubelet's log query is turned off (enableSystemLogQuery)")
+        yield from checked(_split(answer))
+    finally:
+        answer.close()
+
+
+def checked(found: Iterator[str]) -> Iterator[str]:
+    """The lines, unless the kubelet says that it has none. Raises NotOffered, before the first line."""
+    first = next(found, None)
+    if first is None:
+        raise NotOffered("its kubelet's answer is empty")
+    second = next(found, None) if not first else None
+    if second is not None and second.startswith(_NO_JOURNAL):
+        raise NotOffered(f"its kubelet says: {second}")
+    yield from (line for line in (first, second) if line is not None)
+    yield from found
+
+
+def _split(answer: urllib3.BaseHTTPResponse) -> Iterator[str]:
+    """The lines as they come; cut where the answer is larger than anybody reads."""
+    rest, total = b"", 0
+    for chunk in _chunks(answer):
+        total += len(chunk)
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line.decode(errors="replace")
+        if total > _MOST_BYTES or len(rest) > _LONGEST:
+            yield "-- cut here: too much --"
+            return
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+def _chunks(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    import urllib3
+
+    try:
+        yield from answer.stream(1 << 16)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise Unreachable(f"the kubelet's answer was cut: {error}") from error
+
+
+def _short(error: TambourineError) -> str:
+    """The first line, without the path that it begins with."""
+    head = (str(error).splitlines() or [""])[0]
+    return head.rpartition("tailLines=")[2].partition(": ")[2][:300] or head[:300]

@@ -1,0 +1,109 @@
+"""What a Tambourine's contents were: its TambourineRevisions in order, and what changes when one is applied again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from tambourinefs.errors import HostError, InvalidInput, InvalidManifest, NotFound
+from tambourinefs.kube.resources import REVISIONS
+from tambourinefs.model import cluster, manifest
+from tambourinefs.model.names import printable
+from tambourinefs.model.schema import API_VERSION, KIND
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tambourinefs.cli.plugin.objects import Service
+    from tambourinefs.kube.api import Api
+
+# Of the spec what a revision holds, by its name on the wire; the unit's name cannot change.
+CONTENT: Final = ("unit", "dropIns", "files", "enabled", "onChange", "deletionPolicy")
+_LEAST_DIGITS: Final = 4
+
+
+def read_revisions(api: Api, service: Service) -> list[cluster.Revision]:
+    """Those of this Tambourine, the oldest first. Raises Forbidden, Unreachable."""
+    found = []
+    for page in api.list_pages(REVISIONS, service.metadata.namespace):
+        for item in page.items:
+            try:
+                revision = msgspec.convert(item, cluster.Revision)
+            except msgspec.ValidationError:
+                continue  # of a release that we do not know
+            owners = [owner.get("uid") for owner in revision.metadata.owner_references]
+            if service.metadata.uid in owners:
+                found.append(revision)
+    return sorted(found, key=_age)
+
+
+def _age(revision: cluster.Revision) -> tuple[str, int]:
+    """When it was made. Times are in seconds; within one the API server's versions, which only grow, say who was first."""
+    version = revision.metadata.resource_version
+    return revision.metadata.creation_timestamp, int(version) if version.isdecimal() else 0
+
+
+def digest_of(service: Service) -> str:
+    """The digest of the content that the spec says now; "" where this release cannot read the spec."""
+    metadata = {"name": service.metadata.name, "namespace": service.metadata.namespace}
+    item = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": service.spec}
+    try:
+        parsed = manifest.parse_json(msgspec.json.encode(item), source=service.label)
+    except InvalidManifest:
+        return ""
+    return manifest.content_digest(parsed)
+
+
+def current(service: Service, revisions: Sequence[cluster.Revision]) -> cluster.Revision | None:
+    """The one that the spec says now; None while the controller has not made it."""
+    digest = digest_of(service)
+    return next((r for r in revisions if r.spec.digest == digest), None)
+
+
+def chosen(service: Service, revisions: Sequence[cluster.Revision], asked: str) -> cluster.Revision:
+    """The one asked for by name or the first digits of its digest; "": the newest that is not current.
+
+    Raises NotFound, InvalidInput where several fit.
+    """
+    history = f"kubectl tambourine history {service.metadata.name} -n {service.metadata.namespace}   lists them"
+    if not asked:
+        digest = digest_of(service)
+        others = [r for r in revisions if r.spec.digest != digest]
+        if not others:
+            raise NotFound(f"{service.label} has no revision but the current one", hint=history)
+        return others[-1]
+    fits = [
+        r
+        for r in revisions
+        if r.metadata.name == asked
+        or (len(asked) >= _LEAST_DIGITS and r.spec.digest.startswith(asked))
+    ]
+    if len(fits) > 1:
+        raise InvalidInput(f'"{asked}" fits {len(fits)} revisions: give more digits', hint=history)
+    if not fits:
+        raise NotFound(f'{service.label} has no revision "{printable(asked)}"', hint=history)
+    return fits[0]
+
+
+def content(revision: cluster.Revision) -> dict[str, Any]:
+    """Its content as it stands in a spec. Raises HostError where it is not what its digest says."""
+    assignment = cluster.Assignment(
+        uid=revision.metadata.uid,
+        namespace=revision.metadata.namespace,
+        name=revision.spec.tambourine,
+        generation=0,
+    )
+    made = cluster.manifest_of(assignment, revision.spec.content)
+    if manifest.content_digest(made) != revision.spec.digest:
+        raise HostError(f"revision {revision.metadata.name} is not what its digest says")
+    plain = cluster.to_dict(revision.spec.content)
+    return {key: plain[key] for key in CONTENT if key in plain}
+
+
+def difference(service: Service, revision: cluster.Revision) -> dict[str, Any]:
+    """The merge patch (RFC 7386: None removes) that makes the spec's content the revision's; empty where it is that."""
+    wanted = content(revision)
+    if digest_of(service) == revision.spec.digest:
+        return {}
+    return {key: wanted.get(key) for key in CONTENT if key in service.spec or key in wanted}
