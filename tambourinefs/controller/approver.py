@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
 from tambourinefs.controller import csr
@@ -18,13 +20,16 @@ from tambourinefs.kube.resources import CLUSTER_ROLE_BINDINGS, CSRS, SERVICE_ACC
 from tambourinefs.model import cluster
 
 log = logging.getLogger(__name__)
-LOOK_EVERY: Final = 60.0
+LOOK_EVERY: Final = 30.0  # seconds
+GRACE: Final = 60.0  # seconds in which a host fetches its certificate with the join token
 
 
 class Approver:
     """`run` in a thread of its own, beside its reflector."""
 
-    def __init__(self, api: Api, namespace: str) -> None:
+    def __init__(
+        self, api: Api, namespace: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """`namespace`: ours, where the join accounts are."""
         self._api = api
         self._namespace = namespace
@@ -36,7 +41,8 @@ class Approver:
             bell=self._bell.set,
             field_selector=f"spec.signerName={SIGNER}",
         )
-        self._taken_back: set[str] = set()
+        self._clock = clock
+        self._issued: dict[str, float] = {}  # join accounts by uid: when we first saw theirs issued
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`."""
@@ -44,12 +50,9 @@ class Approver:
         while not stop.is_set():
             self._bell.wait(LOOK_EVERY)
             self._bell.clear()
-            try:
-                for request in self.requests.items.values():
-                    self._settle(request)
+            if self.look():
                 backoff.reset()
-            except TambourineError as error:
-                log.warning("%s", error)
+            else:
                 self._bell.set()
                 stop.wait(backoff.next())
 
@@ -58,12 +61,39 @@ class Approver:
         self._bell.set()
         self.requests.close()
 
-    def _settle(self, request: Request) -> None:
-        if request.issued and request.node and request.name not in self._taken_back:
-            self._take_back(request)
-        verdict = csr.judge(request, self._namespace)
-        if verdict.what != "ignore":
-            self._say(request, verdict)
+    def look(self) -> bool:
+        """Settle what is open, and take back what has been used. False: something must be tried again soon.
+
+        What cannot be settled holds up no other.
+        """
+        requests = list(self.requests.items.values())
+        used = {one.uid for one in requests if one.approved and one.node}
+        well = True
+        for request in requests:
+            verdict = csr.judge(request, self._namespace, used=request.uid in used)
+            if verdict.what == "approve":
+                used.add(request.uid)
+            if verdict.what != "ignore":
+                well &= self._tried(self._say, request, verdict)
+        issued = {one.uid: one for one in requests if one.issued and one.node}
+        now = self._clock()
+        self._issued = {uid: self._issued.get(uid, now) for uid in issued}
+        for uid, since in self._issued.items():
+            if now < since + GRACE:
+                continue
+            if self._tried(self._take_back, issued[uid]):
+                self._issued[uid] = float("inf")
+            else:
+                well = False
+        return well
+
+    def _tried(self, do: Callable[..., None], request: Request, *rest: Verdict) -> bool:
+        try:
+            do(request, *rest)
+        except TambourineError as error:
+            log.warning("%s: %s", request.name, error)
+            return False
+        return True
 
     def _say(self, request: Request, verdict: Verdict) -> None:
         approved = verdict.what == "approve"
@@ -85,18 +115,18 @@ class Approver:
             return
 
     def _take_back(self, request: Request) -> None:
-        """A join account is good for one identity."""
+        """A join account is good for one identity; one that was made again since is another."""
         account = cluster.join_account(request.node)
-        if request.username == f"system:serviceaccount:{self._namespace}:{account}":
-            for resource, namespace in (
-                (CLUSTER_ROLE_BINDINGS, ""),
-                (SERVICE_ACCOUNTS, self._namespace),
-            ):
-                try:
-                    self._api.delete(resource, account, namespace)
-                except NotFound:
-                    continue
-                log.info("took back %s %s", resource.kind, account)
-        if len(self._taken_back) > 10_000:
-            self._taken_back.clear()
-        self._taken_back.add(request.name)
+        if request.username != f"system:serviceaccount:{self._namespace}:{account}":
+            return
+        try:
+            self._api.delete(SERVICE_ACCOUNTS, account, self._namespace, uid=request.uid)
+            log.info("took back %s", account)
+        except NotFound:  # as when we ended between this and the next
+            pass
+        except Conflict:
+            return
+        try:
+            self._api.delete(CLUSTER_ROLE_BINDINGS, account)
+        except NotFound:
+            return

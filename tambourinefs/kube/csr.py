@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any, Final
@@ -25,6 +26,8 @@ from tambourinefs.model import cluster
 
 SIGNER: Final = "kubernetes.io/kube-apiserver-client"
 USAGES: Final = ("digital signature", "client auth")
+# RFC 5280 bounds a common name to 64 characters; no API server does, and a Node's name may be longer.
+warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
 LIFETIME: Final = 90 * 24 * 3600  # seconds; the signer may give less
 
 
@@ -60,7 +63,6 @@ def _object(node: str, key: ec.EllipticCurvePrivateKey, lifetime: int) -> dict[s
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, cluster.NODE_GROUP),
-            # RFC 5280 bounds a common name to 64 characters; the API server does not, and a Node's name may be longer.
             x509.NameAttribute(
                 NameOID.COMMON_NAME, cluster.NODE_USER_PREFIX + node, _validate=False
             ),

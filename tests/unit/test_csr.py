@@ -1,0 +1,121 @@
+"""Which certificate requests the controller approves, denies, and leaves alone, as tables of whole objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tambourinefs.controller import csr
+from tambourinefs.kube import csr as ask
+from tests.unit import csr_zoo
+from tests.unit.csr_zoo import NAMESPACE, Object
+
+# The library says so of long names, each time that it reads one; no API server holds to RFC 5280's 64 characters.
+pytestmark = pytest.mark.filterwarnings("ignore:Attribute's length must be:UserWarning")
+GOOD, HOSTILE = csr_zoo.good(), csr_zoo.hostile()
+
+
+def judge(item: Object, *, used: bool = False, namespace: str = NAMESPACE) -> csr.Verdict:
+    request = csr.project(item)
+    return csr.judge(request, namespace, used=used) if request else csr.Verdict("ignore")
+
+
+@pytest.mark.parametrize("item", GOOD.values(), ids=GOOD)
+def test_approved(item: Object) -> None:
+    assert judge(item).what == "approve"
+
+
+@pytest.mark.parametrize("item", HOSTILE.values(), ids=HOSTILE)
+def test_never_approved(item: Object) -> None:
+    verdict = judge(item)
+    assert verdict.what != "approve"
+    assert bool(verdict.why) == (verdict.what == "deny")
+
+
+@pytest.mark.parametrize("item", csr_zoo.settled().values(), ids=csr_zoo.settled())
+def test_what_is_decided_stays(item: Object) -> None:
+    assert judge(item).what == "ignore"
+
+
+@pytest.mark.parametrize("item", csr_zoo.not_ours().values(), ids=csr_zoo.not_ours())
+def test_what_is_not_ours_is_left_alone(item: Object) -> None:
+    assert judge(item).what == "ignore"
+
+
+def test_the_one_who_asks_in_vain_is_told_why() -> None:
+    said = {
+        "by h2's join account": "may not ask for an identity of node h1",
+        "by h2": "may not ask for an identity of node h1",
+        "first, the administrators' group besides": "the subject must be",
+        "first, with a DNS name": "it asks for extensions",
+        "first, two requests": "one PEM block",
+        "first, signed by another key": "its signature is not valid",
+        "first, a short RSA key": "its RSA key is too short, or too long",
+        "first, a curve that nobody needs": "on another curve",
+        "a server's use besides": "the usages must be client auth",
+        "for ten years": "more than a year",
+    }
+    for name, why in said.items():
+        verdict = judge(HOSTILE[name])
+        assert verdict.what == "deny", name
+        assert why in verdict.why, name
+
+
+def test_an_administrator_s_own_is_left_to_the_administrator() -> None:
+    assert judge(HOSTILE["by an administrator"]).what == "ignore"
+
+
+def test_a_token_is_good_for_one_identity() -> None:
+    verdict = judge(GOOD["first"], used=True)
+    assert verdict.what == "deny"
+    assert "kubectl tambourine join h1" in verdict.why
+    assert judge(GOOD["renewal"], used=True).what == "approve"
+
+
+def test_another_namespace_than_ours_has_join_accounts_of_its_own() -> None:
+    elsewhere = csr_zoo.first(
+        user=csr_zoo.join_account("h1", "tools"), groups=csr_zoo.account_groups("tools")
+    )
+    assert judge(elsewhere, namespace="tools").what == "approve"
+    assert judge(elsewhere).what == "deny"
+    assert judge(GOOD["first"], namespace="tools").what == "deny"
+
+
+def test_what_a_host_of_ours_posts_is_approved() -> None:
+    # The signer of a cluster reads what is posted, no more: this is all of it.
+    for node in ("h1", "ip-10-0-0-1.ec2.internal", "n" * 200):
+        posted: dict[str, Any] = ask._object(node, ec.generate_private_key(ec.SECP256R1()), 3600)
+        posted["spec"] |= {"username": csr_zoo.identity(node), "groups": ["tambourine:nodes"]}
+        posted["metadata"] |= {"name": "x", "resourceVersion": "1"}
+        assert judge(posted).what == "approve", node
+
+
+def test_the_signature_of_a_huge_key_is_not_even_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = rsa.RSAPublicNumbers(65537, (1 << 16383) + 1).public_key()
+    assert csr._trouble_of_key(huge) == "its RSA key is too short, or too long"
+    monkeypatch.setattr(csr, "_trouble_of_key", lambda _: "no")
+    assert judge(HOSTILE["first, signed by another key"]).why == "no"
+
+
+GOOD_DER = x509.load_pem_x509_csr(csr_zoo.request(csr_zoo.of_node("h1"))).public_bytes(
+    serialization.Encoding.DER
+)
+
+
+@given(at=st.integers(0, len(GOOD_DER) - 1), bit=st.integers(0, 7))
+def test_no_bit_of_a_good_one_can_be_changed(at: int, bit: int) -> None:
+    spoiled = bytearray(GOOD_DER)
+    spoiled[at] ^= 1 << bit
+    assert judge(csr_zoo.first(csr_zoo.pem(bytes(spoiled)))).what != "approve"
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_taken(body: bytes) -> None:
+    assert judge(csr_zoo.first(body)).what == "ignore"
+    assert judge(csr_zoo.first(csr_zoo.pem(body))).what == "ignore"
