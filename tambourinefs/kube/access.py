@@ -49,6 +49,19 @@ class Access:
                 headers["Authorization"] = token["value"]
             return client.configuration.host, client.rest_client.pool_manager, headers
 
+    def cluster(self) -> tuple[str, str]:
+        """Where the API server is, and by whose certificate (PEM) it is known. Raises InvalidConfig."""
+        self.connection()
+        with self._lock:
+            configuration = self._client.configuration
+            if not configuration.ssl_ca_cert:
+                raise InvalidConfig(
+                    "names no certificate authority: how should a host know the API server?",
+                    source=", ".join(map(str, self._kubeconfigs or ())) or "in-cluster",
+                    key="certificate-authority-data",
+                )
+            return configuration.host, Path(configuration.ssl_ca_cert).read_text()
+
     def refresh(self) -> None:
         """Read the credentials again at the next request: the API server did not take them."""
         with self._lock:

@@ -45,6 +45,10 @@ class Api:
         self._lock = threading.Lock()
         self.writes: Counter[tuple[str, str]] = Counter()
 
+    def cluster(self) -> tuple[str, str]:
+        """(https://host:port, the certificate authority as PEM) of the API server that we talk to."""
+        return self._access.cluster()
+
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         return self._object("GET", resource.path(namespace, name), _what(resource, name, namespace))
 
@@ -72,11 +76,13 @@ class Api:
                 return
             query["continue"] = token
 
-    def create(self, resource: Resource, item: Object) -> Object:
+    def create(self, resource: Resource, item: Object, subresource: str = "") -> Object:
+        """`subresource`: made of the object that `item`'s metadata names, such as a token of a service account."""
         metadata = item["metadata"]
-        namespace = metadata.get("namespace", "")
-        what = _what(resource, metadata.get("name", ""), namespace)
-        return self._write("POST", "create", resource, resource.path(namespace), item, what)
+        namespace, name = metadata.get("namespace", ""), metadata.get("name", "")
+        what = _what(resource, name, namespace)
+        path = resource.path(namespace, name if subresource else "", subresource)
+        return self._write("POST", "create", resource, path, item, what)
 
     def replace(self, resource: Resource, item: Object, subresource: str = "") -> Object:
         metadata = item["metadata"]

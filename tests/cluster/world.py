@@ -92,6 +92,11 @@ class Cluster:
         """A Kubernetes namespace of this test's own; the hosts do not respect it until `respect` says so."""
         return self.new_namespace()
 
+    @property
+    def respected_namespace(self) -> str:
+        """The same; the shared cluster's hosts respect every namespace."""
+        return self.namespace
+
     def new_namespace(self) -> str:
         """One more; it goes away with the test."""
         name = f"t{os.getpid()}-{next(_NUMBER)}"
@@ -106,6 +111,19 @@ class Cluster:
                 "delete", "namespace", "--wait=false", "--ignore-not-found", *self._namespaces
             )
             self._namespaces.clear()
+
+    def respect(self, *namespaces: str) -> None:
+        """Let every host obey these and `local`, as its administrator does; returns when the cluster knows."""
+        names = ", ".join(f'"{name}"' for name in ("local", *namespaces))
+        text = f"[agent]\nnamespaces = [{names}]\n"
+        for host in self.hosts:
+            host.run("sh", "-c", "cat >/etc/tambourine/config.d/50-respect.toml", input=text)
+            host.run("systemctl", "restart", "tambourine.service", "tambourine-sync.service")
+        for host in self.hosts:
+            self.wait(
+                lambda name=host.name: self.get("tmbn", name)["status"]["namespaces"] == list(namespaces),  # type: ignore[misc]
+                20, f"{host.name} to respect {namespaces}",
+            )  # fmt: skip
 
     def stop_api(self) -> None:
         """The API server is gone without a word (SIGKILL); etcd and the controller manager stay."""

@@ -86,6 +86,11 @@ class ControlPlane:
             return False
         return True
 
+    def options(self, name: str) -> list[str]:
+        """Further options of a process of ours, from a test that needs them."""
+        found: list[str] = self.read().get(f"{name}-options", [])
+        return found
+
     def remember(self, name: str, value: object) -> None:
         path = self.directory / "state.json"
         state = {**self.read(), name: value}

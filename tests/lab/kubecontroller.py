@@ -5,22 +5,19 @@ What the Deployment runs in a pod, without the pod: the lab has no kubelet.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
 from base64 import b64encode
-from pathlib import Path
 from typing import Final
 
-from lab import cluster, controlplane, layer, tree
+from lab import cluster, controlplane, layer
 from lab.controlplane import ControlPlane
 from lab.state import CHECKOUT
-from lab.tools import run, wait_until
+from lab.tools import wait_until
 
 PREFIX: Final = "tambourine-controller"
 IDENTITY: Final = "controller.kubeconfig"
-CLONE_NEWNS: Final = 0x00020000  # linux/sched.h
 
 
 def name_of(number: int) -> str:
@@ -29,7 +26,6 @@ def name_of(number: int) -> str:
 
 def start(plane: ControlPlane, number: int = 1) -> None:
     """Start one (the Deployment runs two); it leads when no other does."""
-    layer.prepared()
     give_identity(plane)
     controlplane.spawn(plane, name_of(number))
 
@@ -65,28 +61,14 @@ def give_identity(plane: ControlPlane) -> None:
 
 
 def command(plane: ControlPlane, name: str) -> list[str]:
-    """How it is started; `enter` must have been called before."""
+    """How it is started: this tree as it is now, on the packages of the lab's hosts."""
     number = int(name.removeprefix(f"{PREFIX}-"))
     return [
-        f"{tree.PREFIX}/bin/python", "-m", "tambourinefs.cli.main", "controller",
+        str(layer.python()), "-m", "tambourinefs.cli.main", "controller",
         f"--kubeconfig={plane.pki / IDENTITY}", f"--leader-namespace={cluster.NAMESPACE}",
-        f"--health-address=127.0.0.1:{9440 + number}",
+        f"--health-address=127.0.0.1:{9440 + number}", *plane.options(PREFIX),
     ]  # fmt: skip
 
 
 def environment() -> dict[str, str]:
-    """The tree as it is now."""
     return {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def enter() -> None:
-    """See the packages of the lab's hosts at their place: a mount namespace of this process alone."""
-    packages, _ = layer.prepared()
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
-        raise OSError(ctypes.get_errno(), "mount namespace")
-    run("mount", "--make-rprivate", "/")
-    place = Path(tree.PREFIX)
-    if not place.exists():
-        run("mount", "-t", "tmpfs", "tambourine-lab", str(place.parent))
-        place.mkdir()
-    run("mount", "--bind", str(packages), str(place))

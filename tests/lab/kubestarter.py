@@ -34,7 +34,6 @@ def main() -> None:
     cgroups.join(files)
     background.detach(plane.log(name))
     if name.startswith(kubecontroller.PREFIX):
-        kubecontroller.enter()
         command = kubecontroller.command(plane, name)
         environment = ENVIRONMENT | kubecontroller.environment()
     else:

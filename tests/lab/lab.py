@@ -9,7 +9,18 @@ import subprocess
 from dataclasses import asdict
 from typing import Final, Literal
 
-from lab import background, cluster, controlplane, kubenet, layer, machine, tools, tree
+from lab import (
+    background,
+    cluster,
+    controlplane,
+    kubecontroller,
+    kubejoin,
+    kubenet,
+    layer,
+    machine,
+    tools,
+    tree,
+)
 from lab.controlplane import ControlPlane
 from lab.state import BASE, HostState, LabState, Process
 from lab.tools import LabError, run, say
@@ -70,6 +81,9 @@ def _make(lab: LabState, *, hosts: int, kind: Kind, owner: int | None, kubernete
         plug(host)
     if kind == "installed":
         _install(made)
+        if kubernetes and made:
+            kubecontroller.start(ControlPlane(lab))
+            kubejoin.join(ControlPlane(lab), made)
     for host in made:
         say(f"{host.name}: running" + (", with Tambourine" if kind == "installed" else ""))
 

@@ -66,6 +66,12 @@ def prepared() -> tuple[Path, Path]:
     return layer, house
 
 
+def python() -> Path:
+    """An interpreter that has what a host of the lab has, but for this tree's own package."""
+    layer, _ = prepared()
+    return layer / "bin/python"
+
+
 def _once(target: Path, make: Callable[[Path], None]) -> Path:
     """Make a directory whole or not at all."""
     if not target.exists():

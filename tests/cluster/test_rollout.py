@@ -1,0 +1,74 @@
+"""A change goes from node to node, and stops at the first that fails."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.cluster.manifests import counter, fresh_name, tambourine
+from tests.cluster.world import Cluster
+
+
+def _ready(cluster: Cluster, name: str, namespace: str) -> dict[str, Any]:
+    status = cluster.get("tmb", name, "-n", namespace).get("status", {})
+    found: dict[str, Any] = next(
+        (one for one in status.get("conditions", []) if one["type"] == "Ready"), {}
+    )
+    return found | {"nodes": status.get("nodes"), "generation": status.get("observedGeneration")}
+
+
+def _descriptions(cluster: Cluster, name: str) -> list[str]:
+    argv = ("systemctl", "show", "--property=Description", "--value", f"{name}.service")
+    return sorted(host.run(*argv).stdout.strip() for host in cluster.hosts)
+
+
+def _unit(name: str, description: str, command: str = "exec sleep infinity") -> str:
+    return counter(f"/run/{name}", after=command).replace("Counts its starts", description)
+
+
+def test_a_rollout_stops_at_the_first_node_that_fails_and_a_fix_goes_on(cluster: Cluster) -> None:
+    name, namespace = fresh_name("roll"), cluster.respected_namespace
+    cluster.apply(tambourine(name, namespace, command="start", unit=_unit(name, "One")))
+    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 20, "the first")
+
+    broken = _unit(name, "Two", "exit 7")
+    cluster.apply(tambourine(name, namespace, command="start", unit=broken))
+    cluster.wait(
+        lambda: _ready(cluster, name, namespace)["reason"] == "RolloutStopped", 30, "the stop"
+    )
+    said = _ready(cluster, name, namespace)
+    assert "exit code 7" in said["message"]
+    assert "1 node keeps what it had" in said["message"]
+    assert _descriptions(cluster, name) == ["One", "Two"]
+
+    fixed = _unit(name, "Three")
+    cluster.apply(tambourine(name, namespace, command="start", unit=fixed))
+    cluster.wait(
+        lambda: (
+            _ready(cluster, name, namespace)["status"] == "True"
+            and _ready(cluster, name, namespace)["generation"] == 3
+        ),
+        40,
+        "the fix on both",
+    )
+    assert _descriptions(cluster, name) == ["Three", "Three"]
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
+def test_a_paused_rollout_waits(cluster: Cluster) -> None:
+    name, namespace = fresh_name("pause"), cluster.respected_namespace
+    cluster.apply(tambourine(name, namespace, command="start", unit=_unit(name, "One")))
+    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 20, "the first")
+    paused = tambourine(
+        name, namespace, command="start", unit=_unit(name, "Two"), rollout={"paused": True}
+    )
+    cluster.apply(paused)
+    cluster.wait(
+        lambda: _ready(cluster, name, namespace)["reason"] == "RolloutPaused", 20, "the pause"
+    )
+    assert _descriptions(cluster, name) == ["One", "One"]
+    patch = {"spec": {"rollout": {"paused": False}}}
+    cluster.kubectl("patch", "tmb", name, "-n", namespace, "--type=merge", "-p", json.dumps(patch))
+    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 40, "the second")
+    assert _descriptions(cluster, name) == ["Two", "Two"]
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")

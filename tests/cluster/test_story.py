@@ -1,0 +1,189 @@
+"""The founding document's stories: apply, get, wait, describe, command, delete; real API server, real hosts."""
+
+from __future__ import annotations
+
+import json
+
+from lab.hosts import Host
+from tests.cluster.manifests import counter, failing, fresh_name, sleeper, tambourine
+from tests.cluster.world import Cluster
+
+
+def _show(host: Host, unit: str, what: str) -> str:
+    return host.run("systemctl", "show", "--property", what, "--value", unit).stdout.strip()
+
+
+def _lines(host: Host, path: str) -> int:
+    return len(host.run("cat", path, check=False).stdout.splitlines())
+
+
+def _wait_ready(cluster: Cluster, name: str, namespace: str) -> None:
+    cluster.kubectl(
+        "wait", "--for=condition=Ready", f"tmb/{name}", "-n", namespace, "--timeout=30s"
+    )
+
+
+def test_a_service_from_apply_to_delete(cluster: Cluster) -> None:
+    name, namespace = fresh_name(), cluster.respected_namespace
+    cluster.apply(tambourine(name, namespace, command="start", unit=sleeper("First story")))
+    _wait_ready(cluster, name, namespace)
+
+    table = cluster.kubectl("get", "tambourine", "-n", namespace).stdout.splitlines()
+    assert table[0].split() == ["NAME", "UNIT", "READY", "NODES", "ACTIVE", "SINCE"]
+    assert table[1].split()[:5] == [name, f"{name}.service", "True", "2/2", "active"]
+    assert len(table) == 2, "`kubectl get tambourine` prints something else than Tambourines"
+
+    wide = cluster.kubectl("get", "tmbi", "-n", namespace, "-o", "wide").stdout.splitlines()
+    assert {line.split()[1] for line in wide[1:]} == {"h1", "h2"}
+    one = cluster.get("tmbi", "-n", namespace, "--field-selector", "spec.nodeName=h1")["items"]
+    assert [item["spec"]["nodeName"] for item in one] == ["h1"]
+    status = one[0]["status"]
+    h1 = cluster.host("h1")
+    assert status["pid"].split()[0] == _show(h1, f"{name}.service", "MainPID")
+    assert status["systemdName"] == f"{name}.service - First story"
+    assert status["active"].startswith("active (running) since ")
+    assert "ago" not in status["active"]
+    assert status["cgroup"].endswith(f"/{name}.service")
+    for host in cluster.hosts:
+        text = host.run("cat", f"/run/tambourine/proc/{namespace}/{name}/status").stdout
+        assert "Active: active (running)" in text
+
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+    for host in cluster.hosts:
+        assert _show(host, f"{name}.service", "LoadState") == "not-found"
+        assert host.run("ls", f"/etc/systemd/system/{name}.service", check=False).returncode != 0
+    assert cluster.get("tmbi,tmbr", "-n", namespace)["items"] == []
+
+
+def test_a_unit_that_the_host_has_is_observed_commanded_and_left_alone(cluster: Cluster) -> None:
+    name, namespace = fresh_name("own"), cluster.respected_namespace
+    for host in cluster.hosts:
+        unit = counter(f"/run/{name}")
+        host.run("sh", "-c", f"cat >/etc/systemd/system/{name}.service", input=unit)
+        host.run("systemctl", "daemon-reload")
+    cluster.apply(tambourine(name, namespace, state="installed"))
+    _wait_ready(cluster, name, namespace)
+    for host in cluster.hosts:
+        assert _show(host, f"{name}.service", "ActiveState") == "inactive"
+    cluster.apply(tambourine(name, namespace, state="installed", command="start"))
+    cluster.wait(
+        lambda: all(_lines(h, f"/run/{name}/starts") == 1 for h in cluster.hosts), 20, "a start"
+    )
+    _wait_ready(cluster, name, namespace)
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+    for host in cluster.hosts:
+        assert _show(host, f"{name}.service", "ActiveState") == "active"
+        host.run("systemctl", "stop", name)
+        host.run("rm", f"/etc/systemd/system/{name}.service")
+        host.run("systemctl", "daemon-reload")
+
+
+def test_a_failure_is_told_with_where_why_and_the_last_lines(cluster: Cluster) -> None:
+    name, namespace = fresh_name("bad"), cluster.respected_namespace
+    cluster.apply(tambourine(name, namespace, command="start", unit=failing(3)))
+
+    def failed() -> bool:
+        status = cluster.get("tmb", name, "-n", namespace).get("status", {})
+        return bool(status.get("nodes", {}).get("failed") == 2)
+
+    cluster.wait(failed, 20, "both nodes to have failed")
+    cluster.wait(
+        lambda: "exit code 3" in cluster.kubectl("describe", "tmb", name, "-n", namespace).stdout.partition("Events:")[2],
+        10, "an event that says why",
+    )  # fmt: skip
+    said = cluster.kubectl("describe", "tmb", name, "-n", namespace).stdout
+    assert "h1: ExecStart=/bin/sh ended with exit code 3 (and 1 other node)" in said
+    instance = cluster.get("tmbi", f"{name}.h2", "-n", namespace)["status"]
+    assert any("it went wrong" in line for line in instance["journal"])
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
+def test_a_restart_is_done_once_on_every_node(cluster: Cluster) -> None:
+    name, namespace = fresh_name(), cluster.respected_namespace
+    unit = counter(f"/run/{name}")
+    cluster.apply(tambourine(name, namespace, command="start", unit=unit))
+    _wait_ready(cluster, name, namespace)
+    asked = {"command": "restart", "commandID": "once"}
+    patch = {"spec": {**asked, "rollout": {"maxUnavailable": 2}}}
+    cluster.kubectl("patch", "tmb", name, "-n", namespace, "--type=merge", "-p", json.dumps(patch))
+
+    def done() -> bool:
+        items = cluster.get("tmbi", "-n", namespace)["items"]
+        last = [item["status"].get("lastCommand", {}) for item in items]
+        return len(last) == 2 and all(
+            one.get("commandID") == "once" and one.get("result") == "done" for one in last
+        )
+
+    cluster.wait(done, 20, "the restart to be reported")
+    _wait_ready(cluster, name, namespace)
+    for host in cluster.hosts:
+        assert _lines(host, f"/run/{name}/starts") == 2
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
+def test_a_tambourine_that_reaches_no_node_says_why_and_what_to_do(cluster: Cluster) -> None:
+    name, namespace = fresh_name(), cluster.respected_namespace
+    cluster.apply(
+        tambourine(name, namespace, unit=sleeper(), nodeSelector={"disk": "of-another-kind"})
+    )
+
+    def ready() -> dict[str, str]:
+        conditions = cluster.get("tmb", name, "-n", namespace)["status"]["conditions"]
+        found: dict[str, str] = next(one for one in conditions if one["type"] == "Ready")
+        return found
+
+    cluster.wait(lambda: ready()["reason"] == "NoNodes", 10, "NoNodes")
+    assert "2 of 2 nodes respect namespace" in ready()["message"]
+    cluster.kubectl("label", "node", "h2", "disk=of-another-kind")
+    try:
+        _wait_ready(cluster, name, namespace)
+        h2 = cluster.host("h2")
+        assert _show(h2, f"{name}.service", "LoadState") == "loaded"
+    finally:
+        cluster.kubectl("label", "node", "h2", "disk-")
+    cluster.wait(
+        lambda: _show(h2, f"{name}.service", "LoadState") == "not-found", 20, "h2 to be left"
+    )
+    cluster.wait(lambda: ready()["reason"] == "NoNodes", 10, "NoNodes once more")
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
+def test_two_namespaces_want_one_unit(cluster: Cluster) -> None:
+    unit = fresh_name("shared")
+    first, second = cluster.respected_namespace, cluster.new_namespace()
+    one = tambourine("mine", first, command="start", unit=sleeper("The first"))
+    two = tambourine("mine", second, command="start", unit=sleeper("The second"))
+    one["spec"]["name"] = two["spec"]["name"] = unit
+    cluster.apply(one)
+    _wait_ready(cluster, "mine", first)
+    before = [_show(host, f"{unit}.service", "MainPID") for host in cluster.hosts]
+    cluster.apply(two)
+
+    def accepted() -> dict[str, str]:
+        conditions = cluster.get("tmb", "mine", "-n", second)["status"]["conditions"]
+        found: dict[str, str] = next(one for one in conditions if one["type"] == "Accepted")
+        return found
+
+    cluster.wait(lambda: accepted()["reason"] == "NameConflict", 20, "the conflict")
+    assert f"{first}/mine" in accepted()["message"]
+    assert [_show(host, f"{unit}.service", "MainPID") for host in cluster.hosts] == before
+    # Arrival of the daemons in any order changes nothing.
+    for host in cluster.hosts:
+        host.run("systemctl", "restart", "tambourine.service", "tambourine-sync.service")
+    cluster.wait(lambda: accepted()["status"] == "False", 20, "the conflict to stay")
+    assert [_show(host, f"{unit}.service", "MainPID") for host in cluster.hosts] == before
+    cluster.kubectl("delete", "tmb", "mine", "-n", first, "--timeout=30s")
+    _wait_ready(cluster, "mine", second)
+    assert _show(cluster.hosts[0], f"{unit}.service", "Description") == "The second"
+    cluster.kubectl("delete", "tmb", "mine", "-n", second, "--timeout=30s")
+
+
+def test_a_namespace_that_goes_takes_its_services_along(cluster: Cluster) -> None:
+    namespace, names = cluster.respected_namespace, [fresh_name("ns") for _ in range(3)]
+    cluster.apply(*(tambourine(name, namespace, command="start", unit=sleeper()) for name in names))
+    for name in names:
+        _wait_ready(cluster, name, namespace)
+    cluster.kubectl("delete", "namespace", namespace, "--timeout=50s")
+    for host in cluster.hosts:
+        for name in names:
+            assert _show(host, f"{name}.service", "LoadState") == "not-found"
