@@ -30,6 +30,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "The cluster": {
         "nodes": "tambourinefs.cli.plugin.nodes:nodes",
         "join": "tambourinefs.cli.plugin.join:join",
+        "uninstall": "tambourinefs.cli.plugin.uninstall:uninstall",
     },
 }
 COMMANDS: Final = {name: at for section in SECTIONS.values() for name, at in section.items()}

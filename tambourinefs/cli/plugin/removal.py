@@ -1,0 +1,311 @@
+"""What of Tambourine is in a cluster, and in which order it is taken away. Nothing here asks a person anything.
+
+Each step looks for what is still there and removes that: begun again after a failure, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tambourinefs.errors import Conflict, NotAsAsked, NotFound
+from tambourinefs.kube import resources
+from tambourinefs.kube.resources import Resource
+from tambourinefs.model import cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tambourinefs.kube.api import Api, Object
+
+PART_OF: Final = "app.kubernetes.io/part-of=tambourine"  # on all that `kubectl apply -k k8s/` makes
+NAME_PREFIXES: Final = ("tambourine-", cluster.NODE_USER_PREFIX)
+POD_SELECTOR: Final = "app.kubernetes.io/name in (tambourine-controller,tambourine-sync)"
+CONTROLLER_SILENT: Final = 40.0  # seconds; its Lease is renewed every few
+_FIRST_PAUSE: Final = 0.1
+_LAST_PAUSE: Final = 2.0
+_NAMED: Final = 5  # objects that a message names
+
+_RBAC: Final = ("rbac.authorization.k8s.io", "v1")
+_ADMISSION: Final = ("admissionregistration.k8s.io", "v1")
+DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
+DAEMONSETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True)
+BUDGETS: Final = Resource(
+    "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True
+)
+PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
+POLICIES: Final = Resource(
+    *_ADMISSION, "validatingadmissionpolicies", "ValidatingAdmissionPolicy", namespaced=False
+)
+POLICY_BINDINGS: Final = Resource(
+    *_ADMISSION,
+    "validatingadmissionpolicybindings",
+    "ValidatingAdmissionPolicyBinding",
+    namespaced=False,
+)
+BINDINGS: Final = Resource(*_RBAC, "rolebindings", "RoleBinding", namespaced=True)
+ROLES: Final = Resource(*_RBAC, "roles", "Role", namespaced=True)
+SERVICES: Final = Resource("", "v1", "services", "Service", namespaced=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Some kinds, in order; `what` is for people."""
+
+    what: str
+    resources: tuple[Resource, ...]
+    annotate: bool = False
+
+
+PROGRAMS: Final = Step(
+    "the controller, and sync where it is a DaemonSet", (DEPLOYMENTS, DAEMONSETS, BUDGETS)
+)
+RULES: Final = Step("admission policies", (POLICY_BINDINGS, POLICIES))
+KINDS: Final = Step(
+    "the resources themselves, with the nodes' objects", (resources.CRDS,), annotate=True
+)
+# Roles before the Leases: a sync that lives on would make its Lease again.
+IDENTITIES: Final = Step(
+    "roles and accounts",
+    (
+        resources.CLUSTER_ROLE_BINDINGS,
+        BINDINGS,
+        resources.CLUSTER_ROLES,
+        ROLES,
+        resources.SERVICE_ACCOUNTS,
+        SERVICES,
+        resources.LEASES,
+    ),
+)
+PLACE: Final = Step("its namespace, with all that is in it", (resources.NAMESPACES,))
+AFTER_SERVICES: Final = (PROGRAMS, RULES, KINDS, IDENTITIES, PLACE)
+
+
+def items(
+    api: Api, resource: Resource, *, label_selector: str = "", name: str = ""
+) -> list[Object]:
+    """All of a kind that the selector chooses; none where the cluster does not know the kind (any more)."""
+    pages = api.list_pages(resource, label_selector=label_selector, name=name)
+    try:
+        return [item for page in pages for item in page.items]
+    except NotFound:
+        return []
+
+
+def found(api: Api, resource: Resource) -> list[Object]:
+    """What of a kind is ours, by label and name; of what `join` made, and of Leases, by name."""
+    if resource == resources.LEASES:
+        return [item for item in items(api, resource) if _is_our_lease(item["metadata"])]
+    if resource == resources.CRDS:
+        return [item for item in items(api, resource) if item["spec"]["group"] == cluster.GROUP]
+    by_label = items(api, resource, label_selector=PART_OF)
+    ours = [
+        item
+        for item in by_label
+        if resource == resources.NAMESPACES or _is_our_name(item["metadata"]["name"])
+    ]
+    if resource in (
+        resources.CLUSTER_ROLE_BINDINGS,
+        resources.CLUSTER_ROLES,
+        resources.SERVICE_ACCOUNTS,
+    ):
+        there = {item["metadata"]["uid"] for item in ours}
+        joined = (cluster.NODE_USER_PREFIX, "tambourine-join-")
+        ours += [
+            item
+            for item in items(api, resource)
+            if item["metadata"]["name"].startswith(joined) and item["metadata"]["uid"] not in there
+        ]
+    return ours
+
+
+def _is_our_name(name: str) -> bool:
+    return name.startswith(NAME_PREFIXES)
+
+
+def _is_our_lease(metadata: dict[str, Any]) -> bool:
+    """The leader's, and those of the nodes; `tambourine-` alone would be a guess in a namespace of others."""
+    name, namespace = str(metadata["name"]), str(metadata.get("namespace", ""))
+    if name == cluster.CONTROLLER:
+        return True
+    return namespace == cluster.LEASE_NAMESPACE and name.startswith(cluster.lease_name(""))
+
+
+def name_of(item: Object) -> str:
+    metadata = item["metadata"]
+    namespace = metadata.get("namespace")
+    return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+# --- the services ----------------------------------------------------------------------------------
+
+
+def remove_services(api: Api, *, keep: bool, timeout: float, tell: Callable[[str], None]) -> None:
+    """Delete every Tambourine, and wait until the controller has let go of each.
+
+    `keep`: with deletionPolicy orphan, so that what runs on the hosts runs on. Raises NotAsAsked when they do not go.
+    """
+    controller = _Controller(api)
+
+    def look() -> list[Object]:
+        left = items(api, resources.TAMBOURINES)
+        if any(cluster.FINALIZER in (item["metadata"].get("finalizers") or ()) for item in left):
+            controller.check()
+        for item in left:
+            if not item["metadata"].get("deletionTimestamp"):
+                _delete_service(api, item, keep=keep)
+        return left
+
+    def told(left: list[Object]) -> str:
+        owing = owing_nodes(api)
+        return f"{len(left)} Tambourines are on their way out" + (
+            f"; waiting for {some(owing)}" if owing else ""
+        )
+
+    _until_gone(look, told, timeout, tell)
+
+
+def check_none_came_back(api: Api) -> None:
+    """One that was made since has our finalizer, and nobody who takes it off: the CRDs would hang. Raises NotAsAsked."""
+    back = [name_of(item) for item in items(api, resources.TAMBOURINES)]
+    if back:
+        raise NotAsAsked(
+            f"made while we were at it: {some(back)}",
+            hint="stop what makes them (Argo CD, Flux), put the controller back (kubectl apply -k), and run this again",
+        )
+
+
+def _delete_service(api: Api, item: Object, *, keep: bool) -> None:
+    metadata = item["metadata"]
+    name, namespace, uid = metadata["name"], metadata["namespace"], metadata["uid"]
+    try:
+        if keep and item["spec"].get("deletionPolicy") != "orphan":
+            orphan = {"metadata": {"uid": uid}, "spec": {"deletionPolicy": "orphan"}}
+            api.merge(resources.TAMBOURINES, name, namespace, orphan)
+        api.delete(resources.TAMBOURINES, name, namespace, uid=uid)
+    except (NotFound, Conflict):
+        return  # gone, or made again: the next look sees it
+
+
+def owing_nodes(api: Api) -> list[str]:
+    """Nodes that exist and have not yet carried out that something shall go."""
+    there = {item["metadata"]["name"] for item in items(api, resources.CORE_NODES)}
+    return sorted(
+        member["metadata"]["name"]
+        for member in items(api, resources.NODES)
+        if member["metadata"]["name"] in there and _owes(member)
+    )
+
+
+def _owes(member: Object) -> bool:
+    status = member.get("status") or {}
+    done = {item["uid"]: item["generation"] for item in status.get("acknowledged") or []}
+    return any(
+        item.get("state", cluster.INSTALLED) != cluster.INSTALLED
+        and done.get(item["uid"], -1) < item["generation"]
+        for item in (member.get("spec") or {}).get("assignments") or []
+    )
+
+
+class _Controller:
+    """Whether it works: its Lease changes. Deletions wait for it, and without it would wait for ever."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._version = ""
+        self._since = time.monotonic()
+
+    def check(self) -> None:
+        """Raises NotAsAsked when it has been silent for too long."""
+        leases = items(self._api, resources.LEASES, name=cluster.CONTROLLER)
+        version = " ".join(sorted(item["metadata"]["resourceVersion"] for item in leases))
+        if version != self._version:
+            self._version, self._since = version, time.monotonic()
+        if not leases or time.monotonic() - self._since > CONTROLLER_SILENT:
+            raise NotAsAsked(
+                "the controller does not run, and Tambourines go only when it has seen their hosts let go",
+                hint="start it (kubectl get deployment -A -l app.kubernetes.io/name=tambourine-controller), "
+                "and run this again",
+            )
+
+
+# --- the rest --------------------------------------------------------------------------------------
+
+
+def remove(api: Api, step: Step, *, timeout: float, tell: Callable[[str], None]) -> None:
+    """Delete what of the step is there, kind after kind, and wait until it is gone. Raises NotAsAsked."""
+    for resource in step.resources:
+
+        def look(resource: Resource = resource) -> list[Object]:
+            left = found(api, resource)
+            for item in left:
+                if not item["metadata"].get("deletionTimestamp"):
+                    _delete(api, resource, item, annotate=step.annotate)
+            return left
+
+        def told(left: list[Object], resource: Resource = resource) -> str:
+            return f"{resource.plural}: {some([name_of(item) for item in left])} on the way out"
+
+        _until_gone(look, told, timeout, tell)
+
+
+def _delete(api: Api, resource: Resource, item: Object, *, annotate: bool) -> None:
+    metadata = item["metadata"]
+    name, namespace = metadata["name"], metadata.get("namespace", "")
+    try:
+        if annotate:
+            allow = {"metadata": {"annotations": {cluster.ALLOW_DELETION: "true"}}}
+            api.merge(resource, name, namespace, allow)
+        api.delete(resource, name, namespace, uid=metadata["uid"])
+    except (NotFound, Conflict):
+        return
+
+
+def wait_for_pods(api: Api, *, timeout: float, tell: Callable[[str], None]) -> None:
+    """Until no pod of ours runs: half a controller must not see the resources go. Raises NotAsAsked."""
+
+    def look() -> list[Object]:
+        return items(api, PODS, label_selector=POD_SELECTOR)
+
+    def told(left: list[Object]) -> str:
+        return f"pods: {some([name_of(item) for item in left])} on the way out"
+
+    _until_gone(look, told, timeout, tell)
+
+
+def _until_gone(
+    look: Callable[[], list[Object]],
+    told: Callable[[list[Object]], str],
+    timeout: float,
+    tell: Callable[[str], None],
+) -> None:
+    deadline = time.monotonic() + timeout
+    said = ""
+    for pause in _pauses():
+        left = look()
+        if not left:
+            return
+        text = told(left)
+        if text != said:
+            said = text
+            tell(text)
+        if time.monotonic() >= deadline:
+            raise NotAsAsked(
+                f"after {timeout:g} s still there: {some([name_of(item) for item in left])}",
+                hint="run this again to go on; `kubectl describe` of one says what holds it",
+            )
+        time.sleep(pause)
+
+
+def _pauses() -> Iterator[float]:
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * 1.5, _LAST_PAUSE)
