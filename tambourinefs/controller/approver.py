@@ -20,8 +20,8 @@ from tambourinefs.kube.resources import CLUSTER_ROLE_BINDINGS, CSRS, SERVICE_ACC
 from tambourinefs.model import cluster
 
 log = logging.getLogger(__name__)
-LOOK_EVERY: Final = 30.0  # seconds
-GRACE: Final = 60.0  # seconds in which a host fetches its certificate with the join token
+LOOK_EVERY: Final = 10.0  # seconds
+GRACE: Final = 30.0  # seconds in which a host fetches its certificate with the join token
 
 
 class Approver:

@@ -47,8 +47,12 @@ def main(
     client = Client.from_config(config)
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     recorder = Recorder(api, f"{cluster.GROUP}/sync", node)
-    sync = Sync(api, recorder, Host(client), node, config.agent.namespaces, boot)
     identity = Identity(api, node, Path(paths.IDENTITY))
+    sync = Sync(
+        api, recorder, Host(client), node, config.agent.namespaces, boot,
+        identity=lambda: identity.problem,
+    )  # fmt: skip
+    identity.tell = sync.bell.set
     if address:
         serving.serve(
             address, health=lambda: "", ready=lambda: sync.mine.error, metrics=lambda: _metrics(api)

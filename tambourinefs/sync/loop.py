@@ -43,7 +43,9 @@ class Sync:
         namespaces: tuple[str, ...],
         boot_id: str,
         clock: Callable[[], float] = time.monotonic,
+        identity: Callable[[], str] = lambda: "",
     ) -> None:
+        """`identity`: why this node's identity cannot be renewed, "" while it can."""
         self._api = api
         self._recorder = recorder
         self._host = host
@@ -51,6 +53,7 @@ class Sync:
         self._namespaces = namespaces
         self._boot_id = boot_id
         self._clock = clock
+        self._identity = identity
         self.bell = threading.Event()
         self.mine = Reflector(api, NODES, project=_node, bell=self.bell.set, name=node)
         self._contents: dict[tuple[str, str], Content] = {}  # (namespace, revision)
@@ -207,14 +210,12 @@ class Sync:
     def _speak(self, node: cluster.Node, orders: downward.Orders) -> None:
         """Our TambourineNode's status, when it changed."""
         refused = "; ".join(f"{ns}/{name}: {why}" for (ns, name), why in orders.refused.items())
-        condition = Condition(
-            "Ready",
-            "True",
-            "Ready" if not refused else "SomeRefused",
-            refused[:4096],
-            0,
-            next((c.last_transition_time for c in node.status.conditions if c.type == "Ready"), "")
-            or _now(),
+        trouble = self._identity()
+        conditions = (
+            _condition(node, "Ready", True, "SomeRefused" if refused else "Ready", refused),
+            _condition(
+                node, "IdentityGood", not trouble, "CannotRenew" if trouble else "Good", trouble
+            ),
         )
         status = cluster.NodeStatus(
             version=__version__,
@@ -224,7 +225,7 @@ class Sync:
             observed_generation=node.metadata.generation,
             acknowledged=orders.acknowledged,
             unlisted=orders.unlisted,
-            conditions=(condition,),
+            conditions=conditions,
         )
         wanted = cluster.to_dict(status)
         if wanted == self._said:
@@ -236,6 +237,17 @@ class Sync:
             subresource="status",
         )
         self._said = wanted
+
+
+def _condition(node: cluster.Node, kind: str, holds: bool, reason: str, message: str) -> Condition:
+    """Its time is that of the last change of its status."""
+    status = "True" if holds else "False"
+    since = (
+        one.last_transition_time
+        for one in node.status.conditions
+        if (one.type, one.status) == (kind, status)
+    )
+    return Condition(kind, status, reason, message[:4096], 0, next(since, "") or _now())
 
 
 def known_fields() -> tuple[str, ...]:
