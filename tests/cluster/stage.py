@@ -1,0 +1,214 @@
+"""Two nodes, a service on each, and what else stands about in a cluster: what identities are tried on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tambourinefs.cli.plugin import join
+from tambourinefs.kube import csr
+from tambourinefs.kube import resources as kinds
+from tambourinefs.model import cluster as model
+from tests.cluster import callers, kustomized, rights
+from tests.cluster.callers import Caller
+from tests.cluster.manifests import sleeper, tambourine
+from tests.cluster.rights import Row
+from tests.cluster.world import Cluster
+
+NODE, OTHER = "node-a", "node-b"
+SERVICE = "svc"
+CRD = "tambourines.tambourine.dev"
+DIGEST = "0" * 64
+CHANGES = ("update", "patch", "apply")
+COLLECTION = ("list", "watch", "deletecollection")
+Object = dict[str, Any]
+
+
+@dataclass
+class Stage:
+    """One installation and what was put on the stage of its namespace."""
+
+    cluster: Cluster
+    namespace: str
+    instances: dict[str, Object]
+    request: str
+
+    @cached_property
+    def callers(self) -> list[Caller]:
+        """The identities of node-a, and two that are no node's."""
+        bound = ("--bound-object-kind=Node", f"--bound-object-name={NODE}")
+        return [
+            callers.node_by_certificate(self.cluster, NODE),
+            self.by_token("node-bound token", model.SYNC, *bound),
+            self.by_token("token bound to no node", model.SYNC),
+            self.by_token("join token", model.join_account(NODE)),
+        ]
+
+    def by_token(self, name: str, account: str, *options: str) -> Caller:
+        token = kustomized.token_of(self.cluster, account, self.namespace, *options)
+        return callers.by_token(self.cluster, name, token)
+
+    def instance(self, node: str) -> str:
+        return model.instance_name(SERVICE, node)
+
+
+def build(cluster: Cluster, namespace: str) -> Stage:
+    """Make it all, as the administrator; what is there stays. `namespace`: where Tambourine is installed."""
+    for node in (NODE, OTHER):
+        cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
+        join._let_it_be_a_node(cluster.api, node)
+        cluster.apply(_ours(model.NODE_KIND, node))
+    join._token(cluster.api, NODE, namespace)
+    owner = tambourine(SERVICE, namespace, unit=sleeper())
+    content = {"name": SERVICE, "unit": sleeper()}
+    revision = {"tambourine": SERVICE, "digest": DIGEST, "content": content}
+    reports = [
+        _ours(
+            model.INSTANCE_KIND,
+            model.instance_name(SERVICE, node),
+            namespace,
+            spec={"nodeName": node, "tambourine": SERVICE, "unit": f"{SERVICE}.service"},
+        )
+        for node in (NODE, OTHER)
+    ]
+    leases = [
+        rights.lease(name, name, model.LEASE_NAMESPACE)
+        for name in (NODE, model.lease_name(NODE), model.lease_name(OTHER))
+    ]
+    cluster.apply(
+        owner,
+        _ours(
+            model.REVISION_KIND,
+            model.revision_name(SERVICE, DIGEST),
+            namespace,
+            spec=revision,
+        ),
+        *reports,
+        *leases,
+        rights.lease("nobody", model.CONTROLLER, namespace),
+        rights.lease("nobody", model.lease_name(NODE), namespace),
+        {"apiVersion": "v1", "kind": "Secret", "metadata": _meta("secret", namespace)},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta("map", namespace)},
+    )
+    instances = {
+        node: cluster.get("tmbi", model.instance_name(SERVICE, node), "-n", namespace)
+        for node in (NODE, OTHER)
+    }
+    events = [
+        rights.event(node, namespace, instances[node], f"said-by-{node}")
+        for node in (NODE, OTHER)
+    ]  # fmt: skip
+    cluster.apply(*events)
+    made = json.loads(
+        cluster.kubectl("create", "-f", "-", "-o", "json", input=json.dumps(request())).stdout
+    )
+    return Stage(cluster, namespace, instances, made["metadata"]["name"])
+
+
+def request(signer: str = csr.SIGNER) -> Object:
+    """A node's request for a certificate."""
+    made = csr._object(NODE, ec.generate_private_key(ec.SECP256R1()), csr.LIFETIME)
+    made["spec"]["signerName"] = signer
+    return {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", **made}
+
+
+def _meta(name: str, namespace: str = "") -> Object:
+    return {"name": name} | ({"namespace": namespace} if namespace else {})
+
+
+def _ours(kind: str, name: str, namespace: str = "", **rest: Any) -> Object:
+    metadata = _meta(name, namespace)
+    return {"apiVersion": "tambourine.dev/v1alpha1", "kind": kind, "metadata": metadata, **rest}
+
+
+def rows(stage: Stage) -> list[Row]:
+    """What is tried, in the order of the table."""
+    ns = stage.namespace
+    status = {"status": {"active": "active"}}
+    version = {"status": {"version": "1"}}
+    token = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    whose = {"its": NODE, "another's": OTHER}
+    found = []
+    for who, node in whose.items():
+        new = _ours(model.NODE_KIND, node)
+        found += [
+            Row(f"{who} TambourineNode", kinds.NODES, node, new=new),
+            Row(f"{who} TambourineNode/status", kinds.NODES, node, subresource="status", patch=version),
+            Row(f"{who} TambourineNode: finalizers", kinds.NODES, node, patch=_finalizer(), verbs=CHANGES),
+        ]  # fmt: skip
+    found.append(Row("all TambourineNodes", kinds.NODES, NODE, one=False, verbs=COLLECTION))
+    for who, node in whose.items():
+        name = stage.instance(node)
+        spec = {"nodeName": node, "tambourine": "x", "unit": "x.service"}
+        new = _ours(model.INSTANCE_KIND, f"x.{node}", ns, spec=spec)
+        found += [
+            Row(f"{who} TambourineInstance", kinds.INSTANCES, name, ns, new=new),
+            Row(f"{who} TambourineInstance/status", kinds.INSTANCES, name, ns, "status", patch=status),
+            Row(f"{who} TambourineInstance: finalizers", kinds.INSTANCES, name, ns, patch=_finalizer(), verbs=CHANGES),
+        ]  # fmt: skip
+    digest = "1" * 64
+    spec = {"tambourine": "x", "digest": digest, "content": {"name": "x"}}
+    new = _ours(model.REVISION_KIND, model.revision_name("x", digest), ns, spec=spec)
+    revision = model.revision_name(SERVICE, DIGEST)
+    found += [
+        Row("a TambourineRevision, by its name", kinds.REVISIONS, revision, ns, new=new),
+        Row("a Tambourine", kinds.TAMBOURINES, SERVICE, ns, new=tambourine("x", ns)),
+        Row("a Tambourine/status", kinds.TAMBOURINES, SERVICE, ns, "status", patch=status),
+        Row(
+            "a Tambourine: finalizers",
+            kinds.TAMBOURINES,
+            SERVICE,
+            ns,
+            patch=_finalizer(),
+            verbs=CHANGES,
+        ),
+    ]
+    for label, name, where in (
+        ("its Lease in kube-node-lease", model.lease_name(NODE), model.LEASE_NAMESPACE),
+        ("another's Lease there", model.lease_name(OTHER), model.LEASE_NAMESPACE),
+        ("its kubelet's Lease there", NODE, model.LEASE_NAMESPACE),
+        ("the leader's Lease", model.CONTROLLER, ns),
+        ("a Lease of its name elsewhere", model.lease_name(NODE), ns),
+    ):
+        renewed = {"spec": {"holderIdentity": NODE}}
+        new = rights.lease(NODE, name, where)
+        found.append(Row(label, kinds.LEASES, name, where, new=new, patch=renewed))
+    series = {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z"}}
+    for label, node in (("an event on its instance", NODE), ("… on another's", OTHER)):
+        new = rights.event(NODE, ns, stage.instances[node], "x")
+        found.append(Row(label, kinds.EVENTS, f"said-by-{node}", ns, new=new, patch=series))
+    found += [
+        Row("the same in the core group", rights.CORE_EVENTS, f"said-by-{NODE}", ns),
+        Row("a certificate request", kinds.CSRS, stage.request, new=request()),
+        Row("… its approval", kinds.CSRS, stage.request, subresource="approval"),
+        Row("… its status", kinds.CSRS, stage.request, subresource="status"),
+        Row("our CRDs", kinds.CRDS, CRD),
+        Row("its core Node", kinds.CORE_NODES, NODE),
+        Row("its core Node/status", kinds.CORE_NODES, NODE, subresource="status"),
+        Row("a namespace", kinds.NAMESPACES, ns),
+        Row("a Secret", rights.SECRETS, "secret", ns),
+        Row("a ConfigMap", rights.CONFIGMAPS, "map", ns),
+        Row("a service account", rights.ACCOUNTS, model.CONTROLLER, ns),
+        Row(
+            "… its tokens",
+            rights.ACCOUNTS,
+            model.CONTROLLER,
+            ns,
+            "token",
+            new=token,
+            verbs=("create",),
+        ),
+        Row("a ClusterRole", rights.ROLES, "tambourine-node"),
+        Row("a ClusterRoleBinding", rights.BINDINGS, "tambourine-node"),
+        Row("our policies", rights.POLICIES, "tambourine-node-objects"),
+        Row("their bindings", rights.POLICY_BINDINGS, "tambourine-node-objects"),
+    ]
+    return found
+
+
+def _finalizer() -> Object:
+    return {"metadata": {"finalizers": ["example.org/mine"]}}
