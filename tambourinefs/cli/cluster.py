@@ -100,6 +100,14 @@ def sync(
     show_default=True,
     help="Where the Lease of the leader is: the controller's own namespace.",
 )
+@click.option(
+    "--deletion-deadline",
+    type=click.FloatRange(0, 86400),
+    default=cluster.TOMBSTONE_DEADLINE,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a deletion waits for nodes that are away; they remove the service when they are back.",
+)
 @_lease_namespace
 @_address
 @_level
@@ -107,6 +115,7 @@ def controller(
     kubeconfig: Path | None,
     namespace: str,
     leader_namespace: str,
+    deletion_deadline: float,
     lease_namespace: str,
     health_address: str,
     log_level: str,
@@ -123,6 +132,7 @@ def controller(
         kubeconfig=kubeconfig,
         namespace=namespace,
         leader_namespace=leader_namespace,
+        deadline=deletion_deadline,
         lease_namespace=lease_namespace,
         address=health_address,
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from tambourinefs.controller import fanout, summary, world
 from tambourinefs.controller.heartbeats import Heartbeats
 from tambourinefs.controller.world import Member, Report, Service, World
-from tambourinefs.errors import AlreadyExists, Conflict, NotFound, TambourineError
+from tambourinefs.errors import AlreadyExists, Conflict, NotFound, TambourineError, Unreachable
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.events import Recorder, Regarding
@@ -45,11 +47,13 @@ class Controller:
         *,
         lease_namespace: str = cluster.LEASE_NAMESPACE,
         namespace: str = "",
+        deadline: float = cluster.TOMBSTONE_DEADLINE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`namespace`: watch Tambourines there alone; "" all."""
+        """`namespace`: watch Tambourines there alone; "" all. `deadline`: seconds that a deletion waits for its nodes."""
         self._api = api
         self._recorder = recorder
+        self._deadline = deadline
         self._clock = clock
         self._bell = threading.Event()
         ring = self._bell.set
@@ -99,16 +103,21 @@ class Controller:
         """One look at everything; True when something was put off that must not wait for the next change."""
         now = self._world()
         wanted = fanout.wanted(now)
+        problems: dict[str, str] = {}
         for service in now.services.values():
             if not service.deleted and service.spec is not None:
-                self._prepare(now, service, wanted.spreads[service.uid])
+                with _alone(service.uid, problems):
+                    self._prepare(now, service, wanted.spreads[service.uid])
         for name, assignments in wanted.assignments.items():
-            self._assign(now.members[name], assignments)
+            member = now.members[name]
+            with _alone(name, problems):
+                self._assign(member, _without(assignments, member, problems))
         for service in now.services.values():
             if service.deleted:
-                self._let_go(now, service)
+                with _alone(service.uid, problems):
+                    self._let_go(now, service)
         self._forget(now)
-        return self._report(now, wanted)
+        return self._report(dataclasses.replace(now, problems=problems), wanted)
 
     def _world(self) -> World:
         services, members = self.services.items, {m.name: m for m in self.members.items.values()}
@@ -117,9 +126,7 @@ class Controller:
         deleted = {item.uid for item in services.values() if item.deleted}
         clock = self._clock()
         self._deleted = {uid: self._deleted.get(uid, clock) for uid in deleted}
-        expired = {
-            uid for uid, at in self._deleted.items() if clock - at >= cluster.TOMBSTONE_DEADLINE
-        }
+        expired = {uid for uid, at in self._deleted.items() if clock - at >= self._deadline}
         return World(
             services=services,
             members=members,
@@ -342,6 +349,27 @@ class Controller:
             self.members.learn(self._api.merge(NODES, member.name, "", patch))
         except (NotFound, Conflict):
             return
+
+
+@contextmanager
+def _alone(about: str, problems: dict[str, str]) -> Iterator[None]:
+    """What is refused to one object holds up no other; an API server that is away does."""
+    try:
+        yield
+    except Unreachable:
+        raise
+    except TambourineError as error:
+        log.warning("%s", error)
+        problems[about] = str(error)
+
+
+def _without(
+    wanted: dict[str, cluster.Assignment], member: Member, problems: dict[str, str]
+) -> dict[str, cluster.Assignment]:
+    """The assignments, with those that could not be prepared as they were."""
+    found = {uid: item for uid, item in wanted.items() if uid not in problems}
+    found |= {item.uid: item for item in member.assignments if item.uid in problems}
+    return found
 
 
 def _owner(service: Service) -> dict[str, object]:

@@ -141,6 +141,8 @@ def _ready(
 ) -> Condition:
     if not spread.targets:
         return _make(service, READY, "False", "NoNodes", _no_nodes(world, service, spread))
+    if problem := world.problems.get(service.uid):
+        return _make(service, READY, "False", "CannotCreate", problem)
     if spread.stopped:
         paused = service.spec is not None and service.spec.rollout.paused
         reason = "RolloutPaused" if paused else "RolloutStopped"

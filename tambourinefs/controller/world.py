@@ -80,6 +80,7 @@ class World:
     expired: frozenset[str] = field(
         default_factory=frozenset
     )  # uids whose deletion waited long enough
+    problems: dict[str, str] = field(default_factory=dict)  # by uid: what the API server refuses
 
     def report(self, service: Service, node: str) -> Report | None:
         """What the node says of it; nothing that is about another object of that name."""

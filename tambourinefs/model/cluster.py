@@ -238,8 +238,8 @@ class Tambourine(Shape, frozen=True):
 
 
 def to_dict(shape: Shape) -> dict[str, Any]:
-    """JSON-ready, defaults left out."""
-    found = msgspec.to_builtins(shape)
+    """As it comes back from the wire: lists, not tuples; defaults left out."""
+    found = msgspec.json.decode(msgspec.json.encode(shape))
     assert isinstance(found, dict)
     return found
 

@@ -31,16 +31,21 @@ def main(
     namespace: str,
     leader_namespace: str,
     lease_namespace: str,
+    deadline: float,
     address: str,
 ) -> None:
-    """Run until SIGTERM. `namespace`: whose Tambourines; "" all. `address`: host:port of health and metrics, or ""."""
+    """Run until SIGTERM. `namespace`: whose Tambourines; "" all. `deadline`: seconds that a deletion waits for nodes that
+    are away. `address`: host:port of health and metrics, or "".
+    """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     api = connect(kubeconfig, user_agent=f"tambourine-controller/{__version__}")
     identity = f"{socket.gethostname()}_{os.getpid()}_{time.time_ns()}"
     recorder = Recorder(api, f"{cluster.GROUP}/controller", identity)
-    controller = Controller(api, recorder, lease_namespace=lease_namespace, namespace=namespace)
+    controller = Controller(
+        api, recorder, lease_namespace=lease_namespace, namespace=namespace, deadline=deadline
+    )
     if address:
         serving.serve(
             address,

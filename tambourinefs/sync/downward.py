@@ -38,6 +38,9 @@ def orders(
 ) -> Orders:
     """`held`: the cluster's manifests in the silo; `reports`: what the agent says; `namespaces`: that the host respects."""
     found, listed, done = Orders(), set(), []
+    wanted = {
+        (item.namespace, item.name): item.uid for item in assignments if item.state == INSTALLED
+    }
     for item in assignments:
         key = (item.namespace, item.name)
         listed.add(item.uid)
@@ -50,6 +53,8 @@ def orders(
                 done.append(
                     Acknowledged(uid=item.uid, generation=item.generation, state=item.state)
                 )
+        elif wanted.get(key, item.uid) != item.uid:
+            continue  # made again under its name: the new one is written over it, and the agent keeps what is the same
         elif mine.metadata.generation > item.generation:
             found.refused[key] = _older(item, mine)
         elif item.state == ABSENT:
@@ -76,7 +81,7 @@ def _install(
     if not cluster.respects(namespaces, item.namespace):
         found.refused[key] = f"this host does not respect namespace {item.namespace}"
     elif mine is not None and mine.metadata.uid != item.uid:
-        found.remove.append(key)  # made again under its name: another object
+        found.install.append(item)  # another object under its name, or another cluster's
     elif mine is None and report is not None and report.uid not in {"", item.uid}:
         return  # the agent still removes the one before
     elif mine is not None and mine.metadata.generation > item.generation:
