@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -110,13 +111,20 @@ def _let_it_be_a_node(api: Api, node: str) -> None:
 
 def _token(api: Api, node: str, namespace: str) -> str:
     """A token of the node's join account, which may ask for a certificate and see what became of the request."""
+    from tambourinefs.errors import NotFound
     from tambourinefs.kube.resources import SERVICE_ACCOUNTS
     from tambourinefs.model.cluster import join_account
 
     account = join_account(node)
-    api.apply(
-        SERVICE_ACCOUNTS, {"metadata": {"name": account, "namespace": namespace}}, manager=MANAGER
-    )
+    # A new one: what was there may have had its certificate, and an older snippet shall be good for nothing any more.
+    with suppress(NotFound):
+        api.delete(SERVICE_ACCOUNTS, account, namespace)
+    item = {
+        "apiVersion": SERVICE_ACCOUNTS.api_version,
+        "kind": SERVICE_ACCOUNTS.kind,
+        "metadata": {"name": account, "namespace": namespace},
+    }
+    api.create(SERVICE_ACCOUNTS, item)
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
     _bind(api, account, "tambourine-join", subject)
     made = api.create(
