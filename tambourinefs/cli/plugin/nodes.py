@@ -45,10 +45,15 @@ def nodes(*, lease_namespace: str, target: Target) -> None:
     \b
     Exit codes: 0 listed, 3 you may not list TambourineNodes, 4 the API server cannot be reached.
     """
+    from tambourinefs.cli.plugin.objects import no_tambourine
+    from tambourinefs.errors import NotFound
     from tambourinefs.kube.resources import CORE_NODES, LEASES, NODES
 
     api = target.connect()
-    members = _all(api, NODES)
+    try:
+        members = _all(api, NODES)
+    except NotFound as error:
+        raise no_tambourine() from error
     leases = _readable(api, LEASES, lease_namespace, "heartbeats")
     cores = _readable(api, CORE_NODES, "", "nodes without an agent")
     lines = rows(members, leases, cores, datetime.now(UTC))

@@ -53,14 +53,17 @@ def not_found(api: Api, namespace: str, name: str) -> NotFound:
     try:
         next(api.list_pages(TAMBOURINES, namespace, limit=1))
     except NotFound:
-        return NotFound(
-            "this cluster has no Tambourine",
-            hint="install it: kubectl apply -k k8s/, of the sources",
-        )
+        return no_tambourine()
     return NotFound(
         f"tambourine/{name} not found in namespace {namespace}",
         hint="kubectl get tambourine -A lists all there are",
     )
+
+
+def no_tambourine() -> NotFound:
+    """Our resources are not there."""
+    hint = "install it: kubectl apply -k k8s/, of the sources"
+    return NotFound("this cluster has no Tambourine", hint=hint)
 
 
 def instance_of(item: Object) -> cluster.Instance | None:

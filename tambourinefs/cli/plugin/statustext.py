@@ -31,7 +31,7 @@ def whole(
     """The Tambourine, what of it is not true, and node after node; `lines` of each journal at most."""
     found = [*heading(service)]
     for instance in instances:
-        found += ["", *of_node(instance, now, lines)]
+        found += ["", *of_node(instance, now, lines, service.metadata.generation)]
     return found
 
 
@@ -48,10 +48,18 @@ def heading(service: Service) -> list[str]:
     return [printable(head), *indent(conditions(status.conditions))]
 
 
-def of_node(instance: cluster.Instance, now: datetime, lines: int) -> list[str]:
-    """The node's name, the nine values, the reason, the conditions that are not true, the journal of the failed run."""
+def of_node(
+    instance: cluster.Instance, now: datetime, lines: int, generation: int = 0
+) -> list[str]:
+    """The node's name, the nine values, the reason, the conditions that are not true, the journal of the failed run.
+
+    `generation` is the Tambourine's, which a node that waits for its turn does not have yet.
+    """
     status = instance.status
-    found = [printable(instance.spec.node_name), *values(instance, now)]
+    head = instance.spec.node_name
+    if 0 < status.observed_generation < generation:
+        head += f" (has generation {status.observed_generation} of {generation})"
+    found = [printable(head), *values(instance, now)]
     if status.reason:
         found += labelled("Reason", status.reason)
     told = conditions(status.conditions)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT: Final = "10m"  # a rollout goes node by node, and each may take systemd's 90 s
 AWAY_SECONDS: Final = 30.0  # so long may the API server not answer
 _LOOK_SECONDS: Final = 1.0
+_JOURNAL_SECONDS: Final = 2.0  # so long may a node's journal come after its failure
 _NODES_TOLD: Final = 10
 _JOURNAL_LINES: Final = 10
 _JOURNALS: Final = 2  # of so many nodes; the rest fails likely for the same reason
@@ -101,10 +102,22 @@ def wait(
                     f"the API server has not answered for {now - answered:.0f} s: {error}",
                     hint="the order was given; `kubectl get tambourine` shows what became of it",
                 )
-            settled = all(result.judged.verdict.settled for result in results)
-            if now >= deadline or (settled and results):
+            if all(result.judged.verdict.settled for result in results):
+                deadline = min(deadline, now + _JOURNAL_SECONDS)
+                if not any(map(_lacks_journal, results)):
+                    return results
+            if now >= deadline:
                 return results
             bell.wait(min(_LOOK_SECONDS, deadline - now))
+
+
+def _lacks_journal(result: Result) -> bool:
+    """Whether a node says that it failed and not yet what was logged: that is reported a moment later."""
+    return any(
+        item.status.active_state == "failed" and not item.status.journal
+        for item in result.instances
+        if result.judged.nodes[item.spec.node_name].outcome is Outcome.NOT_AS_ASKED
+    )
 
 
 _Look = tuple[list[Result], str]
@@ -189,7 +202,7 @@ def failure(result: Result, timeout: float) -> list[str]:
     bad = {
         node: found
         for node, found in sorted(result.judged.nodes.items())
-        if found.outcome is not Outcome.AS_ASKED
+        if found.outcome is not Outcome.AS_ASKED and found.settled >= verdict.settled
     }
     for node, found in list(bad.items())[:_NODES_TOLD]:
         told.append(printable(f"  {node}: {' '.join(str(found).split())}"))

@@ -1,0 +1,111 @@
+"""`kubectl tambourine` as a person types it: kubectl finds the programs on PATH; the kubeconfig is the administrator's."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lab.state import CHECKOUT
+from tests.cluster.world import Cluster
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def lay_programs(directory: Path) -> list[str]:
+    """The programs that setup.cfg names, as pip makes them, of this Python and this tree; their names."""
+    config = configparser.ConfigParser()
+    config.read(CHECKOUT / "setup.cfg")
+    scripts = config["options.entry_points"]["console_scripts"].strip().splitlines()
+    names = []
+    for line in scripts:
+        name, _, place = (part.strip() for part in line.partition("="))
+        module, _, function = place.partition(":")
+        program = directory / name
+        program.write_text(
+            f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+        )
+        program.chmod(0o755)
+        names.append(name)
+    return names
+
+
+class Plugin:
+    """The plugin on a cluster, in the test's namespace unless told otherwise."""
+
+    def __init__(self, cluster: Cluster, directory: Path) -> None:
+        self._cluster = cluster
+        self._programs = directory
+        lay_programs(directory)
+
+    def __call__(
+        self,
+        *argv: str,
+        namespace: str | None = None,
+        kubeconfig: Path | str | None = None,
+        timeout: float = 90,
+        environment: Mapping[str, str] | None = None,
+        stdin: str = "",
+    ) -> subprocess.CompletedProcess[str]:
+        """`kubectl tambourine ARGV…`. `namespace` "": say none."""
+        where = self._cluster.namespace if namespace is None else namespace
+        option = ["-n", where] if where else []
+        return self.kubectl(
+            "tambourine", *argv, *option,
+            kubeconfig=kubeconfig, timeout=timeout, environment=environment, stdin=stdin,
+        )  # fmt: skip
+
+    def kubectl(
+        self,
+        *argv: str,
+        kubeconfig: Path | str | None = None,
+        timeout: float = 90,
+        environment: Mapping[str, str] | None = None,
+        stdin: str = "",
+    ) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join(
+            [str(self._programs), str(self._cluster.programs), os.environ["PATH"]]
+        )
+        known = {
+            "PATH": path,
+            "KUBECONFIG": str(kubeconfig or self._cluster.kubeconfig),
+            "PYTHONPATH": str(CHECKOUT),
+        }
+        return subprocess.run(
+            ["kubectl", *argv],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **known, **(environment or {})},
+        )
+
+    def popen(self, *argv: str) -> subprocess.Popen[str]:
+        """The same, running on: its output is read by `communicate`."""
+        path = os.pathsep.join(
+            [str(self._programs), str(self._cluster.programs), os.environ["PATH"]]
+        )
+        known = {
+            "PATH": path,
+            "KUBECONFIG": str(self._cluster.kubeconfig),
+            "PYTHONPATH": str(CHECKOUT),
+        }
+        return subprocess.Popen(
+            ["kubectl", "tambourine", *argv, "-n", self._cluster.namespace],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **known},
+        )
+
+    def choices(self, *words: str) -> list[str]:
+        """What kubectl offers at Tab after these words, the last one being typed, without the descriptions."""
+        done = self.kubectl("__complete", "tambourine", *words)
+        assert done.returncode == 0, done.stderr
+        *offered, directive = done.stdout.splitlines()
+        assert directive.startswith(":"), done.stdout
+        return [line.partition("\t")[0] for line in offered]
