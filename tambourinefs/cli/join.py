@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import asdict, dataclass
@@ -40,7 +41,7 @@ class Invitation:
         try:
             found = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             made = cls(**{key: str(value) for key, value in found.items()})
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidInput("that is no join token, or only a part of one", hint=hint) from error
         if not made.server.startswith("https://"):
             raise InvalidInput("the join token names a server without TLS", hint=hint)
@@ -67,13 +68,16 @@ class Invitation:
 def join(token: str, respect: tuple[str, ...], timeout: float) -> None:
     """Make this host a node of a cluster.
 
-    TOKEN is what `kubectl tambourine join NODE` prints, with the command around it. A key is made here and stays here; the
-    cluster signs its certificate. Then tambourine-sync starts. Nothing that runs on this host is touched, and nothing will
-    be but for the namespaces that --respect names.
+    TOKEN is what `kubectl tambourine join NODE` prints, with the command around it; - reads it from standard input, where
+    no list of processes shows it. A key is made here and stays here; the cluster signs its certificate. Then
+    tambourine-sync starts. Nothing that runs on this host is touched, and nothing will be but for the namespaces that
+    --respect names.
     """
     from tambourinefs.install import host
     from tambourinefs.install.plan import Changes, Options
 
+    if token == "-":  # noqa: S105
+        token = sys.stdin.read(MAX_TOKEN + 1).strip()
     invitation = Invitation.decode(token)
     if os.geteuid() != 0:
         raise HostError("joining needs root", hint="Run it with sudo.")
@@ -104,6 +108,7 @@ def _ask(invitation: Invitation, timeout: float) -> bytes:
     from tambourinefs import __version__
     from tambourinefs.kube import csr
     from tambourinefs.kube.api import connect
+    from tambourinefs.kube.errors import Forbidden, Unauthorized
 
     # In memory alone: /run, and for root.
     with tempfile.TemporaryDirectory(dir="/run") as directory:
@@ -111,7 +116,14 @@ def _ask(invitation: Invitation, timeout: float) -> bytes:
         kubeconfig.touch(mode=0o600)
         kubeconfig.write_text(_kubeconfig(invitation, identity=False))
         api = connect(kubeconfig, user_agent=f"tambourine-join/{__version__}")
-        return csr.request(api, invitation.node, seconds=timeout, progress=_say)
+        try:
+            return csr.request(api, invitation.node, seconds=timeout, progress=_say)
+        except (Unauthorized, Forbidden) as error:
+            raise type(error)(
+                f"the API server does not take the join token: {error.message}",
+                hint="It is good once and for an hour. For another, where kubectl is: "
+                f"kubectl tambourine join {invitation.node}",
+            ) from error
 
 
 def _say(text: str) -> None:
