@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.hosts import Host
+from tests.cluster import kubelet
 from tests.cluster.manifests import counter, failing, fresh_name, sleeper, tambourine
 from tests.cluster.plugin import Plugin
 from tests.cluster.world import Cluster
@@ -256,4 +257,36 @@ def test_a_command_while_others_write_is_not_lost_and_writes_nothing_over(
     item = cluster.get("tmb", name, "-n", cluster.namespace)
     assert item["metadata"]["labels"] == {"seen": "yes"}
     assert [_lines(host, f"/run/{name}/starts") for host in cluster.hosts] == [2, 2]
+    _delete(cluster, name)
+
+
+def test_logs_are_the_nodes_journal_where_its_kubelet_offers_it(
+    cluster: Cluster, plugin: Plugin, tmp_path: Path
+) -> None:
+    name = fresh_name("log")
+    unit = "[Service]\nExecStart=/bin/sh -c 'for i in 1 2 3 4 5; do echo line $i; done; exec sleep infinity'\n"
+    _apply(cluster, name, command="start", unit=unit, nodeName="h1")
+    _ready(cluster, name)
+    host = cluster.host("h1")
+    written = (
+        "journalctl",
+        "--no-pager",
+        "--output=cat",
+        "--lines=2",
+        f"_SYSTEMD_UNIT={name}.service",
+    )
+    cluster.wait(lambda: "line 5" in host.run(*written).stdout, 10, "the journal to have it")
+
+    with kubelet.serving(cluster, host, tmp_path / "kubelet", offers=True):
+        done = plugin("logs", name)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [line.partition("]: ")[2] for line in done.stdout.splitlines() if "sh[" in line] == [
+            "line 1", "line 2", "line 3", "line 4", "line 5",
+        ]  # fmt: skip
+        assert done.stdout.splitlines()[-1].endswith("line 5")
+        assert len(plugin("logs", name, "--lines", "2").stdout.splitlines()) == 2
+    with kubelet.serving(cluster, host, tmp_path / "other", offers=False):
+        done = plugin("logs", name)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "its kubelet's log query is turned off (enableSystemLogQuery)" in done.stderr
     _delete(cluster, name)
