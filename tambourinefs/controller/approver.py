@@ -96,6 +96,10 @@ class Approver:
         return True
 
     def _say(self, request: Request, verdict: Verdict) -> None:
+        if verdict.renews and not self._is_bound(verdict.renews):
+            node = verdict.renews
+            why = f"node {node} has been removed: it has no ClusterRoleBinding {cluster.NODE_USER_PREFIX}{node}; to let"
+            verdict = Verdict("deny", f"{why} it come back: kubectl tambourine join {node}")
         approved = verdict.what == "approve"
         log.info("%s %s: %s", "approving" if approved else "denying", request.name, verdict.why)
         condition = {
@@ -113,6 +117,14 @@ class Approver:
             self.requests.learn(self._api.merge(CSRS, request.name, "", patch, "approval"))
         except (Conflict, NotFound):  # the watch brings what it is now
             return
+
+    def _is_bound(self, node: str) -> bool:
+        """Whether it is a node still: an administrator who takes its role away ends it when its certificate ends."""
+        try:
+            self._api.get(CLUSTER_ROLE_BINDINGS, cluster.NODE_USER_PREFIX + node)
+        except NotFound:
+            return False
+        return True
 
     def _take_back(self, request: Request) -> None:
         """A join account is good for one identity; one that was made again since is another."""

@@ -53,10 +53,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do with it, and why."""
+    """What to do with it, and why. `renews`: the node whose identity is renewed, "" for a first one."""
 
     what: Literal["approve", "deny", "ignore"]
     why: str = ""
+    renews: str = ""
 
 
 def project(item: dict[str, Any]) -> Request | None:
@@ -173,7 +174,7 @@ def _is_an_administrator(request: Request) -> bool:
 
 def _by_requestor(request: Request, node: str, namespace: str, *, used: bool) -> Verdict:
     if request.username == cluster.NODE_USER_PREFIX + node and cluster.NODE_GROUP in request.groups:
-        return Verdict("approve", f"node {node} renews its own identity")
+        return Verdict("approve", f"node {node} renews its own identity", renews=node)
     account = f"system:serviceaccount:{namespace}:{cluster.join_account(node)}"
     # The group says that it is an account: a name alone might be a certificate's or an identity provider's.
     if request.username != account or f"system:serviceaccounts:{namespace}" not in request.groups:

@@ -16,7 +16,7 @@ from announced import Announced
 from tambourinefs.kube import csr
 from tambourinefs.sync import identity as renewing
 from tambourinefs.sync.identity import Identity
-from tests.cluster.joining import aged, approving, by_identity, fresh_node
+from tests.cluster.joining import aged, approving, by_identity, fresh_node, invite
 from tests.cluster.world import Cluster
 
 DAY = dt.timedelta(days=1)
@@ -28,6 +28,7 @@ class Renewed:
 
     def __init__(self, cluster: Cluster, directory: Path, lived: dt.timedelta) -> None:
         self.cluster, self.node = cluster, fresh_node()
+        invite(cluster, self.node)  # for the role that names it; the token is nobody's
         self.file = directory / "node.pem"
         self.first = aged(cluster.plane.pki, self.node, lived, 90 * DAY - lived)
         self.file.write_bytes(self.first)
@@ -166,6 +167,20 @@ def test_a_file_that_cannot_be_read_for_a_moment_is_read_again(
         control_plane.wait(
             lambda: node.is_new() and not node.identity.problem, 20, "another identity"
         )
+
+
+def test_a_node_that_was_removed_does_not_renew(
+    control_plane: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, announce: Announced
+) -> None:
+    announce("cannot be renewed: .* has been removed")
+    node = Renewed(control_plane, tmp_path, 70 * DAY)
+    control_plane.kubectl("delete", "clusterrolebinding", f"tambourine:node:{node.node}")
+    with approving(control_plane, monkeypatch), node.at_work():
+        control_plane.wait(lambda: node.identity.problem, 20, "the problem")
+        assert f"kubectl tambourine join {node.node}" in node.identity.problem
+        assert not node.is_new()
+        invite(control_plane, node.node)
+        control_plane.wait(node.is_new, 20, "another identity, as it is a node again")
 
 
 def test_without_an_identity_of_ours_there_is_nothing_to_do(
