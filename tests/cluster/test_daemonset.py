@@ -1,0 +1,138 @@
+"""sync as the DaemonSet's pod: with the template's user, mounts and arguments, and a token bound to that pod."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.hosts import Host
+from tambourinefs.kube.resources import Resource
+from tambourinefs.model import cluster as model
+from tests.cluster import kustomized, pods
+from tests.cluster.manifests import fresh_name, sleeper, tambourine
+from tests.cluster.world import Cluster
+
+Object = dict[str, Any]
+PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
+UNIT = "test-pod.service"
+SELECTOR = "app.kubernetes.io/name=tambourine-sync"
+
+
+@pytest.fixture
+def pod_host(cluster: Cluster, tmp_path: Path) -> Iterator[Host]:
+    """h1, on which the DaemonSet's pod is ready to be started as UNIT; afterwards its own sync runs again."""
+    host = cluster.host("h1")
+    where = kustomized.write(tmp_path, model.NAMESPACE, ["daemonset"])
+    try:
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(where))
+        pod = _pod_of(cluster, "h1")
+        bound = ("--bound-object-kind=Pod", f"--bound-object-name={pod['metadata']['name']}")
+        token = kustomized.token_of(cluster, model.SYNC, model.NAMESPACE, *bound)
+        values = {"NODE_NAME": "h1", "POD_IP": "127.0.0.1"}
+        pods.prepare(cluster, host, pod, values, token)
+        yield host
+    finally:
+        host.run("systemctl", "stop", UNIT, check=False)
+        host.run("runc", "delete", "--force", "test-pod", check=False)
+        host.run("systemctl", "reset-failed", "tambourine-sync", UNIT, check=False)
+        pods.remove(host)
+        for kind, name in (
+            ("daemonset", model.SYNC),
+            ("serviceaccount", model.SYNC),
+            ("clusterrolebinding", "tambourine-sync"),
+            ("clusterrolebinding", "tambourine-sync-nodes"),
+            ("clusterrole", "tambourine-sync"),
+        ):
+            cluster.kubectl("delete", kind, name, "-n", model.NAMESPACE, "--ignore-not-found")
+        # Nobody stops a pod without a kubelet.
+        force = ("--force", "--grace-period=0")
+        cluster.kubectl("delete", "pods", "-l", SELECTOR, "-n", model.NAMESPACE, *force)
+        host.run("systemctl", "start", "tambourine-sync")
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(kustomized.K8S))
+
+
+def _pod_of(cluster: Cluster, node: str) -> Object:
+    """The pod that the DaemonSet made for that node, bound to it as a scheduler does."""
+
+    def mine() -> list[Object]:
+        found = cluster.get("pods", "-n", model.NAMESPACE, "-l", SELECTOR)["items"]
+        alive = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in alive if f'"{node}"' in _affinity(pod)]
+
+    cluster.wait(mine, 20, f"the DaemonSet's pod for {node}")
+    (pod,) = mine()
+    name = pod["metadata"]["name"]
+    target = {"apiVersion": "v1", "kind": "Node", "name": node}
+    body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+    path = PODS.path(model.NAMESPACE, name, "binding")
+    cluster.api._object("POST", path, "binding", body, "application/json")
+    return cluster.get("pod", name, "-n", model.NAMESPACE)
+
+
+def _affinity(pod: Object) -> str:
+    return json.dumps(pod["spec"].get("affinity", {}))
+
+
+def _start(host: Host) -> None:
+    # nspawn takes keyctl(2) away.
+    argv = ("runc", "run", "--no-new-keyring", "--bundle", pods.DIRECTORY, "test-pod")
+    host.run("systemd-run", f"--unit={UNIT}", "--property=KillMode=mixed", *argv)
+
+
+def _said(host: Host, unit: str, since: float) -> str:
+    argv = ("journalctl", "--no-pager", "--output=cat", f"--since=@{since:.3f}")
+    return host.run(*argv, f"--unit={unit}").stdout
+
+
+def test_the_pod_is_the_nodes_sync_and_there_is_one_sync_a_node(
+    cluster: Cluster, pod_host: Host
+) -> None:
+    since = time.time()
+    _start(pod_host)
+    refusal = "another sync works on this node"
+    cluster.wait(
+        lambda: refusal in _said(pod_host, UNIT, since),
+        20,
+        "the pod to be refused beside the host's own sync",
+    )
+
+    pod_host.run("systemctl", "stop", "tambourine-sync")
+    before = _renewed(cluster)
+    pod_host.run("systemctl", "reset-failed", UNIT, check=False)
+    pod_host.run("runc", "delete", "--force", "test-pod", check=False)
+    _start(pod_host)
+    for path in ("healthz", "readyz"):
+        probe = ("curl", "--silent", "--fail", f"http://127.0.0.1:9441/{path}")
+        cluster.wait(
+            lambda probe=probe: pod_host.run(*probe, check=False).returncode == 0, 20, path
+        )
+
+    name, namespace = fresh_name(), cluster.respected_namespace
+    cluster.apply(
+        tambourine(name, namespace, command="start", nodeName="h1", unit=sleeper("By a pod"))
+    )
+    cluster.kubectl(
+        "wait", "--for=condition=Ready", f"tmb/{name}", "-n", namespace, "--timeout=30s"
+    )
+    assert pod_host.run("systemctl", "is-active", name).stdout == "active\n"
+    cluster.wait(lambda: _renewed(cluster) != before, 20, "the pod to renew the node's Lease")
+
+    pod_host.run("systemctl", "start", "tambourine-sync", "--no-block")
+    cluster.wait(
+        lambda: refusal in _said(pod_host, "tambourine-sync", since),
+        20,
+        "the host's own to be refused beside the pod",
+    )
+    pod_host.run("systemctl", "stop", "tambourine-sync")
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+    assert pod_host.run("systemctl", "is-active", name, check=False).stdout == "inactive\n"
+
+
+def _renewed(cluster: Cluster) -> str:
+    lease = cluster.get("lease", model.lease_name("h1"), "-n", model.LEASE_NAMESPACE)
+    return str(lease["spec"]["renewTime"])
