@@ -1,0 +1,151 @@
+"""`kubectl tambourine uninstall`: nothing is left in the cluster, and no host keeps a service that nobody owns."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import kubecontroller
+from tests.cluster.manifests import sleeper, tambourine
+from tests.cluster.member import Member
+from tests.cluster.plugin import Plugin
+from tests.cluster.world import Cluster
+
+KINDS = (
+    "crd,clusterrole,clusterrolebinding,namespace,validatingadmissionpolicy,"
+    "validatingadmissionpolicybinding"
+)  # fmt: skip
+
+
+@pytest.fixture
+def plugin(fresh_control_plane: Cluster, tmp_path: Path) -> Plugin:
+    return Plugin(fresh_control_plane, tmp_path)
+
+
+@pytest.fixture
+def controller(fresh_control_plane: Cluster) -> Iterator[None]:
+    """The real one; it goes with the Deployment, as a pod would."""
+    kubecontroller.start(fresh_control_plane.plane)
+    yield
+    if fresh_control_plane.plane.runs(kubecontroller.name_of(1)):
+        kubecontroller.end(fresh_control_plane.plane)
+
+
+def _ours(cluster: Cluster) -> list[str]:
+    """What of Tambourine is left, wherever."""
+    everything = [
+        *cluster.kubectl("get", KINDS, "-o", "name").stdout.split(),
+        *cluster.kubectl(
+            "get", "deployment,poddisruptionbudget,role,rolebinding,serviceaccount,lease", "-A",
+            "--no-headers", "-o", "custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name",
+        ).stdout.splitlines(),
+    ]  # fmt: skip
+    return [line for line in everything if "tambourine" in line]
+
+
+def _finish(running: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = running.communicate(timeout=90)
+    return running.returncode, out, err
+
+
+def test_services_first_then_all_the_rest_and_again_without_harm(
+    fresh_control_plane: Cluster, plugin: Plugin, controller: None
+) -> None:
+    cluster = fresh_control_plane
+    node = Member(cluster, "n1", "*")
+    namespaces = [cluster.namespace, cluster.new_namespace()]
+    for namespace in namespaces:
+        cluster.apply(tambourine("web", namespace, command="start", unit=sleeper()))
+    cluster.wait(lambda: len(node.assignments) == 2, 20, "both to be assigned")
+    before = _ours(cluster)
+
+    look = plugin("uninstall", "--dry-run", namespace="")
+    assert look.returncode == 0
+    assert "2 Tambourines in 2 namespaces" in look.stdout
+    assert "THEIR SERVICES ARE STOPPED AND UNINSTALLED on up to 1 nodes" in look.stdout
+    unasked = plugin("uninstall", namespace="")
+    assert unasked.returncode == 2
+    assert "--yes" in unasked.stderr
+    assert _ours(cluster) == before
+    assert not node.tombstones
+
+    running = plugin.popen("uninstall", "--yes")
+    cluster.wait(lambda: len(node.tombstones) == 2, 20, "the node to be told")
+    assert {item["state"] for item in node.tombstones} == {"absent"}
+    # Until the host has let go, nothing else goes.
+    assert running.poll() is None
+    assert cluster.kubectl("get", "deployment", "-n", "tambourine-system", "tambourine-controller")
+    node.acknowledge()
+    code, out, err = _finish(running)
+    assert code == 0, err
+    gone = [line.partition(": ")[2] for line in out.splitlines() if line.startswith("gone: ")]
+    assert gone == [
+        "Tambourines, in all namespaces",
+        "the controller, and sync where it is a DaemonSet",
+        "admission policies",
+        "the resources themselves, with the nodes' objects",
+        "roles and accounts",
+        "its namespace, with all that is in it",
+    ]
+    assert "systemctl disable --now tambourine-sync.service" in out
+    kubecontroller.end(cluster.plane)  # what a kubelet does when the Deployment is gone
+    left = [line for line in _ours(cluster) if "lease" not in line.lower()]
+    assert left == []
+    assert cluster.kubectl("get", "namespace", *namespaces).returncode == 0
+
+    again = plugin("uninstall", "--yes", namespace="")
+    assert again.returncode == 0
+    assert plugin("status", "web").returncode == 1
+    assert "this cluster has no Tambourine" in plugin("nodes", namespace="").stderr
+
+
+def test_with_keep_services_hosts_are_told_to_let_go_and_not_to_remove(
+    fresh_control_plane: Cluster, plugin: Plugin, controller: None
+) -> None:
+    cluster = fresh_control_plane
+    node = Member(cluster, "n1", "*")
+    cluster.apply(tambourine("web", cluster.namespace, command="start", unit=sleeper()))
+    cluster.wait(lambda: len(node.assignments) == 1, 20, "it to be assigned")
+    running = plugin.popen("uninstall", "--yes", "--keep-services")
+    cluster.wait(lambda: len(node.tombstones) == 1, 20, "the node to be told")
+    assert [item["state"] for item in node.tombstones] == ["released"]
+    node.acknowledge()
+    code, out, err = _finish(running)
+    assert code == 0, err
+    assert "their services stay on the hosts, running and unowned" in out
+
+
+def test_without_a_controller_it_stops_before_anything_is_lost_and_goes_on_later(
+    fresh_control_plane: Cluster, plugin: Plugin
+) -> None:
+    cluster = fresh_control_plane
+    kubecontroller.start(cluster.plane)
+    node = Member(cluster, "n1", "*")
+    cluster.apply(tambourine("web", cluster.namespace, command="start", unit=sleeper()))
+    cluster.wait(lambda: len(node.assignments) == 1, 20, "it to be assigned")
+    kubecontroller.end(cluster.plane)
+    cluster.kubectl("delete", "lease", "-n", "tambourine-system", "tambourine-controller")
+    done = plugin("uninstall", "--yes", namespace="")
+    assert done.returncode == 1
+    assert "error: the controller does not run" in done.stderr
+    item = cluster.get("tmb", "web", "-n", cluster.namespace)
+    assert "deletionTimestamp" not in item["metadata"]
+    assert len(cluster.get("crd")["items"]) == 4
+
+    kubecontroller.start(cluster.plane)
+    lease = ("get", "lease", "-n", "tambourine-system", "tambourine-controller")
+    cluster.wait(
+        lambda: cluster.kubectl(*lease, check=False).returncode == 0, 20, "a controller that leads"
+    )
+    running = plugin.popen("uninstall", "--yes")
+    cluster.wait(lambda: len(node.tombstones) == 1, 20, "the node to be told")
+    running.kill()  # interrupted half way
+    running.communicate()
+    node.acknowledge()
+    again = plugin("uninstall", "--yes", namespace="")
+    assert again.returncode == 0, again.stderr
+    assert cluster.get("crd")["items"] == []
+    kubecontroller.end(cluster.plane)
