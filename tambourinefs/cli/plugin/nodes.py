@@ -9,6 +9,7 @@ import click
 
 from tambourinefs.cli.plugin.target import Target, target_options
 from tambourinefs.cli.text import age, table
+from tambourinefs.model.cluster import NODE_LOST_AFTER, lease_name
 from tambourinefs.model.names import printable
 
 if TYPE_CHECKING:
@@ -70,18 +71,26 @@ def rows(
     members: Iterable[Object], leases: Iterable[Object], cores: Iterable[Object], now: datetime
 ) -> list[list[str]]:
     """One line a node, by name; nodes that have no agent are there as well."""
-    from tambourinefs.model.cluster import lease_name
-
     beats = {item["metadata"]["name"]: item.get("spec") or {} for item in leases}
     found = {}
     for member in members:
         name = member["metadata"]["name"]
         beat = str(beats.get(lease_name(name), {}).get("renewTime") or "")
-        found[name] = _row(member, age(beat, now))
+        found[name] = _row(member, _heard(beat, now))
     for core in cores:
         name = core["metadata"]["name"]
         found.setdefault(name, [name, NO_AGENT, "", "", "", ""])
     return [[printable(cell) for cell in found[name]] for name in sorted(found)]
+
+
+def _heard(renewed: str, now: datetime) -> str:
+    """The age of a heartbeat; whether it is late, by this machine's clock, which may differ from the node's."""
+    text = age(renewed, now)
+    try:
+        late = (now - datetime.fromisoformat(renewed)).total_seconds() > NODE_LOST_AFTER
+    except (ValueError, TypeError):  # none, or a time without a zone
+        return text
+    return f"{text}, late" if late else text
 
 
 def _row(member: Object, beat: str) -> list[str]:
