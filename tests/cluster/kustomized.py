@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lab.state import CHECKOUT
+from tambourinefs.model import cluster as model
 from tests.cluster.world import Cluster
 
 K8S = CHECKOUT / "k8s"
+SYNC_PODS = "app.kubernetes.io/name=tambourine-sync"
 
 
 def write(directory: Path, namespace: str, components: Iterable[str] = ()) -> Path:
@@ -22,6 +24,23 @@ def write(directory: Path, namespace: str, components: Iterable[str] = ()) -> Pa
     text = {"namespace": namespace, "resources": [base], "components": parts}
     (directory / "kustomization.yaml").write_text(json.dumps(text))
     return directory
+
+
+def install(cluster: Cluster, directory: Path) -> None:
+    """`kubectl apply -k`, over what another installation owns."""
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(directory))
+
+
+def restore(cluster: Cluster) -> None:
+    """What the lab began with: k8s/ as it is, without the component daemonset."""
+    install(cluster, K8S)
+    gone = ("--ignore-not-found", "-n", model.NAMESPACE)
+    cluster.kubectl("delete", "daemonset,serviceaccount", model.SYNC, *gone)
+    bindings = ("clusterrolebinding/tambourine-sync", "clusterrolebinding/tambourine-sync-nodes")
+    cluster.kubectl("delete", *bindings, "clusterrole/tambourine-sync", "--ignore-not-found")
+    # Nobody stops a pod without a kubelet.
+    force = ("--force", "--grace-period=0")
+    cluster.kubectl("delete", "pods", "-l", SYNC_PODS, *force, *gone)
 
 
 def token_of(cluster: Cluster, account: str, namespace: str, *options: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -107,6 +108,36 @@ def build(cluster: Cluster, namespace: str) -> Stage:
         cluster.kubectl("create", "-f", "-", "-o", "json", input=json.dumps(request())).stdout
     )
     return Stage(cluster, namespace, instances, made["metadata"]["name"])
+
+
+def clear(cluster: Cluster, namespaces: Iterable[str]) -> None:
+    """Take away what `build` made. Of our own namespace the content alone goes."""
+    ours = ("tmb", "tmbi", "tmbr", "secret", "configmap", "events.events.k8s.io")
+    names = {
+        SERVICE,
+        "secret",
+        "map",
+        model.CONTROLLER,
+        model.lease_name(NODE),
+        model.revision_name(SERVICE, DIGEST),
+    }
+    names |= {model.instance_name(SERVICE, node) for node in (NODE, OTHER)}
+    names |= {f"said-by-{node}" for node in (NODE, OTHER)}
+    for namespace in namespaces:
+        if namespace != model.NAMESPACE:
+            cluster.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
+            continue
+        argv = (",".join((*ours, "lease")), *sorted(names), "-n", namespace)
+        cluster.kubectl("delete", *argv, "--ignore-not-found")
+        account = model.join_account(NODE)
+        cluster.kubectl("delete", "serviceaccount", account, "-n", namespace, "--ignore-not-found")
+    leases = (NODE, model.lease_name(NODE), model.lease_name(OTHER))
+    cluster.kubectl("delete", "lease", *leases, "-n", model.LEASE_NAMESPACE, "--ignore-not-found")
+    cluster.kubectl("delete", "node,tmbn", NODE, OTHER, "--ignore-not-found")
+    names = {f"{model.NODE_USER_PREFIX}{node}" for node in (NODE, OTHER)}
+    roles = "clusterrole,clusterrolebinding"
+    cluster.kubectl("delete", roles, *sorted(names), model.join_account(NODE), "--ignore-not-found")
+    cluster.kubectl("delete", "csr", "--all")
 
 
 def request(signer: str = csr.SIGNER) -> Object:

@@ -20,7 +20,6 @@ from tests.cluster.world import Cluster
 Object = dict[str, Any]
 PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
 UNIT = "test-pod.service"
-SELECTOR = "app.kubernetes.io/name=tambourine-sync"
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def pod_host(cluster: Cluster, tmp_path: Path) -> Iterator[Host]:
     host = cluster.host("h1")
     where = kustomized.write(tmp_path, model.NAMESPACE, ["daemonset"])
     try:
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(where))
+        kustomized.install(cluster, where)
         pod = _pod_of(cluster, "h1")
         bound = ("--bound-object-kind=Pod", f"--bound-object-name={pod['metadata']['name']}")
         token = kustomized.token_of(cluster, model.SYNC, model.NAMESPACE, *bound)
@@ -41,26 +40,15 @@ def pod_host(cluster: Cluster, tmp_path: Path) -> Iterator[Host]:
         host.run("runc", "delete", "--force", "test-pod", check=False)
         host.run("systemctl", "reset-failed", "tambourine-sync", UNIT, check=False)
         pods.remove(host)
-        for kind, name in (
-            ("daemonset", model.SYNC),
-            ("serviceaccount", model.SYNC),
-            ("clusterrolebinding", "tambourine-sync"),
-            ("clusterrolebinding", "tambourine-sync-nodes"),
-            ("clusterrole", "tambourine-sync"),
-        ):
-            cluster.kubectl("delete", kind, name, "-n", model.NAMESPACE, "--ignore-not-found")
-        # Nobody stops a pod without a kubelet.
-        force = ("--force", "--grace-period=0")
-        cluster.kubectl("delete", "pods", "-l", SELECTOR, "-n", model.NAMESPACE, *force)
         host.run("systemctl", "start", "tambourine-sync")
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(kustomized.K8S))
+        kustomized.restore(cluster)
 
 
 def _pod_of(cluster: Cluster, node: str) -> Object:
     """The pod that the DaemonSet made for that node, bound to it as a scheduler does."""
 
     def mine() -> list[Object]:
-        found = cluster.get("pods", "-n", model.NAMESPACE, "-l", SELECTOR)["items"]
+        found = cluster.get("pods", "-n", model.NAMESPACE, "-l", kustomized.SYNC_PODS)["items"]
         alive = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
         return [pod for pod in alive if f'"{node}"' in _affinity(pod)]
 

@@ -30,15 +30,10 @@ NAMESPACES = ("tambourine-system", "storage-agents", "kube-tambourine")
 
 @pytest.fixture(scope="module")
 def installed(shared_control_plane: Cluster) -> Iterator[Cluster]:
-    """The control plane; afterwards everything is where k8s/ puts it, and ours alone is gone."""
+    """The control plane; afterwards it is as it was."""
     yield shared_control_plane
-    for namespace in NAMESPACES[1:]:
-        shared_control_plane.kubectl(
-            "delete", "namespace", namespace, "--wait=false", "--ignore-not-found"
-        )
-    for node in (NODE, OTHER):
-        shared_control_plane.kubectl("delete", "node,tmbn", node, "--ignore-not-found")
-    _apply(shared_control_plane, kustomized.K8S)
+    stage.clear(shared_control_plane, NAMESPACES)
+    kustomized.restore(shared_control_plane)
 
 
 @pytest.fixture(params=NAMESPACES)
@@ -55,14 +50,10 @@ def one_stage(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> S
 
 def _install(cluster: Cluster, namespace: str, directory: Path) -> Stage:
     where = kustomized.write(directory / namespace, namespace, ["daemonset"])
-    _apply(cluster, where)
+    kustomized.install(cluster, where)
     found = stage.build(cluster, namespace)
     cluster.wait(lambda: _takes_effect(found), 20, "roles and policies to take effect")
     return found
-
-
-def _apply(cluster: Cluster, directory: Path) -> None:
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(directory))
 
 
 def _takes_effect(found: Stage) -> bool:

@@ -40,15 +40,11 @@ def rendered(cluster: Cluster, directory: Path) -> list[Object]:
     return list(yaml.safe_load_all(cluster.kubectl("kustomize", str(directory)).stdout))
 
 
-def install(cluster: Cluster, directory: Path) -> None:
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(directory))
-
-
 @pytest.fixture
 def movable(control_plane: Cluster) -> Iterator[Cluster]:
     """The control plane, whose Tambourine a test may move; it is put back."""
     yield control_plane
-    install(control_plane, kustomized.K8S)
+    kustomized.restore(control_plane)
 
 
 @pytest.fixture
@@ -70,7 +66,7 @@ def test_a_kustomization_moves_all_of_it(movable: Cluster, tmp_path: Path) -> No
         ]
         assert len(subjects) >= 4
         assert {subject["namespace"] for subject in subjects} == {name}
-        install(movable, directory)
+        kustomized.install(movable, directory)
         movable.wait(
             lambda name=name: _controls(movable, name), 10, f"the controller's rights in {name}"
         )
@@ -87,7 +83,7 @@ def _controls(movable: Cluster, namespace: str) -> bool:
 def test_of_a_namespace_that_is_there_nothing_is_changed(movable: Cluster, tmp_path: Path) -> None:
     name = movable.new_namespace()
     before = movable.get("namespace", name)["metadata"]
-    install(movable, kustomized.write(tmp_path, name, ["existing-namespace"]))
+    kustomized.install(movable, kustomized.write(tmp_path, name, ["existing-namespace"]))
     after = movable.get("namespace", name)["metadata"]
     assert (after["labels"], after["resourceVersion"]) == (
         before["labels"],
@@ -260,7 +256,7 @@ def test_the_pods_arguments_are_the_programs(
 
 def test_the_deployment_makes_its_two_pods(movable: Cluster, tmp_path: Path) -> None:
     name = movable.new_namespace()
-    install(movable, kustomized.write(tmp_path, name))
+    kustomized.install(movable, kustomized.write(tmp_path, name))
 
     def pods() -> list[Object]:
         found: list[Object] = movable.get("pods", "-n", name)["items"]
@@ -310,7 +306,9 @@ def test_the_controller_works_wherever_it_was_put_with_its_own_rights(
 ) -> None:
     """From a Tambourine to its assignment, its summary and its end; the node is real but for its host."""
     for namespace in (movable.new_namespace(), movable.new_namespace()):
-        install(movable, kustomized.write(tmp_path / namespace, namespace, ["daemonset"]))
+        kustomized.install(
+            movable, kustomized.write(tmp_path / namespace, namespace, ["daemonset"])
+        )
         with _controller(movable, namespace, tmp_path) as (log, port):
             _tell_a_story(movable, namespace, tmp_path, port)
             said = log.read_text()
