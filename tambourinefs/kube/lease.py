@@ -132,7 +132,16 @@ class Elector:
     def _renew(self) -> None:
         assert self._held is not None
         self._held["spec"]["renewTime"] = _now()
-        self._held = self._api.replace(LEASES, self._held)
+        try:
+            self._held = self._api.replace(LEASES, self._held)
+        except (
+            Conflict
+        ):  # written since: by another leader, or by a restored etcd that has ours of before
+            found = self._api.get(LEASES, self._name, self._namespace)
+            if (found.get("spec") or {}).get("holderIdentity") != self._identity:
+                raise
+            found["spec"]["renewTime"] = _now()
+            self._held = self._api.replace(LEASES, found)
 
     def _release(self) -> None:
         assert self._held is not None

@@ -134,16 +134,19 @@ class Reflector(Generic[T]):
 
     def _watch(self, version: str, stop: threading.Event) -> str:
         """Follow changes until the API server ends the watch; returns the version to go on from."""
+        seconds = random.randint(*WATCH_SECONDS)  # noqa: S311 (jitter, no secret)
+        begun = time.monotonic()
         query = selectors(self._name, "", self._fields) | {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),  # noqa: S311 (jitter, no secret)
+            "timeoutSeconds": str(seconds),
         }
         path = f"{self._resource.path(self._namespace)}?{urlencode(query)}"
         answer = self._api.stream(path, QUIET_SECONDS)
         self._answer = answer
         self.contact = time.monotonic()
+        quiet = False
         try:
             for line in _lines(answer):
                 self.contact = time.monotonic()
@@ -152,12 +155,15 @@ class Reflector(Generic[T]):
                 if stop.is_set():
                     break
         except urllib3.exceptions.ReadTimeoutError:
-            pass  # quiet, or dead: ask again from there on another connection
+            quiet = True  # or dead: ask again from there on another connection
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unreachable(f"watch of {self._resource.plural} was cut: {error}") from error
         finally:
             self._answer = None
             answer.close()
+        if not quiet and not stop.is_set() and time.monotonic() - begun < seconds - 1:
+            # Whoever answers next may have another history, as etcd from a backup has: it would wait for our version.
+            raise Unreachable(f"watch of {self._resource.plural} ended early")
         return version
 
     def _event(self, line: bytes) -> str:

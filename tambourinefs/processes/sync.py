@@ -97,18 +97,20 @@ def _lock(path: Path) -> int:
 
 def _watch(client: Client, volume: str, sync: Sync, stop: threading.Event) -> None:
     """Ring at every change that Bombshell tells of; anew when the connection went."""
-    backoff = Backoff(0.1, 5.0)
+    backoff, said = Backoff(0.1, 5.0), ""
     while not stop.is_set():
         try:
             with client.watch(volume, "", depth=3) as changes:  # type: ignore[arg-type]
                 for _ in changes:
                     backoff.reset()
+                    said = ""
                     sync.bell.set()
                     if stop.is_set():
                         return
         except TambourineError as error:
-            if not stop.is_set():
-                log.warning("watch of %s: %s", volume, error)
+            if not stop.is_set() and str(error) != said:
+                said = str(error)
+                log.warning("watch of %s: %s", volume, said)
         stop.wait(backoff.next())
 
 

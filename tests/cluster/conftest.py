@@ -49,6 +49,14 @@ def shared_cluster() -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def doomed_cluster() -> Iterator[Cluster]:
+    """Two hosts that have joined, respecting `default`, for a module that breaks things; deletions wait for 5 s alone."""
+    with _lab("doomed", hosts=2) as made:
+        made.controller_options("--deletion-deadline=5")
+        yield made
+
+
 @pytest.fixture
 def control_plane(shared_control_plane: Cluster) -> Iterator[Cluster]:
     """An API server with our resources and policies; no host, no controller of ours. Shared: use names of your own."""

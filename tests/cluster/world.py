@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab import cluster, controlplane, kubebuild
+from lab import cluster, controlplane, kubebuild, kubecontroller, kubejoin
 from lab.controlplane import ControlPlane
 from lab.hosts import CommandFailed, Host
 from lab.state import LabState
@@ -124,6 +124,18 @@ class Cluster:
                 lambda name=host.name: self.get("tmbn", name)["status"]["namespaces"] == list(namespaces),  # type: ignore[misc]
                 20, f"{host.name} to respect {namespaces}",
             )  # fmt: skip
+
+    def controller_options(self, *options: str) -> None:
+        """Start the controller anew, with these."""
+        self.plane.remember(f"{kubecontroller.PREFIX}-options", list(options))
+        kubecontroller.end(self.plane)
+        kubecontroller.start(self.plane)
+
+    def rejoin(self) -> None:
+        """After another cluster took this one's place: Nodes, our resources, the controller's rights, the hosts'."""
+        cluster.prepare(self.plane, [host.name for host in self.hosts])
+        kubecontroller.give_identity(self.plane)
+        kubejoin.join(self.plane, [host.state for host in self.hosts])
 
     def stop_api(self) -> None:
         """The API server is gone without a word (SIGKILL); etcd and the controller manager stay."""

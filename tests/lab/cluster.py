@@ -14,7 +14,6 @@ from lab.tools import LabError, wait_until
 
 MANIFESTS: Final = CHECKOUT / "k8s"
 NAMESPACE: Final = "tambourine-system"
-PARTS: Final = ("crds", "rbac", "policies")
 
 
 def prepare(plane: ControlPlane, names: list[str]) -> None:
@@ -47,14 +46,7 @@ def add_node(plane: ControlPlane, name: str) -> None:
 
 def apply_manifests(plane: ControlPlane) -> None:
     """`kubectl apply` of k8s/, as a user does it."""
-    ask(plane.server, plane.pki, "POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-    if (MANIFESTS / "kustomization.yaml").is_file():
-        sources = [MANIFESTS]
-    else:
-        sources = [MANIFESTS / part for part in PARTS if (MANIFESTS / part).is_dir()]
-    for source in sources:
-        how = "-k" if (source / "kustomization.yaml").is_file() else "-f"
-        kubectl(plane, "apply", "--server-side", how, str(source))
+    kubectl(plane, "apply", "--server-side", "-k", str(MANIFESTS))
     wait_until(lambda: _established(plane), 20, "the API server to serve Tambourine's resources")
 
 

@@ -9,11 +9,12 @@ import json
 import os
 import signal
 from base64 import b64encode
+from pathlib import Path
 from typing import Final
 
 from lab import cluster, controlplane, layer
 from lab.controlplane import ControlPlane
-from lab.state import CHECKOUT
+from lab.state import CHECKOUT, Process
 from lab.tools import wait_until
 
 PREFIX: Final = "tambourine-controller"
@@ -32,9 +33,21 @@ def start(plane: ControlPlane, number: int = 1) -> None:
 
 def end(plane: ControlPlane, number: int = 1, how: signal.Signals = signal.SIGKILL) -> None:
     """End it, without a word unless `how` lets it speak."""
-    process = plane.process(name_of(number))
-    os.kill(process.pid, how)
-    wait_until(lambda: not process.alive(), 20, f"{name_of(number)} to end")
+    keeper, worker = plane.process(name_of(number)), process(plane, number)
+    os.kill(keeper.pid, signal.SIGKILL)
+    os.kill(worker.pid, how)
+    wait_until(lambda: not worker.alive(), 20, f"{name_of(number)} to end")
+
+
+def process(plane: ControlPlane, number: int = 1) -> Process:
+    """The controller itself, a child of the one that starts it anew, as the kubelet does."""
+    keeper = plane.process(name_of(number)).pid
+
+    def children() -> list[str]:
+        return Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+
+    wait_until(lambda: bool(children()), 20, f"{name_of(number)} to run")
+    return Process.of(int(children()[0]))
 
 
 def give_identity(plane: ControlPlane) -> None:
@@ -63,8 +76,9 @@ def give_identity(plane: ControlPlane) -> None:
 def command(plane: ControlPlane, name: str) -> list[str]:
     """How it is started: this tree as it is now, on the packages of the lab's hosts."""
     number = int(name.removeprefix(f"{PREFIX}-"))
+    forever = 'while :; do "$@"; sleep 1; done'
     return [
-        str(layer.python()), "-m", "tambourinefs.cli.main", "controller",
+        "sh", "-c", forever, name, str(layer.python()), "-m", "tambourinefs.cli.main", "controller",
         f"--kubeconfig={plane.pki / IDENTITY}", f"--leader-namespace={cluster.NAMESPACE}",
         f"--health-address=127.0.0.1:{9440 + number}", *plane.options(PREFIX),
     ]  # fmt: skip

@@ -47,6 +47,7 @@ def up(
     `owner`: the lab goes down by itself when this process ends.
     """
     tools.check()
+    tools.make_room()
     clear_orphans()
     wanted: dict[str, object] = {"hosts": hosts, "kind": kind, "kubernetes": kubernetes}
     with lab.lock():

@@ -1,0 +1,212 @@
+"""API server, leader and sync come and go: no service notices, nothing is done twice, the end is right."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import ssl
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lab import kubecontroller
+from lab.hosts import Host
+from tests.cluster.manifests import counter, fresh_name, sleeper, tambourine
+from tests.cluster.world import Cluster
+
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE", "APPLY"})
+
+
+def _show(host: Host, unit: str, what: str) -> str:
+    return host.run("systemctl", "show", "--property", what, "--value", unit).stdout.strip()
+
+
+def _lines(host: Host, path: str) -> int:
+    return len(host.run("cat", path, check=False).stdout.splitlines())
+
+
+def _ready(cluster: Cluster, name: str) -> dict[str, Any]:
+    status = cluster.get("tmb", name, "-n", cluster.respected_namespace).get("status", {})
+    found: dict[str, Any] = next(
+        (one for one in status.get("conditions", []) if one["type"] == "Ready"), {"status": ""}
+    )
+    return found
+
+
+def _instance(cluster: Cluster, name: str, node: str) -> dict[str, Any]:
+    found = cluster.get("tmbi", f"{name}.{node}", "-n", cluster.respected_namespace)
+    status: dict[str, Any] = found.get("status", {})
+    return status
+
+
+def test_the_api_server_is_away_for_a_while(cluster: Cluster) -> None:
+    name, namespace, h1 = fresh_name("away"), cluster.respected_namespace, cluster.host("h1")
+    unit = counter(f"/run/{name}")
+    cluster.apply(tambourine(name, namespace, command="start", unit=unit))
+    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "the start")
+    patch = {"spec": {"command": "restart", "commandID": "a", "rollout": {"maxUnavailable": 2}}}
+    cluster.kubectl("patch", "tmb", name, "-n", namespace, "--type=merge", "-p", json.dumps(patch))
+    cluster.stop_api()
+    pid = _show(h1, f"{name}.service", "MainPID")
+    h1.run("systemctl", "kill", "--signal=KILL", "tambourine.service", "tambourine-sync.service")
+    cluster.wait(
+        lambda: (
+            "active (running)"
+            in h1.run("cat", f"/run/tambourine/proc/{namespace}/{name}/status", check=False).stdout
+        ),
+        20,
+        "the host to tell its status without the cluster",
+    )
+    assert _show(h1, f"{name}.service", "MainPID") == pid
+    cluster.start_api()
+
+    def done(node: str) -> bool:
+        last = _instance(cluster, name, node).get("lastCommand") or {}
+        return last.get("commandID") == "a" and last.get("result") == "done"
+
+    for node in ("h1", "h2"):
+        cluster.wait(lambda node=node: done(node), 40, f"{node} to report the restart")  # type: ignore[misc]
+    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "all ready again")
+    for host in cluster.hosts:
+        assert _lines(host, f"/run/{name}/starts") == 2
+        assert _lines(host, f"/run/{name}/stops") == 1
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
+@pytest.fixture
+def second_controller(cluster: Cluster) -> Iterator[int]:
+    kubecontroller.start(cluster.plane, 2)
+    yield 2
+    for number in (1, 2):
+        if cluster.plane.runs(kubecontroller.name_of(number)):
+            os.kill(kubecontroller.process(cluster.plane, number).pid, signal.SIGCONT)
+            kubecontroller.end(cluster.plane, number)
+    kubecontroller.start(cluster.plane, 1)
+
+
+def test_a_leader_that_is_frozen_and_woken_ends_itself(
+    cluster: Cluster, second_controller: int
+) -> None:
+    name, namespace = fresh_name("lead"), cluster.respected_namespace
+    first = kubecontroller.process(cluster.plane, 1)
+    lease = ("lease", "tambourine-controller", "-n", "tambourine-system")
+    holder = cluster.get(*lease)["spec"]["holderIdentity"]
+    os.kill(first.pid, signal.SIGSTOP)
+    cluster.apply(tambourine(name, namespace, command="start", unit=sleeper()))
+    cluster.wait(
+        lambda: cluster.get(*lease)["spec"]["holderIdentity"] != holder, 30, "another to lead"
+    )
+    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "the other's work")
+    writes = cluster.get("tmb", name, "-n", namespace)["metadata"]["resourceVersion"]
+    os.kill(first.pid, signal.SIGCONT)
+    cluster.wait(lambda: not first.alive(), 10, "the woken one to end")
+    assert "ending" in cluster.plane.log(kubecontroller.name_of(1)).read_text()
+    assert cluster.get("tmb", name, "-n", namespace)["metadata"]["resourceVersion"] == writes
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
+def test_sync_is_killed_again_and_again_under_many_applies(cluster: Cluster) -> None:
+    namespace, names = cluster.respected_namespace, [fresh_name("kill") for _ in range(30)]
+    dice = random.Random(4)
+    objects = [
+        tambourine(name, namespace, command="start", unit=counter(f"/run/{namespace}/{name}"))
+        for name in names
+    ]
+    killed = 0
+    for start in range(0, len(objects), 6):
+        cluster.apply(*objects[start : start + 6])
+        for host in cluster.hosts:
+            if dice.random() < 0.7:
+                done = host.run(
+                    "systemctl", "kill", "--signal=KILL", "tambourine-sync.service", check=False
+                )
+                killed += done.returncode == 0
+    assert killed >= 3
+
+    def all_ready() -> bool:
+        items = cluster.get("tmb", "-n", namespace)["items"]
+        return len(items) == 30 and all(
+            item.get("status", {}).get("ready") == "2/2" for item in items
+        )
+
+    cluster.wait(all_ready, 60, "all 30 on both nodes")
+    for host in cluster.hosts:
+        said = host.run("sh", "-c", f"wc -l /run/{namespace}/*/starts").stdout.splitlines()
+        assert [line.split()[0] for line in said[:-1]] == ["1"] * 30, host.name
+        assert _show(host, "tambourine-sync.service", "NRestarts") != "0"
+    cluster.kubectl("delete", "tmb", "--all", "-n", namespace, "--timeout=60s")
+
+
+def _writes(cluster: Cluster) -> Counter[str]:
+    """How many write requests the API server has answered so far, by resource; Leases and its own left out."""
+    context = ssl.create_default_context(cafile=str(cluster.plane.pki / "ca.crt"))
+    context.load_cert_chain(cluster.plane.pki / "admin.crt", cluster.plane.pki / "admin.key")
+    with urllib.request.urlopen(f"{cluster.plane.server}/metrics", context=context) as answer:
+        text = answer.read().decode()
+    found: Counter[str] = Counter()
+    for line in text.splitlines():
+        if not line.startswith("apiserver_request_total{"):
+            continue
+        labels, _, value = line.partition("} ")
+        parts = dict(
+            part.split("=", 1) for part in labels.partition("{")[2].split(",") if "=" in part
+        )
+        if parts["verb"].strip('"') in WRITES:
+            resource = "/".join(
+                parts[key].strip('"') for key in ("resource", "subresource") if parts[key] != '""'
+            )
+            found[resource] += int(float(value))
+    return found
+
+
+def _others_are_done(cluster: Cluster) -> None:
+    """Namespaces of other tests that go are written to."""
+    cluster.wait(
+        lambda: all(
+            item["status"]["phase"] == "Active" for item in cluster.get("namespaces")["items"]
+        ),
+        60,
+        "the namespaces of other tests to be gone",
+    )
+
+
+def test_nothing_is_written_while_nothing_changes(cluster: Cluster) -> None:
+    name, namespace = fresh_name("quiet"), cluster.respected_namespace
+    cluster.apply(tambourine(name, namespace, command="start", unit=sleeper()))
+    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "it to be ready")
+    _others_are_done(cluster)
+    settled = time.monotonic() + 3
+    cluster.wait(lambda: time.monotonic() > settled, 5, "what is late to be written")
+    before, until = _writes(cluster), time.monotonic() + 12
+    cluster.wait(lambda: time.monotonic() > until, 30, "a heartbeat of each node")
+    new = _writes(cluster) - before
+    assert new.pop("leases", 0) >= 2, "no heartbeat was seen: the figures cannot be believed"
+    assert new == Counter(), "something was written although nothing changed"
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
+def test_a_unit_that_flaps_costs_a_bounded_number_of_writes(cluster: Cluster) -> None:
+    name, namespace = fresh_name("flap"), cluster.respected_namespace
+    unit = (
+        "[Unit]\nDescription=Flaps\nStartLimitIntervalSec=0\n[Service]\n"
+        "ExecStart=/bin/sleep 0.05\nRestart=always\nRestartSec=50ms\n"
+    )
+    _others_are_done(cluster)
+    before, began = _writes(cluster), time.monotonic()
+    cluster.apply(tambourine(name, namespace, command="start", unit=unit))
+    host = cluster.hosts[0]
+    cluster.wait(
+        lambda: int(_show(host, f"{name}.service", "NRestarts") or 0) >= 60, 40, "60 restarts"
+    )
+    seconds = time.monotonic() - began
+    new = _writes(cluster) - before
+    assert new["tambourineinstances/status"] <= 2 * (seconds + 6)
+    assert new["tambourines/status"] <= seconds + 4
+    assert new["events"] <= 3 * 25
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
