@@ -34,13 +34,13 @@ def install(cluster: Cluster, directory: Path) -> None:
 def restore(cluster: Cluster) -> None:
     """What the lab began with: k8s/ as it is, without the component daemonset."""
     install(cluster, K8S)
-    gone = ("--ignore-not-found", "-n", model.NAMESPACE)
-    cluster.kubectl("delete", "daemonset,serviceaccount", model.SYNC, *gone)
-    bindings = ("clusterrolebinding/tambourine-sync", "clusterrolebinding/tambourine-sync-nodes")
-    cluster.kubectl("delete", *bindings, "clusterrole/tambourine-sync", "--ignore-not-found")
-    # Nobody stops a pod without a kubelet.
-    force = ("--force", "--grace-period=0")
-    cluster.kubectl("delete", "pods", "-l", SYNC_PODS, *force, *gone)
+    names = (
+        "clusterrolebinding/tambourine-sync",
+        "clusterrolebinding/tambourine-sync-nodes",
+        "clusterrole/tambourine-sync",
+    )
+    mine = (f"daemonset/{model.SYNC}", f"serviceaccount/{model.SYNC}", "-n", model.NAMESPACE)
+    cluster.kubectl("delete", "--ignore-not-found", *names, *mine)
 
 
 def token_of(cluster: Cluster, account: str, namespace: str, *options: str) -> str:

@@ -24,6 +24,7 @@ NODE, OTHER = "node-a", "node-b"
 SERVICE = "svc"
 CRD = "tambourines.tambourine.dev"
 DIGEST = "0" * 64
+RBAC = "rbac.authorization.k8s.io/v1"
 CHANGES = ("update", "patch", "apply")
 COLLECTION = ("list", "watch", "deletecollection")
 Object = dict[str, Any]
@@ -60,84 +61,66 @@ class Stage:
 def build(cluster: Cluster, namespace: str) -> Stage:
     """Make it all, as the administrator; what is there stays. `namespace`: where Tambourine is installed."""
     for node in (NODE, OTHER):
-        cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
         join._let_it_be_a_node(cluster.api, node)
-        cluster.apply(_ours(model.NODE_KIND, node))
     join._token(cluster.api, NODE, namespace)
-    owner = tambourine(SERVICE, namespace, unit=sleeper())
-    content = {"name": SERVICE, "unit": sleeper()}
-    revision = {"tambourine": SERVICE, "digest": DIGEST, "content": content}
-    reports = [
-        _ours(
-            model.INSTANCE_KIND,
-            model.instance_name(SERVICE, node),
-            namespace,
-            spec={"nodeName": node, "tambourine": SERVICE, "unit": f"{SERVICE}.service"},
-        )
-        for node in (NODE, OTHER)
-    ]
-    leases = [
-        rights.lease(name, name, model.LEASE_NAMESPACE)
-        for name in (NODE, model.lease_name(NODE), model.lease_name(OTHER))
-    ]
-    cluster.apply(
-        owner,
-        _ours(
-            model.REVISION_KIND,
-            model.revision_name(SERVICE, DIGEST),
-            namespace,
-            spec=revision,
-        ),
-        *reports,
-        *leases,
-        rights.lease("nobody", model.CONTROLLER, namespace),
-        rights.lease("nobody", model.lease_name(NODE), namespace),
-        {"apiVersion": "v1", "kind": "Secret", "metadata": _meta("secret", namespace)},
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta("map", namespace)},
-    )
+    cluster.apply(*_objects(namespace))
     instances = {
-        node: cluster.get("tmbi", model.instance_name(SERVICE, node), "-n", namespace)
+        node: cluster.api.get(kinds.INSTANCES, model.instance_name(SERVICE, node), namespace)
         for node in (NODE, OTHER)
     }
-    events = [
-        rights.event(node, namespace, instances[node], f"said-by-{node}")
-        for node in (NODE, OTHER)
-    ]  # fmt: skip
-    cluster.apply(*events)
-    made = json.loads(
-        cluster.kubectl("create", "-f", "-", "-o", "json", input=json.dumps(request())).stdout
-    )
+    cluster.apply(*_events(namespace, instances))
+    made = cluster.api.create(kinds.CSRS, request())
     return Stage(cluster, namespace, instances, made["metadata"]["name"])
 
 
 def clear(cluster: Cluster, namespaces: Iterable[str]) -> None:
     """Take away what `build` made. Of our own namespace the content alone goes."""
-    ours = ("tmb", "tmbi", "tmbr", "secret", "configmap", "events.events.k8s.io")
-    names = {
-        SERVICE,
-        "secret",
-        "map",
-        model.CONTROLLER,
-        model.lease_name(NODE),
-        model.revision_name(SERVICE, DIGEST),
-    }
-    names |= {model.instance_name(SERVICE, node) for node in (NODE, OTHER)}
-    names |= {f"said-by-{node}" for node in (NODE, OTHER)}
+    made = _objects(model.NAMESPACE)
     for namespace in namespaces:
         if namespace != model.NAMESPACE:
-            cluster.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
-            continue
-        argv = (",".join((*ours, "lease")), *sorted(names), "-n", namespace)
-        cluster.kubectl("delete", *argv, "--ignore-not-found")
-        account = model.join_account(NODE)
-        cluster.kubectl("delete", "serviceaccount", account, "-n", namespace, "--ignore-not-found")
-    leases = (NODE, model.lease_name(NODE), model.lease_name(OTHER))
-    cluster.kubectl("delete", "lease", *leases, "-n", model.LEASE_NAMESPACE, "--ignore-not-found")
-    cluster.kubectl("delete", "node,tmbn", NODE, OTHER, "--ignore-not-found")
-    names = {f"{model.NODE_USER_PREFIX}{node}" for node in (NODE, OTHER)}
-    roles = "clusterrole,clusterrolebinding"
-    cluster.kubectl("delete", roles, *sorted(names), model.join_account(NODE), "--ignore-not-found")
-    cluster.kubectl("delete", "csr", "--all")
+            made.append(_object("v1", "Namespace", namespace))
+    unknown = {"metadata": {"name": "", "uid": ""}}
+    made += _events(model.NAMESPACE, dict.fromkeys((NODE, OTHER), unknown))
+    account = model.join_account(NODE)
+    made.append(_object("v1", "ServiceAccount", account, model.NAMESPACE))
+    users = {f"{model.NODE_USER_PREFIX}{node}" for node in (NODE, OTHER)}
+    made += [_object(RBAC, "ClusterRole", name) for name in users]
+    made += [_object(RBAC, "ClusterRoleBinding", name) for name in (*users, account)]
+    body = json.dumps({"apiVersion": "v1", "kind": "List", "items": made})
+    cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", input=body)
+
+
+def _objects(namespace: str) -> list[Object]:
+    """What does not depend on what the API server made of another."""
+    content = {"name": SERVICE, "unit": sleeper()}
+    spec = {"tambourine": SERVICE, "digest": DIGEST, "content": content}
+    name = model.revision_name(SERVICE, DIGEST)
+    made = [
+        tambourine(SERVICE, namespace, unit=sleeper()),
+        _ours(model.REVISION_KIND, name, namespace, spec=spec),
+        rights.lease("nobody", model.CONTROLLER, namespace),
+        rights.lease("nobody", model.lease_name(NODE), namespace),
+        _object("v1", "Secret", "secret", namespace),
+        _object("v1", "ConfigMap", "map", namespace),
+        rights.lease(NODE, NODE, model.LEASE_NAMESPACE),
+    ]
+    for node in (NODE, OTHER):
+        name = model.instance_name(SERVICE, node)
+        spec = {"nodeName": node, "tambourine": SERVICE, "unit": f"{SERVICE}.service"}
+        made += [
+            _object("v1", "Node", node),
+            _ours(model.NODE_KIND, node),
+            _ours(model.INSTANCE_KIND, name, namespace, spec=spec),
+            rights.lease(node, model.lease_name(node), model.LEASE_NAMESPACE),
+        ]
+    return made
+
+
+def _events(namespace: str, instances: dict[str, Object]) -> list[Object]:
+    return [
+        rights.event(node, namespace, instance, f"said-by-{node}")
+        for node, instance in instances.items()
+    ]
 
 
 def request(signer: str = csr.SIGNER) -> Object:
@@ -147,13 +130,13 @@ def request(signer: str = csr.SIGNER) -> Object:
     return {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", **made}
 
 
-def _meta(name: str, namespace: str = "") -> Object:
-    return {"name": name} | ({"namespace": namespace} if namespace else {})
+def _object(version: str, kind: str, name: str, namespace: str = "", **rest: Any) -> Object:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **rest}
 
 
 def _ours(kind: str, name: str, namespace: str = "", **rest: Any) -> Object:
-    metadata = _meta(name, namespace)
-    return {"apiVersion": "tambourine.dev/v1alpha1", "kind": kind, "metadata": metadata, **rest}
+    return _object("tambourine.dev/v1alpha1", kind, name, namespace, **rest)
 
 
 def rows(stage: Stage) -> list[Row]:

@@ -25,6 +25,9 @@ BETWEEN = re.compile(
     r"(?<=<!-- rights: begin; tests/cluster/test_identities.py -->\n).*?(?=<!-- rights: end -->)",
     re.DOTALL,
 )
+READS = ("get", "list", "watch")
+WRITES = tuple(verb for verb in rights.VERBS if verb not in READS)
+WIDE = tuple(verb for verb in rights.VERBS if verb != "apply")  # which RBAC calls patch
 NAMESPACES = ("tambourine-system", "storage-agents", "kube-tambourine")
 
 
@@ -76,6 +79,61 @@ def test_what_a_node_may_is_what_the_page_says(on_stage: Stage) -> None:
     written = BETWEEN.search(text)
     assert written, f"{PAGE.name} has no place for the table"
     assert found == written[0], "docs/security.md: TAMBOURINE_WRITE_TABLE=1 writes what is so now"
+
+
+GROUPS = ("tambourine.dev", "coordination.k8s.io", "events.k8s.io", "certificates.k8s.io")
+CHANGED = ("update", "patch", "apply")
+# What the policies alone let through, where RBAC allows everything in these groups.
+BY_POLICY = {
+    "its TambourineNode": {"create"},
+    "its TambourineNode/status": {*CHANGED},
+    "its TambourineInstance/status": {*CHANGED},
+    "its Lease in kube-node-lease": {"create", *CHANGED},
+    "an event on its instance": {"create", *CHANGED},
+    "a certificate request": {"create"},
+}
+
+
+def test_the_policies_alone_keep_a_node_to_its_own(one_stage: Stage) -> None:
+    """RBAC is opened wide: what is refused now is refused by a policy."""
+    cluster = one_stage.cluster
+    rule = {"apiGroups": GROUPS, "resources": ["*"], "verbs": ["actasnode", *WIDE]}
+    role = {
+        "apiVersion": stage.RBAC,
+        "kind": "ClusterRole",
+        "metadata": {"name": "test-wide"},
+        "rules": [rule],
+    }
+    subjects = [
+        {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": model.NODE_GROUP},
+        {"kind": "ServiceAccount", "name": model.SYNC, "namespace": one_stage.namespace},
+    ]
+    binding = {
+        "apiVersion": stage.RBAC,
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "test-wide"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "test-wide",
+        },
+        "subjects": subjects,
+    }
+    cluster.apply(role, binding)
+    try:
+        administrator, (node, bound, loose, _) = callers.administrator(cluster), one_stage.callers
+        path = kinds.TAMBOURINES.path(one_stage.namespace)
+        for who in (node, bound, loose):  # the role counts
+            cluster.wait(lambda who=who: who.ask("GET", path).code == 200, 10, "the role to count")
+        rows = [row for row in stage.rows(one_stage) if row.resource.group in GROUPS]
+        assert {row.label for row in rows} >= BY_POLICY.keys()
+        for row in rows:
+            for who in (node, bound, loose):
+                allowed = {verb for verb in WRITES if rights.attempt(who, administrator, row, verb)}
+                expected = BY_POLICY.get(row.label, set()) if who is not loose else set()
+                assert allowed == expected, f"{who.name}: {row.label}"
+    finally:
+        cluster.kubectl("delete", "clusterrole/test-wide", "clusterrolebinding/test-wide")
 
 
 @pytest.fixture(params=["certificate", "node-bound token"])
