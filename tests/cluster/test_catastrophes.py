@@ -66,6 +66,11 @@ def _unlisted(cluster: Cluster, node: str) -> list[str]:
     return found
 
 
+def _states(cluster: Cluster, node: str) -> set[str]:
+    assignments = cluster.get("tmbn", node)["spec"].get("assignments", [])
+    return {item.get("state", "installed") for item in assignments}
+
+
 def test_rights_are_withdrawn_and_given_back(doomed_cluster: Cluster) -> None:
     cluster, name, later = doomed_cluster, fresh_name("rights"), fresh_name("later")
     _start(cluster, name, sleeper())
@@ -205,8 +210,7 @@ def test_power_goes_on_one_node_while_things_are_deleted(doomed_cluster: Cluster
     cluster.wait(lambda: _is_ready(cluster, again), 40, "the restart")
     h2.crash()
     cluster.kubectl("delete", "tmb", gone, again, "--timeout=30s")  # bounded: h2 cannot answer
-    tombs = cluster.get("tmbn", "h2")["spec"]["assignments"]
-    assert {item["state"] for item in tombs} == {"absent"}
+    assert _states(cluster, "h2") == {"absent"}
     assert _show(cluster.host("h1"), f"{gone}.service", "LoadState") == "not-found"
     cluster.apply(tambourine(again, unit=counter(f"/run/{again}"), **token))
     _start_alone = tambourine("alive", command="start", unit=sleeper())
@@ -224,9 +228,8 @@ def test_power_goes_on_one_node_while_things_are_deleted(doomed_cluster: Cluster
         lambda: _show(h2, f"{gone}.service", "LoadState") == "not-found", 30, "the other to be gone"
     )
     cluster.wait(
-        lambda: {item.get("state", "installed") for item in cluster.get("tmbn", "h2")["spec"]["assignments"]} == {"installed"},
-        20, "the tombstones to be carried out",
-    )  # fmt: skip
+        lambda: _states(cluster, "h2") == {"installed"}, 20, "the tombstones to be carried out"
+    )
     # /run was lost with the power: what is counted is what happened since the boot.
     assert _lines(h2, f"/run/{again}/starts") <= 2
     _delete(cluster, again, "alive")
