@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,10 @@ from tambourinefs.errors import HostError, InvalidInput
 from tambourinefs.model import names, paths
 
 MAX_TOKEN: Final = 64 << 10  # characters
+_SERVER: Final = re.compile(
+    r"https://[A-Za-z0-9.\-:\[\]]+(/[A-Za-z0-9._~/\-]*)?"
+)  # a proxy may have a path
+_BEARER: Final = re.compile(r"[A-Za-z0-9._~+/=\-]+")  # RFC 6750, 2.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,12 @@ class Invitation:
             raise InvalidInput("that is no join token, or only a part of one", hint=hint) from error
         if not made.server.startswith("https://"):
             raise InvalidInput("the join token names a server without TLS", hint=hint)
+        if not _SERVER.fullmatch(made.server):
+            raise InvalidInput("what the join token names is not an address of a server", hint=hint)
+        if "BEGIN CERTIFICATE" not in made.ca:  # without one the host would trust every public one
+            raise InvalidInput("the join token names no certificate authority", hint=hint)
+        if not _BEARER.fullmatch(made.token):
+            raise InvalidInput("that is no join token, or only a part of one", hint=hint)
         if problem := names.object_name_problem(made.node):
             raise InvalidInput(f"the join token names no node: {problem}", hint=hint)
         return made
@@ -79,6 +90,8 @@ def join(token: str, respect: tuple[str, ...], timeout: float) -> None:
     if token == "-":  # noqa: S105
         token = sys.stdin.read(MAX_TOKEN + 1).strip()
     invitation = Invitation.decode(token)
+    options = Options(respect=respect, node_name=invitation.node)
+    host.check_names(options)
     if os.geteuid() != 0:
         raise HostError("joining needs root", hint="Run it with sudo.")
     if not host.COMMAND.exists():
@@ -87,7 +100,7 @@ def join(token: str, respect: tuple[str, ...], timeout: float) -> None:
     with tempfile.TemporaryDirectory(dir="/run") as directory:
         kubeconfig = Path(directory, "kubeconfig")
         kubeconfig.write_text(_kubeconfig(invitation, identity=True))
-        options = Options(respect=respect, kubeconfig=kubeconfig, node_name=invitation.node)
+        options = replace(options, kubeconfig=kubeconfig)
         changes = Changes()
         changes.note()
         host.lay_identity(pem)

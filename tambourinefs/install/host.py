@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from tambourinefs import files
-from tambourinefs.errors import HostError
+from tambourinefs.errors import HostError, InvalidInput
 from tambourinefs.install.environment import PREFIX, PYTHON
 from tambourinefs.install.place import link, put
 from tambourinefs.install.plan import Changes, Options
 from tambourinefs.install.programs import run, succeeds
-from tambourinefs.model import paths
+from tambourinefs.model import names, paths
 
 SHARE: Final = PREFIX / "share/tambourine"
 COMMAND: Final = PREFIX / "bin/tambourine"
@@ -51,12 +51,25 @@ def check(options: Options) -> str:
         )
     if not Path("/dev/fuse").exists() and not succeeds("modprobe", "fuse"):
         raise HostError("/dev/fuse is missing", hint="Load the kernel module: modprobe fuse")
+    check_names(options)
     if missing := _missing_packages(options):
         raise HostError(
             "packages are missing",
             hint=f"apt-get install --no-install-recommends {' '.join(missing)}",
         )
     return ""
+
+
+def check_names(options: Options) -> None:
+    """Raise InvalidInput before anything is written: a configuration with an error in it would stop the daemons."""
+    if options.node_name and (problem := names.object_name_problem(options.node_name)):
+        shown = names.printable(options.node_name[:64])
+        raise InvalidInput(f'--node-name "{shown}": {problem}')
+    for namespace in options.respect:
+        if namespace != "*" and (problem := names.namespace_problem(namespace)):
+            raise InvalidInput(f'--respect "{names.printable(namespace[:64])}": {problem}')
+    if options.kubeconfig is not None and options.kubeconfig.stat().st_size > _MAX_KUBECONFIG:
+        raise InvalidInput(f"{options.kubeconfig} is larger than 1 MiB: that is no kubeconfig")
 
 
 def _missing_packages(options: Options) -> list[str]:
@@ -115,8 +128,8 @@ def configuration(options: Options, changes: Changes) -> str:
 def _respect(options: Options, changes: Changes) -> list[str]:
     said = []
     if options.respect:
-        names = ", ".join(f'"{name}"' for name in dict.fromkeys(("local", *options.respect)))
-        text = f"# Written by `tambourine install --respect`.\n[agent]\nnamespaces = [{names}]\n"
+        listed = ", ".join(f'"{name}"' for name in dict.fromkeys(("local", *options.respect)))
+        text = f"# Written by `tambourine install --respect`.\n[agent]\nnamespaces = [{listed}]\n"
         target = Path(paths.CONFIG_DIR) / _RESPECT
         if put(target, text.encode(), changes):
             said.append(f"wrote {target}")
@@ -129,8 +142,6 @@ def cluster(options: Options, changes: Changes) -> str:
     if options.kubeconfig is not None:
         target = Path(paths.KUBECONFIG)
         data = options.kubeconfig.read_bytes()
-        if len(data) > _MAX_KUBECONFIG:
-            raise HostError(f"{options.kubeconfig} is larger than 1 MiB: that is no kubeconfig")
         if put(target, data, changes, mode=0o640):
             said.append(f"wrote {target}")
         shutil.chown(target, "root", paths.GROUP)

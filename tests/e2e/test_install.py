@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from lab.hosts import Host
 from lab.tree import SOURCE, WHEELS
 from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
@@ -17,7 +19,7 @@ INSTALL = (
     "--wheelhouse",
     WHEELS,
 )
-STEPS = 10
+STEPS = 11
 
 
 def everything(host: Host) -> str:
@@ -111,3 +113,31 @@ def test_a_new_version_restarts_ours_and_no_managed_service(fresh_host: Host) ->
     wait_answering(fresh_host)
     assert not set(running) & set(pids(fresh_host, *DAEMONS))
     assert pids(fresh_host, "steady.service") == service
+
+
+def test_a_host_that_has_joined_no_cluster_shows_no_failure(host: Host) -> None:
+    sync = "tambourine-sync.service"
+    assert host.run("systemctl", "is-enabled", sync).stdout.strip() == "enabled"
+    shown = host.run(
+        "systemctl", "show", "--property=ActiveState,ConditionResult,Result", sync
+    ).stdout
+    assert sorted(shown.split()) == ["ActiveState=inactive", "ConditionResult=no", "Result=success"]
+    assert "tambourine" not in host.run("systemctl", "--failed", "--no-legend").stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--node-name=Worker 7", 'error: --node-name "Worker 7": a name has at most'),
+        ('--node-name=a"\n[agent]', "error: --node-name"),
+        ("--respect=Storage", 'error: --respect "Storage": a namespace has at most'),
+    ],
+)
+def test_a_name_that_is_none_is_refused_before_anything_is_written(
+    host: Host, option: str, said: str
+) -> None:
+    before = everything(host)
+    done = host.run(*INSTALL, option, check=False)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert everything(host) == before

@@ -9,8 +9,12 @@ import pytest
 from lab.hosts import Host
 from tests.e2e.chain import AGENT, BOMBSHELL, SILO
 
+SYNC = "tambourine-sync.service"
 
-@pytest.mark.parametrize(("unit", "limit"), [(SILO, 1.5), (AGENT, 2.0), (BOMBSHELL, 0.6)])
+
+@pytest.mark.parametrize(
+    ("unit", "limit"), [(SILO, 1.5), (AGENT, 2.0), (BOMBSHELL, 0.6), (SYNC, 1.5)]
+)
 def test_exposure_is_low(host: Host, unit: str, limit: float) -> None:
     said = host.run("systemd-analyze", "security", "--no-pager", unit).stdout
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)

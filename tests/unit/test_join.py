@@ -1,0 +1,81 @@
+"""The one word that carries an invitation from the administrator to the host."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tambourinefs.cli.join import MAX_TOKEN, Invitation
+from tambourinefs.errors import InvalidInput
+
+CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+GOOD = Invitation("https://10.0.0.1:6443", CA, "eyJhbGciOi.x.y", "h1")
+
+
+def word(**fields: object) -> str:
+    whole = {"server": GOOD.server, "ca": GOOD.ca, "token": GOOD.token, "node": GOOD.node} | fields
+    return urlsafe_b64encode(json.dumps(whole).encode()).decode()
+
+
+def test_it_arrives_as_it_was_sent() -> None:
+    assert Invitation.decode(GOOD.encode()) == GOOD
+    assert Invitation.decode(word()) == GOOD  # with the = that some tools append
+    assert set(GOOD.encode()) <= set(
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no join token"),
+        ("e30", "no join token"),
+        ("W10", "no join token"),
+        ("bnVsbA", "no join token"),
+        (GOOD.encode()[:-9], "no join token"),
+        (GOOD.encode() + "\n" + GOOD.encode(), "no join token"),
+        ("é" * 40, "no join token"),
+        ("W1tb" * 10_000, "no join token"),
+        ("A" * (MAX_TOKEN + 1), "too long"),
+        (word(more="x"), "no join token"),
+        (word(server="http://10.0.0.1:6443"), "without TLS"),
+        (word(server="https://10.0.0.1:6443/?x"), "not an address"),
+        (word(server="https://a b:6443"), "not an address"),
+        (word(server="https://"), "not an address"),
+        (word(ca=""), "no certificate authority"),
+        (word(ca=None), "no certificate authority"),
+        (word(token="a\r\nX-Header: b"), "no join token"),
+        (word(token=""), "no join token"),
+        (word(node=""), "names no node"),
+        (word(node="H1"), "names no node"),
+        (word(node='a"\n[agent]'), "names no node"),
+        (word(node="../h1"), "names no node"),
+        (word(node=["h1"]), "names no node"),
+    ],
+)
+def test_what_is_none_is_refused_with_what_to_do(text: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said) as caught:
+        Invitation.decode(text)
+    assert caught.value.hint is not None
+    assert "whole snippet" in caught.value.hint
+
+
+@given(st.text(max_size=400) | st.binary(max_size=300).map(lambda b: urlsafe_b64encode(b).decode()))
+def test_any_text_is_refused_as_wrong_input(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        Invitation.decode(text)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    )
+)  # fmt: skip
+def test_any_json_is_refused_as_wrong_input(value: object) -> None:
+    with pytest.raises(InvalidInput):
+        Invitation.decode(urlsafe_b64encode(json.dumps(value).encode()).decode())
