@@ -51,6 +51,11 @@ def age(since: str, now: datetime) -> str:
     return next(f"{seconds // size}{unit}" for least, size, unit in _STEPS if seconds >= least)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def indent(lines: Iterable[str], by: str = "  ") -> list[str]:
     """The lines with `by` before each."""
     return [f"{by}{line}" if line else "" for line in lines]

@@ -41,6 +41,16 @@ class Plugin:
         self._programs = directory
         lay_programs(directory)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """In which kubectl and its plugin are found, and speak as the administrator."""
+        places = [str(self._programs), str(self._cluster.programs), os.environ["PATH"]]
+        return {
+            "PATH": os.pathsep.join(places),
+            "KUBECONFIG": str(self._cluster.kubeconfig),
+            "PYTHONPATH": str(CHECKOUT),
+        }
+
     def __call__(
         self,
         *argv: str,
@@ -66,14 +76,7 @@ class Plugin:
         environment: Mapping[str, str] | None = None,
         stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join(
-            [str(self._programs), str(self._cluster.programs), os.environ["PATH"]]
-        )
-        known = {
-            "PATH": path,
-            "KUBECONFIG": str(kubeconfig or self._cluster.kubeconfig),
-            "PYTHONPATH": str(CHECKOUT),
-        }
+        known = {**self.environment, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
         return subprocess.run(
             ["kubectl", *argv],
             input=stdin,
@@ -85,21 +88,13 @@ class Plugin:
 
     def popen(self, *argv: str) -> subprocess.Popen[str]:
         """The same, running on: its output is read by `communicate`."""
-        path = os.pathsep.join(
-            [str(self._programs), str(self._cluster.programs), os.environ["PATH"]]
-        )
-        known = {
-            "PATH": path,
-            "KUBECONFIG": str(self._cluster.kubeconfig),
-            "PYTHONPATH": str(CHECKOUT),
-        }
         return subprocess.Popen(
             ["kubectl", "tambourine", *argv, "-n", self._cluster.namespace],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **known},
+            env={**os.environ, **self.environment},
         )
 
     def choices(self, *words: str) -> list[str]:

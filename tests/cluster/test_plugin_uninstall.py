@@ -65,7 +65,7 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
     look = plugin("uninstall", "--dry-run", namespace="")
     assert look.returncode == 0
     assert "2 Tambourines in 2 namespaces" in look.stdout
-    assert "THEIR SERVICES ARE STOPPED AND UNINSTALLED on up to 1 nodes" in look.stdout
+    assert "THEIR SERVICES ARE STOPPED AND UNINSTALLED on up to 1 node" in look.stdout
     unasked = plugin("uninstall", namespace="")
     assert unasked.returncode == 2
     assert "--yes" in unasked.stderr

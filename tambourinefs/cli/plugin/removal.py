@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tambourinefs.cli.text import counted
 from tambourinefs.errors import Conflict, NotAsAsked, NotFound
 from tambourinefs.kube import resources
 from tambourinefs.kube.resources import Resource
@@ -165,7 +166,7 @@ def remove_services(api: Api, *, keep: bool, timeout: float, tell: Callable[[str
 
     def told(left: list[Object]) -> str:
         owing = owing_nodes(api)
-        return f"{len(left)} Tambourines are on their way out" + (
+        return f"{counted(len(left), 'Tambourine')} on the way out" + (
             f"; waiting for {some(owing)}" if owing else ""
         )
 

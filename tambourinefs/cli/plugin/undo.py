@@ -9,7 +9,7 @@ import click
 
 from tambourinefs.cli.plugin.target import Target, name_argument, target_options
 from tambourinefs.cli.plugin.waiting import wait_options
-from tambourinefs.cli.text import age, table
+from tambourinefs.cli.text import age, counted, table
 from tambourinefs.model.names import printable
 
 if TYPE_CHECKING:
@@ -77,16 +77,12 @@ def summary(content: cluster.Content) -> str:
     """`unit of 7 lines, 1 drop-in, 2 files`."""
     parts = []
     if content.unit is not None:
-        parts.append(f"unit of {_count(len(content.unit.splitlines()), 'line')}")
+        parts.append(f"unit of {counted(len(content.unit.splitlines()), 'line')}")
     if content.drop_ins:
-        parts.append(_count(len(content.drop_ins), "drop-in"))
+        parts.append(counted(len(content.drop_ins), "drop-in"))
     if content.files:
-        parts.append(_count(len(content.files), "file"))
+        parts.append(counted(len(content.files), "file"))
     return ", ".join(parts) or "the host's own unit"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @click.command(short_help="Go back to the content that a service had before.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tambourinefs.cli.plugin.target import Target, target_options
-from tambourinefs.cli.text import Duration
+from tambourinefs.cli.text import Duration, counted
 from tambourinefs.model.names import printable
 
 if TYPE_CHECKING:
@@ -123,17 +123,18 @@ def _inventory(api: Api, hosts: list[str], *, keep: bool) -> Iterator[str]:
         effect = (
             "their services stay on the hosts, running and unowned"
             if keep
-            else f"THEIR SERVICES ARE STOPPED AND UNINSTALLED on up to {len(hosts)} nodes"
+            else f"THEIR SERVICES ARE STOPPED AND UNINSTALLED on up to {counted(len(hosts), 'node')}"
         )
-        yield f"{len(services)} Tambourines in {where} namespaces ({removal.some(services)}): {effect}"
+        said = f"{counted(len(services), 'Tambourine')} in {counted(where, 'namespace')}"
+        yield f"{said} ({removal.some(services)}): {effect}"
     for step in removal.AFTER_SERVICES:
-        names = [
-            f"{resource.kind} {removal.name_of(item)}"
+        there = {
+            resource.kind: [removal.name_of(item) for item in removal.found(api, resource)]
             for resource in step.resources
-            for item in removal.found(api, resource)
-        ]
-        if names:
-            yield f"{step.what}: {', '.join(names)}"
+        }
+        told = [f"{kind} {', '.join(names)}" for kind, names in there.items() if names]
+        if told:
+            yield f"{step.what}: {'; '.join(told)}"
 
 
 def farewell(hosts: list[str]) -> list[str]:
