@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,14 @@ import click
 import pytest
 
 from lab.state import CHECKOUT
+from tambourinefs import __version__
 from tambourinefs.cli import cluster as programs
 from tambourinefs.kube.api import Api, connect
 from tambourinefs.kube.errors import Forbidden
+from tambourinefs.kube.lease import heartbeat
 from tambourinefs.kube.resources import INSTANCES, NODES
 from tambourinefs.model import cluster as model
-from tests.cluster import kustomized
+from tests.cluster import kustomized, pods
 from tests.cluster.manifests import fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
 
@@ -252,17 +255,21 @@ def test_the_pods_arguments_are_the_programs(
     else:
         assert context.params["node_name"] == "h1"
     assert isinstance(context, click.Context)
+    assert container["image"] == f"tambourine:{__version__}"
+    built = (CHECKOUT / "Containerfile").read_text()
+    assert f"--tag {container['image']} ." in built
+    assert f'ENTRYPOINT ["{pods.ENTRYPOINT}"]' in built
 
 
 def test_the_deployment_makes_its_two_pods(movable: Cluster, tmp_path: Path) -> None:
     name = movable.new_namespace()
     kustomized.install(movable, kustomized.write(tmp_path, name))
 
-    def pods() -> list[Object]:
+    def made() -> list[Object]:
         found: list[Object] = movable.get("pods", "-n", name)["items"]
         return found
 
-    movable.wait(lambda: len(pods()) == 2, 20, "the ReplicaSet's pods, by the restricted namespace")
+    movable.wait(lambda: len(made()) == 2, 20, "the ReplicaSet's pods, by the restricted namespace")
     assert (
         movable.get("namespace", name)["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
         == "restricted"
@@ -322,11 +329,25 @@ def test_the_controller_works_wherever_it_was_put_with_its_own_rights(
 
 
 def _tell_a_story(movable: Cluster, namespace: str, directory: Path, port: int) -> None:
-    name, node = fresh_name(), fresh_name("node")
-    instance = model.instance_name(name, node)
-    movable.wait(lambda: _answers(port, "/healthz") and _answers(port, "/readyz"), 20, "the probes")
+    node = fresh_name("node")
     movable.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
-    sync = _sync(movable, namespace, node, directory)
+    sync, stop = _sync(movable, namespace, node, directory), threading.Event()
+    beat = (sync, model.LEASE_NAMESPACE, model.lease_name(node), node, stop, model.HEARTBEAT_EVERY)
+    heart = threading.Thread(target=heartbeat, args=beat)
+    heart.start()
+    try:
+        _tell(movable, sync, namespace, node, port)
+    finally:
+        stop.set()
+        heart.join()
+    movable.kubectl("delete", "node,tmbn", node)
+    movable.kubectl("delete", "lease", model.lease_name(node), "-n", model.LEASE_NAMESPACE)
+
+
+def _tell(movable: Cluster, sync: Api, namespace: str, node: str, port: int) -> None:
+    name = fresh_name()
+    instance = model.instance_name(name, node)
+    movable.wait(lambda: _answers(port, "/healthz") and _answers(port, "/readyz"), 60, "the probes")
     sync.create(
         NODES,
         {
@@ -337,7 +358,7 @@ def _tell_a_story(movable: Cluster, namespace: str, directory: Path, port: int) 
     )
     _speak(sync, NODES, node, "", {"version": "0.1.0", "namespaces": [namespace]})
     movable.apply(tambourine(name, namespace, command="start", unit=sleeper()))
-    movable.wait(lambda: len(_assigned(movable, node)) == 1, 20, "the assignment")
+    movable.wait(lambda: len(_assigned(movable, node)) == 1, 60, "the assignment")
     assert (
         _assigned(movable, node)[0]["revision"]
         == movable.get("tmbr", "-n", namespace)["items"][0]["metadata"]["name"]
@@ -352,19 +373,18 @@ def _tell_a_story(movable: Cluster, namespace: str, directory: Path, port: int) 
     assert movable.get("tmbi", instance, "-n", namespace)["spec"]["nodeName"] == node
     _speak(sync, INSTANCES, instance, namespace, status)
     movable.kubectl(
-        "wait", "--for=condition=Ready", f"tmb/{name}", "-n", namespace, "--timeout=20s"
+        "wait", "--for=condition=Ready", f"tmb/{name}", "-n", namespace, "--timeout=60s"
     )
     movable.kubectl("delete", "tmb", name, "-n", namespace, "--wait=false")
-    movable.wait(lambda: _assigned(movable, node)[0]["state"] == "absent", 20, "the tombstone")
+    movable.wait(lambda: _assigned(movable, node)[0]["state"] == "absent", 60, "the tombstone")
     entry = _assigned(movable, node)[0]
     done = {"uid": entry["uid"], "generation": entry["generation"], "state": "absent"}
     _speak(sync, NODES, node, "", {"namespaces": [namespace], "acknowledged": [done]})
     # The garbage collector lacks `anynode` and is not ours; the policies let it take what the Tambourine owned.
-    movable.kubectl("wait", "--for=delete", "--timeout=20s", "-n", namespace, f"tmb/{name}")
+    movable.kubectl("wait", "--for=delete", "--timeout=60s", "-n", namespace, f"tmb/{name}")
     movable.wait(
-        lambda: not movable.get("tmbi,tmbr", "-n", namespace)["items"], 20, "what it owned to go"
+        lambda: not movable.get("tmbi,tmbr", "-n", namespace)["items"], 60, "what it owned to go"
     )
-    movable.kubectl("delete", "node,tmbn", node)
 
 
 def _sync(movable: Cluster, namespace: str, node: str, directory: Path) -> Api:
