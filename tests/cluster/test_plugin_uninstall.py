@@ -88,7 +88,7 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
         "admission policies",
         "the resources themselves, with the nodes' objects",
         "roles and accounts",
-        "its namespace, with all that is in it",
+        "its namespace, where nobody else lives",
     ]
     assert "systemctl disable --now tambourine-sync.service" in out
     kubecontroller.end(cluster.plane)  # what a kubelet does when the Deployment is gone
@@ -98,6 +98,7 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
 
     again = plugin("uninstall", "--yes", namespace="")
     assert again.returncode == 0
+    assert "Nothing of Tambourine is in this cluster." in again.stdout
     assert plugin("status", "web").returncode == 1
     assert "this cluster has no Tambourine" in plugin("nodes", namespace="").stderr
 
@@ -109,6 +110,7 @@ def test_with_keep_services_hosts_are_told_to_let_go_and_not_to_remove(
     node = Member(cluster, "n1", "*")
     cluster.apply(tambourine("web", cluster.namespace, command="start", unit=sleeper()))
     cluster.wait(lambda: len(node.assignments) == 1, 20, "it to be assigned")
+    cluster.kubectl("create", "configmap", "of-another", "-n", "tambourine-system")
     running = plugin.popen("uninstall", "--yes", "--keep-services")
     cluster.wait(lambda: len(node.tombstones) == 1, 20, "the node to be told")
     assert [item["state"] for item in node.tombstones] == ["released"]
@@ -116,6 +118,13 @@ def test_with_keep_services_hosts_are_told_to_let_go_and_not_to_remove(
     code, out, err = _finish(running)
     assert code == 0, err
     assert "their services stay on the hosts, running and unowned" in out
+    # Somebody else lives in our namespace: it stays, without anything of ours.
+    cluster.kubectl("get", "configmap", "of-another", "-n", "tambourine-system")
+    kubecontroller.end(cluster.plane)
+    assert "kept: namespace tambourine-system, where others live: ConfigMap of-another" in out
+    left = [line.split() for line in _ours(cluster) if "lease" not in line.lower()]
+    default = ["ServiceAccount", "tambourine-system", "default"]  # the cluster's own, everywhere
+    assert left == [["namespace/tambourine-system"], default]
 
 
 def test_without_a_controller_it_stops_before_anything_is_lost_and_goes_on_later(

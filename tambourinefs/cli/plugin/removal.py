@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tambourinefs.cli.text import counted
 from tambourinefs.errors import Conflict, NotAsAsked, NotFound
 from tambourinefs.kube import resources
 from tambourinefs.kube.resources import Resource
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 PART_OF: Final = "app.kubernetes.io/part-of=tambourine"  # on all that `kubectl apply -k k8s/` makes
 NAME_PREFIXES: Final = ("tambourine-", cluster.NODE_USER_PREFIX)
 POD_SELECTOR: Final = "app.kubernetes.io/name in (tambourine-controller,tambourine-sync)"
-CONTROLLER_SILENT: Final = 40.0  # seconds; its Lease is renewed every few
 _FIRST_PAUSE: Final = 0.1
 _LAST_PAUSE: Final = 2.0
 _NAMED: Final = 5  # objects that a message names
@@ -48,6 +46,20 @@ POLICY_BINDINGS: Final = Resource(
 BINDINGS: Final = Resource(*_RBAC, "rolebindings", "RoleBinding", namespaced=True)
 ROLES: Final = Resource(*_RBAC, "roles", "Role", namespaced=True)
 SERVICES: Final = Resource("", "v1", "services", "Service", namespaced=True)
+# In which somebody else's things in a namespace show; not in Secrets, which we have no business to read.
+_INHABITANTS: Final = (
+    DEPLOYMENTS,
+    DAEMONSETS,
+    Resource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True),
+    Resource("batch", "v1", "jobs", "Job", namespaced=True),
+    Resource("batch", "v1", "cronjobs", "CronJob", namespaced=True),
+    PODS,
+    SERVICES,
+    Resource("", "v1", "configmaps", "ConfigMap", namespaced=True),
+    Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", namespaced=True),
+    resources.SERVICE_ACCOUNTS,
+)
+_EVERYWHERE: Final = ("kube-root-ca.crt", "default")  # the cluster makes them in every namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +91,20 @@ IDENTITIES: Final = Step(
         resources.LEASES,
     ),
 )
-PLACE: Final = Step("its namespace, with all that is in it", (resources.NAMESPACES,))
+PLACE: Final = Step("its namespace, where nobody else lives", (resources.NAMESPACES,))
 AFTER_SERVICES: Final = (PROGRAMS, RULES, KINDS, IDENTITIES, PLACE)
 
 
 def items(
-    api: Api, resource: Resource, *, label_selector: str = "", name: str = ""
+    api: Api,
+    resource: Resource,
+    *,
+    label_selector: str = "",
+    name: str = "",
+    namespace: str = "",
 ) -> list[Object]:
     """All of a kind that the selector chooses; none where the cluster does not know the kind (any more)."""
-    pages = api.list_pages(resource, label_selector=label_selector, name=name)
+    pages = api.list_pages(resource, namespace, label_selector=label_selector, name=name)
     try:
         return [item for page in pages for item in page.items]
     except NotFound:
@@ -101,11 +118,9 @@ def found(api: Api, resource: Resource) -> list[Object]:
     if resource == resources.CRDS:
         return [item for item in items(api, resource) if item["spec"]["group"] == cluster.GROUP]
     by_label = items(api, resource, label_selector=PART_OF)
-    ours = [
-        item
-        for item in by_label
-        if resource == resources.NAMESPACES or _is_our_name(item["metadata"]["name"])
-    ]
+    if resource == resources.NAMESPACES:
+        return [item for item in by_label if not others_in(api, item["metadata"]["name"])]
+    ours = [item for item in by_label if _is_our_name(item["metadata"]["name"])]
     if resource in (
         resources.CLUSTER_ROLE_BINDINGS,
         resources.CLUSTER_ROLES,
@@ -119,6 +134,17 @@ def found(api: Api, resource: Resource) -> list[Object]:
             if item["metadata"]["name"].startswith(joined) and item["metadata"]["uid"] not in there
         ]
     return ours
+
+
+def others_in(api: Api, namespace: str) -> list[str]:
+    """What is in a namespace and not ours: with it, a namespace that we would remove goes too."""
+    return [
+        f"{resource.kind} {item['metadata']['name']}"
+        for resource in _INHABITANTS
+        for item in items(api, resource, namespace=namespace)
+        if not _is_our_name(item["metadata"]["name"])
+        and item["metadata"]["name"] not in _EVERYWHERE
+    ]
 
 
 def _is_our_name(name: str) -> bool:
@@ -145,101 +171,6 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-# --- the services ----------------------------------------------------------------------------------
-
-
-def remove_services(api: Api, *, keep: bool, timeout: float, tell: Callable[[str], None]) -> None:
-    """Delete every Tambourine, and wait until the controller has let go of each.
-
-    `keep`: with deletionPolicy orphan, so that what runs on the hosts runs on. Raises NotAsAsked when they do not go.
-    """
-    controller = _Controller(api)
-
-    def look() -> list[Object]:
-        left = items(api, resources.TAMBOURINES)
-        if any(cluster.FINALIZER in (item["metadata"].get("finalizers") or ()) for item in left):
-            controller.check()
-        for item in left:
-            if not item["metadata"].get("deletionTimestamp"):
-                _delete_service(api, item, keep=keep)
-        return left
-
-    def told(left: list[Object]) -> str:
-        owing = owing_nodes(api)
-        return f"{counted(len(left), 'Tambourine')} on the way out" + (
-            f"; waiting for {some(owing)}" if owing else ""
-        )
-
-    _until_gone(look, told, timeout, tell)
-
-
-def check_none_came_back(api: Api) -> None:
-    """One that was made since has our finalizer, and nobody who takes it off: the CRDs would hang. Raises NotAsAsked."""
-    back = [name_of(item) for item in items(api, resources.TAMBOURINES)]
-    if back:
-        raise NotAsAsked(
-            f"made while we were at it: {some(back)}",
-            hint="stop what makes them (Argo CD, Flux), put the controller back (kubectl apply -k), and run this again",
-        )
-
-
-def _delete_service(api: Api, item: Object, *, keep: bool) -> None:
-    metadata = item["metadata"]
-    name, namespace, uid = metadata["name"], metadata["namespace"], metadata["uid"]
-    try:
-        if keep and item["spec"].get("deletionPolicy") != "orphan":
-            orphan = {"metadata": {"uid": uid}, "spec": {"deletionPolicy": "orphan"}}
-            api.merge(resources.TAMBOURINES, name, namespace, orphan)
-        api.delete(resources.TAMBOURINES, name, namespace, uid=uid)
-    except (NotFound, Conflict):
-        return  # gone, or made again: the next look sees it
-
-
-def owing_nodes(api: Api) -> list[str]:
-    """Nodes that exist and have not yet carried out that something shall go."""
-    there = {item["metadata"]["name"] for item in items(api, resources.CORE_NODES)}
-    return sorted(
-        member["metadata"]["name"]
-        for member in items(api, resources.NODES)
-        if member["metadata"]["name"] in there and _owes(member)
-    )
-
-
-def _owes(member: Object) -> bool:
-    status = member.get("status") or {}
-    done = {item["uid"]: item["generation"] for item in status.get("acknowledged") or []}
-    return any(
-        item.get("state", cluster.INSTALLED) != cluster.INSTALLED
-        and done.get(item["uid"], -1) < item["generation"]
-        for item in (member.get("spec") or {}).get("assignments") or []
-    )
-
-
-class _Controller:
-    """Whether it works: its Lease changes. Deletions wait for it, and without it would wait for ever."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        self._version = ""
-        self._since = time.monotonic()
-
-    def check(self) -> None:
-        """Raises NotAsAsked when it has been silent for too long."""
-        leases = items(self._api, resources.LEASES, name=cluster.CONTROLLER)
-        version = " ".join(sorted(item["metadata"]["resourceVersion"] for item in leases))
-        if version != self._version:
-            self._version, self._since = version, time.monotonic()
-        if not leases or time.monotonic() - self._since > CONTROLLER_SILENT:
-            raise NotAsAsked(
-                "the controller does not run, and Tambourines go only when it has seen their hosts let go",
-                hint="start it (kubectl get deployment -A -l app.kubernetes.io/name=tambourine-controller), "
-                "and run this again",
-            )
-
-
-# --- the rest --------------------------------------------------------------------------------------
-
-
 def remove(api: Api, step: Step, *, timeout: float, tell: Callable[[str], None]) -> None:
     """Delete what of the step is there, kind after kind, and wait until it is gone. Raises NotAsAsked."""
     for resource in step.resources:
@@ -254,7 +185,7 @@ def remove(api: Api, step: Step, *, timeout: float, tell: Callable[[str], None])
         def told(left: list[Object], resource: Resource = resource) -> str:
             return f"{resource.plural}: {some([name_of(item) for item in left])} on the way out"
 
-        _until_gone(look, told, timeout, tell)
+        until_gone(look, told, timeout, tell)
 
 
 def _delete(api: Api, resource: Resource, item: Object, *, annotate: bool) -> None:
@@ -278,15 +209,19 @@ def wait_for_pods(api: Api, *, timeout: float, tell: Callable[[str], None]) -> N
     def told(left: list[Object]) -> str:
         return f"pods: {some([name_of(item) for item in left])} on the way out"
 
-    _until_gone(look, told, timeout, tell)
+    until_gone(look, told, timeout, tell)
 
 
-def _until_gone(
+def until_gone(
     look: Callable[[], list[Object]],
     told: Callable[[list[Object]], str],
     timeout: float,
     tell: Callable[[str], None],
 ) -> None:
+    """Look again and again until nothing is left; `tell` hears what `told` makes of it, when that changes.
+
+    Raises NotAsAsked after `timeout` seconds.
+    """
     deadline = time.monotonic() + timeout
     said = ""
     for pause in _pauses():

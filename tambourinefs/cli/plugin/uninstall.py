@@ -51,8 +51,8 @@ def uninstall(
 
     In this order: first the Tambourines are deleted, and it waits until every host has stopped and uninstalled its
     services; only then the controller goes, then the policies, the CRDs (annotated, since a policy guards them), roles,
-    accounts, Leases, and the namespace that `kubectl apply -k` made. It asks first. Interrupted, or failed half way, run
-    it again: it goes on with what is there.
+    accounts, Leases, and the namespace that `kubectl apply -k` made, unless others live in it. It asks first.
+    Interrupted, or failed half way, run it again: it goes on with what is there.
 
     On the hosts Tambourine itself stays, with the services of their own command line; what to do there is told at the
     end.
@@ -67,7 +67,7 @@ def uninstall(
     Exit codes: 0 all is gone, 1 something is left (it says what), 2 wrong usage, 3 your rights do not reach,
     4 the API server cannot be reached.
     """
-    from tambourinefs.cli.plugin import removal
+    from tambourinefs.cli.plugin import departure, removal
     from tambourinefs.errors import NotAsAsked
     from tambourinefs.kube.resources import NODES
 
@@ -94,8 +94,8 @@ def uninstall(
     def tell(text: str) -> None:
         click.echo(printable(text), err=True)
 
-    removal.remove_services(api, keep=keep_services, timeout=timeout, tell=tell)
-    owing = removal.owing_nodes(api)
+    departure.remove_services(api, keep=keep_services, timeout=timeout, tell=tell)
+    owing = departure.owing_nodes(api)
     if owing and not abandon_nodes:
         raise NotAsAsked(
             f"{removal.some(owing)} did not say that the services are gone: they would stay there unowned",
@@ -106,9 +106,9 @@ def uninstall(
         removal.remove(api, step, timeout=timeout, tell=tell)
         if step is removal.PROGRAMS:
             removal.wait_for_pods(api, timeout=timeout, tell=tell)
-            removal.check_none_came_back(api)
+            departure.check_none_came_back(api)
         click.echo(f"gone: {step.what}")
-    for line in farewell(hosts):
+    for line in [*kept(api), *farewell(hosts)]:
         click.echo(printable(line))
 
 
@@ -135,6 +135,23 @@ def _inventory(api: Api, hosts: list[str], *, keep: bool) -> Iterator[str]:
         told = [f"{kind} {', '.join(names)}" for kind, names in there.items() if names]
         if told:
             yield f"{step.what}: {'; '.join(told)}"
+
+
+def kept(api: Api) -> list[str]:
+    """The namespaces that look like ours and stay, since others live in them."""
+    from tambourinefs.cli.plugin import removal
+    from tambourinefs.kube.resources import NAMESPACES
+
+    names = [
+        removal.name_of(item)
+        for item in removal.items(api, NAMESPACES, label_selector=removal.PART_OF)
+    ]
+    others = {name: removal.others_in(api, name) for name in names}
+    return [
+        f"kept: namespace {name}, where others live: {removal.some(there)}"
+        for name, there in others.items()
+        if there
+    ]
 
 
 def farewell(hosts: list[str]) -> list[str]:
