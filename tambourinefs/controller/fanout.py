@@ -130,17 +130,18 @@ def _effect(item: Assignment) -> tuple[str, ...]:
 
 
 def _targets(world: World, service: Service) -> set[str]:
-    return {
-        name
-        for name, member in world.members.items()
-        if cluster.respects(member.status.namespaces, service.namespace)
-        and _is_chosen(world, service, name)
-    }
+    return {name for name in world.members if is_target(world, service, name)}
 
 
 def is_target(world: World, service: Service, name: str) -> bool:
     """Whether a live Tambourine goes to this node."""
-    return service.spec is not None and name in _targets(world, service)
+    member = world.members.get(name)
+    return (
+        service.spec is not None
+        and member is not None
+        and cluster.respects(member.status.namespaces, service.namespace)
+        and _is_chosen(world, service, name)
+    )
 
 
 def _is_chosen(world: World, service: Service, name: str) -> bool:

@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ from tambourinefs.model import cluster, news, schema
 
 log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 5.0  # seconds: heartbeats that stop ring no bell
+LOOK_ANYWAY_EVERY: Final = 60.0  # seconds
+REMEMBER_GONE: Final = 86400.0  # seconds
 GATHER: Final = 0.05  # seconds in which changes gather into one look
 NODE_LOST: Final = "NodeLost"
 STATUS_EVERY: Final = 1.0  # seconds between two statuses of one Tambourine
@@ -72,8 +74,11 @@ class Controller:
             api, LEASES, project=_version, bell=lambda: None, namespace=lease_namespace
         )
         self._heartbeats = Heartbeats(clock)
+        self._were_lost: frozenset[str] = frozenset()
+        self._looked = clock()
         self._written: dict[str, float] = {}  # uid: when its status was written last
         self._deleted: dict[str, float] = {}  # uid: when we first saw that it shall go
+        self._gone: dict[str, float] = {}  # nodes: when we first saw that they are
 
     @property
     def reflectors(self) -> list[Reflector[Any]]:
@@ -83,8 +88,10 @@ class Controller:
         """Work until `stop`. A look that fails is repeated, later each time."""
         backoff = Backoff(0.2, 10.0)
         while not stop.is_set():
-            self._bell.wait(LOOK_EVERY)
+            rung = self._bell.wait(LOOK_EVERY)
             self._bell.clear()
+            if not rung and not self._is_due():
+                continue
             if stop.wait(GATHER) or not all(one.synced.is_set() for one in self.reflectors):
                 continue
             try:
@@ -117,12 +124,23 @@ class Controller:
                 with _alone(service.uid, problems):
                     self._let_go(now, service)
         self._forget(now)
+        self._forget_nodes(now)
         return self._report(dataclasses.replace(now, problems=problems), wanted)
+
+    def _is_due(self) -> bool:
+        """Whether time alone has changed something: a node is lost, a deletion waited long enough, a minute has passed."""
+        if self._deleted or self._gone or self._clock() - self._looked >= LOOK_ANYWAY_EVERY:
+            return True
+        return self._lost([key[1] for key in self.members.items]) != self._were_lost
+
+    def _lost(self, names: Iterable[str]) -> frozenset[str]:
+        leases = {name: version for (_, name), version in self.leases.items.items()}
+        versions = {name: leases.get(cluster.lease_name(name), "") for name in names}
+        return self._heartbeats.lost(versions, versions)
 
     def _world(self) -> World:
         services, members = self.services.items, {m.name: m for m in self.members.items.values()}
-        leases = {name: version for (_, name), version in self.leases.items.items()}
-        versions = {name: leases.get(cluster.lease_name(name), "") for name in members}
+        self._looked, self._were_lost = self._clock(), self._lost(members)
         deleted = {item.uid for item in services.values() if item.deleted}
         clock = self._clock()
         self._deleted = {uid: self._deleted.get(uid, clock) for uid in deleted}
@@ -133,7 +151,7 @@ class Controller:
             labels={name: labels for (_, name), labels in self.nodes.items.items()},
             reports=self.reports.items,
             revisions=frozenset(self.revisions.items),
-            lost=self._heartbeats.lost(members, versions),
+            lost=self._were_lost,
             orders=not deleted or self._crds_stay(),
             expired=frozenset(expired),
         )
@@ -260,12 +278,34 @@ class Controller:
         by_uid = {service.uid: service for service in now.services.values()}
         for report in now.reports.values():
             service, member = by_uid.get(report.owner), now.members.get(report.node)
-            if service is None or service.deleted or member is None:
+            if service is None or service.deleted:
+                continue
+            if member is None:
+                if report.node not in now.labels:
+                    self._delete_instance(report)
                 continue
             entry = member.assignment(service.uid)
             fine = cluster.respects(member.status.namespaces, service.namespace)
             if entry is None and fine and not fanout.is_target(now, service, member.name):
                 self._delete_instance(report)
+
+    def _forget_nodes(self, now: World) -> None:
+        """TambourineNodes whose Node is gone and whose agent is silent: at once, or a day later where a removal waits for
+        it. One that still speaks is kept: its kubelet may make the Node again, and it would make its own again, too.
+        """
+        clock = self._clock()
+        gone = {name for name in now.members if name not in now.labels and name in now.lost}
+        self._gone = {name: self._gone.get(name, clock) for name in gone}
+        for name, since in self._gone.items():
+            member = now.members[name]
+            waits = any(item.state != cluster.INSTALLED for item in member.assignments)
+            if waits and clock - since < REMEMBER_GONE:
+                continue
+            log.info("node %s is gone: forgetting it", name)
+            try:
+                self._api.delete(NODES, name)
+            except (NotFound, Conflict):
+                continue
 
     def _report(self, now: World, wanted: fanout.Wanted) -> bool:
         """The status of each Tambourine that changed, at most once a second; True when one had to wait."""

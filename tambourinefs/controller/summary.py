@@ -93,15 +93,15 @@ def _is_current(service: Service, report: Report) -> bool:
 
 
 def _condition(report: Report, kind: str) -> str:
-    return next((c.status for c in report.status.conditions if c.type == kind), "Unknown")
+    found = report.condition(kind)
+    return found.status if found is not None else "Unknown"
 
 
 def _accepted(service: Service, reports: list[Report]) -> Condition:
     refused = [
         (found.node, condition)
         for found in reports
-        for condition in found.status.conditions
-        if condition.type == ACCEPTED and condition.status == "False"
+        if (condition := found.condition(ACCEPTED)) is not None and condition.status == "False"
     ]
     if refused:
         node, condition = refused[0]
@@ -118,8 +118,7 @@ def _applied(
     failed = [
         (found.node, condition)
         for found in reports
-        for condition in found.status.conditions
-        if condition.type == APPLIED and condition.status == "False"
+        if (condition := found.condition(APPLIED)) is not None and condition.status == "False"
     ]
     if failed:
         node, condition = failed[0]

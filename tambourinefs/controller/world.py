@@ -45,9 +45,13 @@ class Member:
     assignments: tuple[cluster.Assignment, ...]
     status: cluster.NodeStatus
     asked_again: str = ""  # RFC 3339: up to when we asked it to say its statuses again
+    _by_uid: dict[str, cluster.Assignment] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_uid", {item.uid: item for item in self.assignments})
 
     def assignment(self, uid: str) -> cluster.Assignment | None:
-        return next((item for item in self.assignments if item.uid == uid), None)
+        return self._by_uid.get(uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,18 @@ class Report:
     node: str
     owner: str  # uid of the Tambourine
     status: cluster.InstanceStatus
+    _conditions: dict[str, Condition] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        found = {item.type: item for item in self.status.conditions}
+        object.__setattr__(self, "_conditions", found)
+
+    def condition(self, kind: str) -> Condition | None:
+        return self._conditions.get(kind)
 
     @property
     def ready(self) -> Condition | None:
-        return next((item for item in self.status.conditions if item.type == READY), None)
+        return self._conditions.get(READY)
 
 
 @dataclass(frozen=True, slots=True)
