@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import secrets
+from pathlib import Path
 from typing import Final
 
 # linux/openat2.h
@@ -110,6 +111,23 @@ def replace_durably(
         os.unlink(temporary, dir_fd=dirfd)
         raise
     fsync_directory(dirfd)
+
+
+def replace_file_durably(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int,
+    uid: int = -1,
+    gid: int = -1,
+    prefix: str = ".tambourine-",
+) -> None:
+    """The same by a path, whose directories are trusted."""
+    dirfd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        replace_durably(dirfd, path.name, data, mode=mode, uid=uid, gid=gid, prefix=prefix)
+    finally:
+        os.close(dirfd)
 
 
 def unlink_durably(dirfd: int, name: bytes | str) -> None:

@@ -158,14 +158,11 @@ def cluster(options: Options, changes: Changes) -> str:
 def lay_identity(pem: bytes) -> None:
     """The node's key and certificate, for sync alone, which renews them there."""
     target = Path(paths.IDENTITY)
-    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         user, group = pwd.getpwnam(paths.SYNC_USER).pw_uid, grp.getgrnam(paths.GROUP).gr_gid
-        files.replace_durably(directory, target.name, pem, mode=0o600, uid=user, gid=group)
     except KeyError as error:
         raise HostError(f"{error.args[0]}", hint="tambourine install") from error
-    finally:
-        os.close(directory)
+    files.replace_file_durably(target, pem, mode=0o600, uid=user, gid=group)
 
 
 def _sha256(data: bytes) -> str:

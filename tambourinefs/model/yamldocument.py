@@ -127,6 +127,10 @@ def _syntax_error(error: yaml.YAMLError, text: str, source: str) -> InvalidManif
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         reason = getattr(error, "problem", None) or "cannot be read"
+        if (
+            "nesting depth" in reason
+        ):  # libyaml's own bound, which it may meet while it looks ahead of us
+            reason = f"nested deeper than {MAX_DEPTH} levels"
         return wrong(f"not YAML: {reason} (column {mark.column + 1})", source, mark.line + 1)
     reason = getattr(error, "reason", None) or "cannot be read"
     position = getattr(error, "position", 0)  # of a byte that YAML does not allow

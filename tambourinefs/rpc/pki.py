@@ -11,7 +11,6 @@ successor for the same key: only one file changes, and what the authority has si
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -217,11 +216,7 @@ def _new_key(directory: Path, name: Name, owners: Owners) -> ec.EllipticCurvePri
 def _write(
     directory: Path, name: str, data: bytes, mode: int, *, uid: int = -1, gid: int = -1
 ) -> None:
-    dirfd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        files.replace_durably(dirfd, name, data, mode=mode, uid=uid, gid=gid, prefix=_PREFIX)
-    finally:
-        os.close(dirfd)
+    files.replace_file_durably(directory / name, data, mode=mode, uid=uid, gid=gid, prefix=_PREFIX)
 
 
 def _load_certificate(directory: Path, name: Name) -> x509.Certificate:

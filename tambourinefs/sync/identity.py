@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import os
 import random
 import threading
 from collections.abc import Callable
@@ -101,10 +100,6 @@ class Identity:
         pem = csr.request(
             self._api, self._node, seconds=ANSWER_SECONDS, stop=stop, lifetime=self._lifetime
         )
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            files.replace_durably(directory, self._path.name, pem, mode=0o600)
-        finally:
-            os.close(directory)
+        files.replace_file_durably(self._path, pem, mode=0o600)
         end = self._certificate().not_valid_after_utc
         log.info("renewed the identity of this node: good until %s", end)

@@ -210,6 +210,14 @@ def test_what_is_no_invitation_is_said(cluster: Cluster, token: str, said: str) 
     assert "Traceback" not in done.stderr
 
 
+def test_a_namespace_that_is_none_costs_no_token(cluster: Cluster, h2: Host) -> None:
+    words = invite(cluster, "h2")
+    done = h2.run(*words[:-1], "--respect=Storage", words[-1], check=False)
+    assert done.returncode == 2
+    assert '--respect "Storage": a namespace has at most' in done.stderr
+    assert h2.run(*words).returncode == 0
+
+
 def test_an_api_server_that_is_away_is_said(cluster: Cluster) -> None:
     words = invite(cluster, fresh_node())
     cluster.stop_api()

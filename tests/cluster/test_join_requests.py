@@ -27,6 +27,7 @@ from tests.cluster.joining import (
     fate,
     fresh_node,
     invite,
+    plugin,
     post,
 )
 from tests.cluster.world import Cluster
@@ -48,6 +49,50 @@ def test_the_snippet_is_one_command_that_names_what_the_host_shall_obey(
     invitation = Invitation.decode(words[-1])
     assert (invitation.node, invitation.server) == (node, control_plane.plane.server)
     assert "PRIVATE KEY" not in invitation.ca + invitation.token
+
+
+def test_the_plugin_says_what_stands_in_the_way(control_plane: Cluster, tmp_path: Path) -> None:
+    wrong = plugin(control_plane, "join", "Worker_7")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert '"Worker_7" is not the name of a node' in wrong.stderr
+    wrong = plugin(control_plane, "join", fresh_node(), "--respect", "Storage")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    wrong = plugin(control_plane, "join", fresh_node(), "--system-namespace", "elsewhere")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "there is no namespace elsewhere" in wrong.stderr
+    assert "--system-namespace" in wrong.stderr
+    done = plugin(control_plane, "join", fresh_node())
+    assert "there is no Node" in done.stderr
+    assert done.returncode == 0
+
+
+def test_who_may_not_make_roles_may_not_invite(control_plane: Cluster, tmp_path: Path) -> None:
+    """Not even who may edit everything in a namespace: an invitation is a role of the cluster's."""
+    namespace, node = control_plane.namespace, fresh_node()
+    control_plane.kubectl("create", "serviceaccount", "editor", "-n", namespace)
+    control_plane.kubectl(
+        "create", "rolebinding", "editor", "--clusterrole=admin", f"--serviceaccount={namespace}:editor",
+        "-n", namespace,
+    )  # fmt: skip
+    token = control_plane.kubectl("create", "token", "editor", "-n", namespace).stdout.strip()
+    config = json.loads(control_plane.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    (tmp_path / "editor").write_text(json.dumps(config))
+    done = plugin(control_plane, "join", node, "--kubeconfig", str(tmp_path / "editor"))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "clusterroles" in done.stderr
+    assert "Traceback" not in done.stderr
+    for what in ("clusterrole", "clusterrolebinding"):
+        there = control_plane.kubectl("get", what, f"tambourine:node:{node}", check=False)
+        assert there.returncode == 1
+
+
+def test_a_cluster_without_tambourine_is_said(fresh_control_plane: Cluster) -> None:
+    fresh_control_plane.kubectl("delete", "clusterrole", "tambourine-join")
+    done = plugin(fresh_control_plane, "join", "h1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Tambourine is not installed in this cluster" in done.stderr
+    assert "kubectl apply -k k8s/" in done.stderr
 
 
 def test_a_token_gives_its_node_s_identity_and_no_more(

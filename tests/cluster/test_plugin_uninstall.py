@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,3 +159,22 @@ def test_without_a_controller_it_stops_before_anything_is_lost_and_goes_on_later
     assert again.returncode == 0, again.stderr
     assert cluster.get("crd")["items"] == []
     kubecontroller.end(cluster.plane)
+
+
+def test_a_node_that_never_let_go_stops_it_until_it_is_abandoned(
+    fresh_control_plane: Cluster, plugin: Plugin
+) -> None:
+    """As after the controller's deadline for a host that is off: the Tambourine is gone, its tombstone is not."""
+    cluster = fresh_control_plane
+    node = Member(cluster, "n1", "*")
+    entry = {"uid": "u-1", "namespace": "web", "name": "web", "generation": 2, "state": "absent"}
+    patch = json.dumps({"spec": {"assignments": [entry]}})
+    cluster.kubectl("patch", "tmbn", node.name, "--type=merge", "-p", patch)
+    stopped = plugin("uninstall", "--yes", namespace="")
+    assert stopped.returncode == 1
+    assert "error: n1 did not say that the services are gone" in stopped.stderr
+    assert len(cluster.get("crd")["items"]) == 4
+    assert cluster.get("deployment", "-n", "tambourine-system")["items"]
+    gone = plugin("uninstall", "--yes", "--abandon-nodes", namespace="")
+    assert gone.returncode == 0, gone.stderr
+    assert cluster.get("crd")["items"] == []

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
@@ -148,6 +149,29 @@ class Running:
         )
         return [Path(os.fsdecode(line)) for line in found.stdout.splitlines()]
 
+    def end(self) -> None:
+        """It must end well; nothing of it stays."""
+        try:
+            if self.process is not None:
+                assert self.kill(signal.SIGTERM) == 0, self.log
+            assert "Traceback" not in self.log, self.log
+        finally:
+            if self.process is not None:
+                self.kill()
+            # What a hostile client made may be too deep for pytest's own cleaning.
+            subprocess.run(["rm", "-rf", self.home / "silo"], check=True)
+
+    def empty(self) -> None:
+        """Nothing that a test made is in its volumes, for the next one."""
+        with self.client() as client:
+            for path in self.content():
+                # Uploads that were broken off go by themselves.
+                if not path.name.startswith(".bombshell-"):
+                    client.remove("silo", os.fsencode(path.name), recursive=True)
+        wait_until(lambda: not self.content(), "the silo is empty")
+        for path in self.proc.iterdir() if self.plain else ():
+            path.unlink()
+
 
 @pytest.fixture
 def make_bombshell(tmp_path: Path) -> Iterator[Callable[..., Running]]:
@@ -162,18 +186,28 @@ def make_bombshell(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         running.start()
         return running
 
-    yield make
+    with ExitStack() as ending:
+        yield make
+        for running in made:
+            ending.callback(running.end)
+
+
+@contextmanager
+def a_bombshell(home: Path, **options: object) -> Iterator[Running]:
+    """One server for many tests."""
+    running = Running(home, **options)  # type: ignore[arg-type]
     try:
-        for running in made:
-            if running.process is not None:
-                assert running.kill(signal.SIGTERM) == 0, running.log
-            assert "Traceback" not in running.log, running.log
+        running.start()
+        yield running
     finally:
-        for running in made:
-            if running.process is not None:
-                running.kill()
-            # What a hostile client made may be too deep for pytest's own cleaning.
-            subprocess.run(["rm", "-rf", running.home / "silo"], check=True)
+        running.end()
+
+
+@pytest.fixture(scope="module")
+def shared_bombshell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One server over plain directories for a module's tests, none of which ends it or looks into its log."""
+    with a_bombshell(tmp_path_factory.mktemp("shared")) as running:
+        yield running
 
 
 @pytest.fixture

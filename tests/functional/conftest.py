@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functional.bombshells import bombshell, client, make_bombshell, stub
+from functional.bombshells import bombshell, client, make_bombshell, shared_bombshell, stub
 from functional.loop_disk import loop_disk
 from functional.silo_host import disk_directory, make_silo, shared_silo, silo
 
@@ -13,6 +13,7 @@ __all__ = [
     "loop_disk",
     "make_bombshell",
     "make_silo",
+    "shared_bombshell",
     "shared_silo",
     "silo",
     "stub",

@@ -50,6 +50,13 @@ def refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
     return reason(caught.value)
 
 
+@pytest.fixture
+def bombshell(shared_bombshell: Running) -> Iterator[Running]:
+    """One server for all of them, emptied after each."""
+    yield shared_bombshell
+    shared_bombshell.empty()
+
+
 NAMES = [
     b"plain",
     b"with space",

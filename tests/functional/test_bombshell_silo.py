@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from functional.bombshells import Running
+from functional.bombshells import Running, a_bombshell
 from functional.silo_host import SiloHost
 from functional.test_bombshell_rpcs import *  # noqa: F403
 from functional.test_bombshell_uploads import (
@@ -40,12 +40,24 @@ __all__ = [
 ]
 
 
+@pytest.fixture(scope="module")
+def shared_bombshell(
+    shared_silo: SiloHost, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    with a_bombshell(tmp_path_factory.mktemp("shared"), silo=shared_silo.mount) as running:
+        yield running
+
+
 @pytest.fixture
-def bombshell(shared_silo: SiloHost, make_bombshell: Callable[..., Running]) -> Iterator[Running]:
-    """One server over the silo, which is emptied after each test."""
-    running = make_bombshell(silo=shared_silo.mount)
+def bombshell(
+    shared_silo: SiloHost,
+    shared_bombshell: Running,
+    make_bombshell: Callable[..., Running],
+    request: pytest.FixtureRequest,
+) -> Iterator[Running]:
+    """A server over the silo, which is emptied after each test. Those that may end a server get one of their own."""
+    promises = request.function.__module__.endswith("test_bombshell_rpcs")
+    running = shared_bombshell if promises else make_bombshell(silo=shared_silo.mount)
     yield running
-    with running.client() as client:
-        for path in running.content():
-            client.remove("silo", path.name, recursive=True)
-    assert running.content() == []
+    if running.process is not None:
+        running.empty()

@@ -127,6 +127,11 @@ CASES = {
         "pki._write(root, 'ca.key', b'x', 0o600)",
         ["fsync TMP", "rename TMP ca.key", "fsync ."],
     ),
+    "a file by its path: the identity of a node": (
+        "from tambourinefs import files",
+        "files.replace_file_durably(root / 'node.pem', b'x', mode=0o600)",
+        ["fsync TMP", "rename TMP node.pem", "fsync ."],
+    ),
     "silo: a new store": (
         "from tambourinefs.silo.store import open_store",
         "open_store(root / 'store', owner=None)",

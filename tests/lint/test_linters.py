@@ -88,7 +88,8 @@ def test_systemd_accepts_our_users_and_directories(tmp_path: Path) -> None:
         root = tmp_path / name
         (root / "etc").mkdir(parents=True)
         if name == "tmpfiles":
-            (root / "etc/passwd").write_text("root:x:0:0::/:\nbombshell:x:61000:61000::/:\n")
+            accounts = ("root:x:0:0", "bombshell:x:61000:61000", "tambourine-sync:x:61001:61000")
+            (root / "etc/passwd").write_text("".join(f"{one}::/:\n" for one in accounts))
             (root / "etc/group").write_text("root:x:0:\ntambourine:x:61000:\n")
         options = ["--create"] if name == "tmpfiles" else []
         done = subprocess.run(

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLUSHES = {"fsync", "fdatasync", "syncfs", "fsync_directory", "replace_durably", "unlink_durably"}
+FLUSHES = {
+    "fsync",
+    "fdatasync",
+    "syncfs",
+    "fsync_directory",
+    "replace_durably",
+    "replace_file_durably",
+    "unlink_durably",
+}
 ROW = re.compile(r"^\| `([\w/]+\.py)` `([\w.]+)` \| (\w+) \| [^|]+ \| `([^`]+)` \|$", re.MULTILINE)
 TABLE = ROW.findall((ROOT / "docs/durability.md").read_text())
 

@@ -317,7 +317,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[" * 10_000, 'manifest "f:1": nested deeper than 64 levels'),
+        ("[" * 10_000, 'nested deeper than 64 levels'),
         ("".join("  " * level + "a:\n" for level in range(100)), 'manifest "f:65": nested deeper than 64 levels'),
         ("- " * 10_000, "nested deeper than 64 levels"),
         (BOMB, 'manifest "f:6": more than 50000 values, aliases unfolded'),

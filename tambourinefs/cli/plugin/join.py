@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MANAGER: Final = "kubectl-tambourine"
 TOKEN_SECONDS: Final = 3600
+JOIN_ROLE: Final = "tambourine-join"
 
 
 @click.command(short_help="Let a host become a node: prints the one command to run on it.")
@@ -59,7 +60,8 @@ def join(
       kubectl tambourine join worker-7 --respect storage | ssh worker-7 sudo sh
 
     \b
-    Exit codes: 0 printed, 2 not a name of a node, 3 your rights do not reach, 4 the API server cannot be reached.
+    Exit codes: 0 printed, 1 Tambourine is not in this cluster, 2 not a name of a node,
+    3 your rights do not reach, 4 the API server cannot be reached.
     """
     from tambourinefs.cli.join import Invitation
     from tambourinefs.errors import InvalidInput
@@ -71,6 +73,7 @@ def join(
         if namespace != "*" and (problem := names.namespace_problem(namespace)):
             raise InvalidInput(f'"{names.printable(namespace[:64])}": {problem}')
     api = target.connect()
+    _check_cluster(api)
     _warn_if_missing(api, node)
     _let_it_be_a_node(api, node)
     token = _token(api, node, system_namespace)
@@ -79,6 +82,20 @@ def join(
     options = [word for namespace in respect for word in ("--respect", namespace)]
     click.echo("# on the host, as root, within an hour:", err=True)
     click.echo(shlex.join(["tambourine", "join", *options, invitation.encode()]))
+
+
+def _check_cluster(api: Api) -> None:
+    """Raises NotFound where nobody would approve what the host asks for."""
+    from tambourinefs.errors import NotFound
+    from tambourinefs.kube.resources import CLUSTER_ROLES
+
+    try:
+        api.get(CLUSTER_ROLES, JOIN_ROLE)
+    except NotFound as error:
+        raise NotFound(
+            f"Tambourine is not installed in this cluster: there is no ClusterRole {JOIN_ROLE}",
+            hint="kubectl apply -k k8s/",
+        ) from error
 
 
 def _warn_if_missing(api: Api, node: str) -> None:
@@ -124,9 +141,15 @@ def _token(api: Api, node: str, namespace: str) -> str:
         "kind": SERVICE_ACCOUNTS.kind,
         "metadata": {"name": account, "namespace": namespace},
     }
-    api.create(SERVICE_ACCOUNTS, item)
+    try:
+        api.create(SERVICE_ACCOUNTS, item)
+    except NotFound as error:
+        raise NotFound(
+            f"there is no namespace {namespace}",
+            hint="Where does the controller run? --system-namespace NAMESPACE",
+        ) from error
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
-    _bind(api, account, "tambourine-join", subject)
+    _bind(api, account, JOIN_ROLE, subject)
     made = api.create(
         SERVICE_ACCOUNTS,
         {
