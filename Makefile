@@ -10,10 +10,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 test: bootstrap  ## every lane; the first run takes some minutes to install and build
-	@rm -f .tox/summary-*
-	@status=0; $(SUDO) $(TOX) $(TOXARGS) || status=$$?; echo; \
-	for lane in lint unit functional e2e cluster; do \
-	  printf '%-12s' $$lane; cat .tox/summary-$$lane 2>/dev/null || echo 'did not run to its end'; done; exit $$status
+	@$(SUDO) tests/lanes
 
 lint unit functional e2e cluster: bootstrap
 	$(SUDO) $(TOX) -e $@ -- $(ARGS)

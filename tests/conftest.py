@@ -12,7 +12,7 @@ import pytest
 
 from announced import Announced, collected
 from leftovers import MARK, Left
-from room import register, slow_files_first
+from room import register
 
 SUMMARY = "TAMBOURINE_SUMMARY"  # a file that takes one line of this run's outcome
 GRACE = 3.0  # seconds for what is ending
@@ -24,10 +24,6 @@ _BEGAN = time.monotonic()
 def pytest_configure(config: pytest.Config) -> None:
     os.environ[MARK] = str(os.getpid())
     register(config)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    slow_files_first(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

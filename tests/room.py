@@ -1,16 +1,16 @@
-"""Tests side by side (pytest -n), but for those that measure time: a test marked `alone` runs while no other does."""
+"""Lanes side by side, but for tests that measure time: one marked `alone` runs while no test of another lane does."""
 
 from __future__ import annotations
 
 import fcntl
-import tempfile
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-KEY = "tambourine_room"  # in what a worker is told
+KEY = "TAMBOURINE_ROOM"  # a directory that the lanes share; without it a lane is by itself
 
 
 class Room:
@@ -28,43 +28,19 @@ class Room:
             yield
 
 
-class SideBySide:
-    """The plugin's part in the process that the workers belong to: the room lasts as long as it does."""
+class Lane:
+    """The plugin: the lock spans fixtures of any scope, and is taken before any test's time begins."""
 
-    def __init__(self) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="tambourine-room-")
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: object) -> None:
-        node.workerinput[KEY] = self._directory.name  # type: ignore[attr-defined]
-
-    def pytest_unconfigure(self) -> None:
-        self._directory.cleanup()
-
-
-class Worker:
-    """The plugin's part in a worker."""
-
-    def __init__(self, directory: str) -> None:
-        self._room = Room(Path(directory))
+    def __init__(self, directory: Path) -> None:
+        self._room = Room(directory)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """The lock spans fixtures of any scope, and is taken before any test's time begins."""
         with self._room.entered(alone=item.get_closest_marker("alone") is not None):
             return (yield)
 
 
 def register(config: pytest.Config) -> None:
-    """Take part, where tests run side by side at all."""
-    told = getattr(config, "workerinput", None)
-    if told is not None:
-        config.pluginmanager.register(Worker(told[KEY]), KEY)
-    elif config.getoption("numprocesses", None):
-        config.pluginmanager.register(SideBySide(), KEY)
-
-
-def slow_files_first(items: list[pytest.Item]) -> None:
-    """So that no worker begins the longest one when the other is done. The order within a file stays."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Take part, where lanes run side by side."""
+    if KEY in os.environ:
+        config.pluginmanager.register(Lane(Path(os.environ[KEY])), KEY)
