@@ -19,29 +19,28 @@ from tambourinefs.agent import judge as judging
 from tambourinefs.agent import views
 from tambourinefs.agent.announce import Announcer, Board
 from tambourinefs.agent.conditions import FALSE, TRUE, UNKNOWN, Verdict
-from tambourinefs.agent.conflicts import owners
+from tambourinefs.agent.desired import NOT_YET, Desired
 from tambourinefs.agent.drift import changed_by_hand
 from tambourinefs.agent.flight import Flights, monotonic_usec, now
-from tambourinefs.agent.judge import ACCEPTED, Judgement
-from tambourinefs.agent.plan import Gone, Job, Place, Recover, World, plan_service
+from tambourinefs.agent.judge import Judgement
+from tambourinefs.agent.plan import Job, Place, Recover, World, plan_service
 from tambourinefs.agent.policy import alias_refusal
 from tambourinefs.agent.ports import SystemdUnavailable
+from tambourinefs.agent.reading import SiloReader
 from tambourinefs.agent.retry import Retries
-from tambourinefs.agent.scan import SiloUnavailable
 from tambourinefs.agent.sight import Sight
 from tambourinefs.agent.transitions import sending
-from tambourinefs.agent.watch import watch_silo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tambourinefs.agent.apply import Applier, Outcome
     from tambourinefs.agent.check import Checked, Checker
-    from tambourinefs.agent.plan import Action, Want
+    from tambourinefs.agent.plan import Action, Gone, Want
     from tambourinefs.agent.policy import Policy
     from tambourinefs.agent.ports import Journal, Systemd
     from tambourinefs.agent.record import Key, Record
-    from tambourinefs.agent.scan import Entry, Scan, Silo
+    from tambourinefs.agent.scan import Entry, Scan, Silo, SiloUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ YOUNG: Final = 0.5  # seconds; most jobs end sooner
 ROUNDS_MAX: Final = 8  # of plan and content in one pass; each brings every service closer
 
 
-_NOT_YET: Final[Verdict] = Verdict(UNKNOWN, "SiloUnavailable", "the silo was not read yet")
+_NOT_YET: Final[Verdict] = Verdict(UNKNOWN, "SiloUnavailable", NOT_YET)
 
 
 @dataclass(slots=True)
@@ -82,9 +81,9 @@ class Reconciler:
         self._host = applier.host
         self._checker = checker
         self._applier = applier
-        self._silo = silo
         self._rules = rules
-        self._accept_silo = accept_silo
+        self._desired = Desired(self._book, rules)
+        self.reader = SiloReader(silo, accept_silo, self._silo_read, self._silo_failed)
         self._sight = Sight(systemd, self._unit_seen, self._look_again_at, self._is_busy)
         self._sight.urgent = self._in_flight
         self._flights = Flights(systemd, self._book, self._sight.look, self._landed, evidence)
@@ -93,17 +92,10 @@ class Reconciler:
         self._written: set[str] = set()
         self._passing = False
         self._launched = -YOUNG
-        self._entries: Mapping[Key, Entry] = {}
-        self._unread: Mapping[Key, str] = {}  # in the silo, and why each cannot be read
-        self._readings: dict[Key, judging.Reading] = {}
         self._released: set[str] = set()
         self._seen: dict[Key, _Seen] = {key: _Seen() for key in self._book.records}
-        self._uuid = ""
-        self._problem = "the silo was not read yet"
         self._dirty: set[Key] = set(self._book.records)
         self._wake = trio.Event()
-        self._to_scan: set[Key] | None = set()
-        self._scan_wake = trio.Event()
         self.started = trio.Event()  # after the first pass
 
     @property
@@ -142,13 +134,6 @@ class Reconciler:
         """A bell: these units have logged something (None: any may have)."""
         self._announcer.heard(units)
 
-    def _silo_rang(self, keys: set[Key] | None) -> None:
-        if keys is None or self._to_scan is None:
-            self._to_scan = None
-        else:
-            self._to_scan |= keys
-        self._scan_wake.set()
-
     # -- tasks
 
     async def run(self) -> None:
@@ -158,54 +143,21 @@ class Reconciler:
             nursery.start_soon(self._sight.watch)
             nursery.start_soon(self._announcer.read_journal)
             nursery.start_soon(self._retries.run)
-            nursery.start_soon(watch_silo, self._silo.path, self._silo_rang)
-            nursery.start_soon(self._read_silo)
+            nursery.start_soon(self.reader.watch)
+            nursery.start_soon(self.reader.run)
             nursery.start_soon(self._work, nursery)
 
-    async def _read_silo(self) -> None:
-        while True:
-            await self._scan_wake.wait()
-            self._scan_wake = trio.Event()
-            keys, self._to_scan = self._to_scan, set()
-            try:
-                scan = await trio.to_thread.run_sync(self._silo.scan, keys)
-                if not self._silo.expected:
-                    await self._obey(scan.uuid)
-            except SiloUnavailable as error:
-                self._silo_failed(error)
-            else:
-                self._silo_read(scan, keys)
-            self._wake.set()
-
-    async def _obey(self, uuid: str) -> None:
-        """Remember the first silo that is seen. Raises SiloUnavailable: one that is not kept is not obeyed."""
-        try:
-            await trio.to_thread.run_sync(self._accept_silo, uuid)
-        except OSError as error:
-            why = error.strerror or error
-            message = f"silo {self._silo.path} cannot be remembered as the one that this host obeys: {why}"
-            raise SiloUnavailable(message) from error
-        self._silo.expected = uuid
-
     def _silo_failed(self, error: SiloUnavailable) -> None:
-        if self._problem != error.message:
-            log.warning("%s", error.message + (f" ({error.hint})" if error.hint else ""))
-        self._problem = error.message + (f". {error.hint}" if error.hint else "")
+        self._desired.failed(error)
         for key in self._seen:
             self._announcer.publish(key)
-        self._retries.silo(self._silo_rang)
+        self._retries.silo(self.reader.rang)
+        self._wake.set()
 
     def _silo_read(self, scan: Scan, asked: set[Key] | None) -> None:
-        again = bool(self._problem) or scan.uuid != self._uuid
-        self._problem, self._uuid = "", scan.uuid
-        for key, why in scan.unread.items():
-            if self._unread.get(key) != why:
-                log.warning("%s", why)
-        self._entries, self._unread = scan.entries, scan.unread
+        again = self._desired.read(scan)
         if scan.unread:
-            self._retries.silo(lambda _: self._silo_rang(set(self._unread)))
-        for key in scan.changed - scan.entries.keys():
-            self._readings.pop(key, None)
+            self._retries.silo(lambda _: self.reader.rang(set(self._desired.unread)))
         rang = scan.changed | (asked or set())
         if again:
             rang |= scan.entries.keys() | self._seen.keys()
@@ -214,6 +166,7 @@ class Reconciler:
                 self._seen.setdefault(key, _Seen()).checked = None  # its payload may have come
                 self._retries.clear(key)
                 self._dirty.add(key)
+        self._wake.set()
 
     async def _work(self, nursery: trio.Nursery) -> None:
         while True:
@@ -239,7 +192,7 @@ class Reconciler:
     # -- one pass
 
     async def _pass(self, keys: list[Key], nursery: trio.Nursery) -> None:
-        taken = self._taken(keys)
+        taken = self._desired.taken(keys)
         for key in keys:
             self._judge(key, taken)
         await self._sight.know(self._units_of(keys))
@@ -266,7 +219,7 @@ class Reconciler:
         gone: dict[Key, Gone] = {}
         for key in keys:
             seen = self._seen.get(key)
-            if seen is None or self._problem:
+            if seen is None or self._desired.problem:
                 continue
             if seen.judgement.want and key not in self._retries and self._is_checked(key):
                 wants[key] = seen.judgement.want
@@ -302,21 +255,15 @@ class Reconciler:
 
     def _judge(self, key: Key, taken: Mapping[str, Key]) -> None:
         seen, record = self._seen.setdefault(key, _Seen()), self._book.get(key)
-        if not self._problem:
-            seen.entry = self._entries.get(key)
+        if not self._desired.problem:
+            seen.entry = self._desired.entries.get(key)
         self._sight.follow(key, views.unit_name(seen.entry, record))
-        if self._problem:
+        if self._desired.problem:
             return  # what is desired is not known
-        if key in self._unread:
-            if record is not None and seen.entry is not None and not seen.entry.data:
-                seen.entry = None  # the record says more
-            seen.judgement = Judgement(Verdict(UNKNOWN, "SiloUnavailable", self._unread[key]))
-            return
-        if seen.entry is None:
-            kept = judging.judge_missing(record, self._rules, self._uuid) if record else None
-            seen.judgement = kept or Judgement(ACCEPTED, gone=Gone(deleted=True))
-            return
-        seen.judgement = judging.judge(self._reading(key), record, taken, self._uuid)
+        unread = key in self._desired.unread
+        if unread and record is not None and seen.entry is not None and not seen.entry.data:
+            seen.entry = None  # the record says more
+        seen.judgement = self._desired.judge(key, seen.entry, taken)
 
     def _refuse_by_alias(self, keys: Iterable[Key]) -> None:
         for key in keys:
@@ -328,24 +275,6 @@ class Reconciler:
             refused = alias_refusal(want.manifest.spec, (unit.id, *unit.names), self._rules)
             if refused:
                 seen.judgement = Judgement(Verdict(FALSE, refused.reason, refused.message))
-
-    def _reading(self, key: Key) -> judging.Reading:
-        entry, known = self._entries[key], self._readings.get(key)
-        if known is None or known.entry is not entry:
-            known = self._readings[key] = judging.read(entry, self._rules)
-        return known
-
-    def _taken(self, keys: Iterable[Key]) -> Mapping[str, Key]:
-        """Who has which name. Only newcomers have to be compared with other newcomers."""
-        if self._problem or all(key in self._book.records for key in keys):
-            return self._book.taken
-        new = (self._reading(key) for key in self._entries if key not in self._book.records)
-        waiting = {
-            reading.entry.key: (reading.entry.manifest, reading.claims)
-            for reading in new
-            if reading.competes and reading.entry.manifest is not None
-        }
-        return owners(self._book.taken, waiting)
 
     def _units_of(self, keys: Iterable[Key]) -> set[str]:
         units = set()
@@ -363,7 +292,7 @@ class Reconciler:
         for key in keys:
             seen, record = self._seen[key], self._book.get(key)
             want = seen.judgement.want
-            if want is None or self._problem or not judging.needs_check(want, record):
+            if want is None or self._desired.problem or not judging.needs_check(want, record):
                 continue
             if seen.checked is None or seen.checked.digest != want.content.digest:
                 pending[key] = (want, record)
@@ -453,7 +382,7 @@ class Reconciler:
         seen = self._seen.get(key)
         if seen is None:
             return
-        if seen.entry is None and self._book.get(key) is None and not self._problem:
+        if seen.entry is None and self._book.get(key) is None and not self._desired.problem:
             unit = self._sight.of(key)
             self._sight.unfollow(key)
             self._announcer.withdraw(key)
@@ -478,7 +407,7 @@ class Reconciler:
             digest=want.content.digest if want else "",
             failure=self._retries.why(key),
             changed_by_hand="the unit was masked by somebody" if masked else seen.by_hand,
-            silo=self._problem or self._unread.get(key, ""),
+            silo=self._desired.problem or self._desired.unread.get(key, ""),
             connected=self._systemd.connected,
             journal=self._announcer.lines(key),
         )

@@ -286,7 +286,7 @@ async def test_a_silo_that_is_gone_or_another_removes_nothing(
         await reconciler.started.wait()
         assert host.condition("hello", "Applied") == ("Unknown", "SiloUnavailable")
         (host.silo / ".tambourine-silo").write_text("another")
-        reconciler._silo_rang(None)
+        reconciler.reader.rang(None)
         await host.until(lambda: "another" in host.view("hello").conditions[1].message)
         assert "--accept-silo another" in host.view("hello").conditions[1].message
     assert await host.active("hello.service") == "active"
@@ -309,7 +309,7 @@ async def test_the_first_silo_is_obeyed_once_the_disk_takes_its_name(
     host.apply("hello", {"unit": SLEEPS, "command": "start"})
     async with host.agent() as reconciler:
         await host.until(lambda: bool(refused))
-        reconciler._silo_rang(None)  # as the retry does
+        reconciler.reader.rang(None)  # as the retry does
         await host.until_ready("hello", 1)
     with Store(host.state) as store:
         assert store.silo() == (host.silo / ".tambourine-silo").read_text()
@@ -341,7 +341,7 @@ async def test_a_manifest_that_cannot_be_read_holds_up_only_itself(
         assert host.view("bad").uid == "uid-bad"
         assert await host.active("bad.service") == "active"
         broken.clear()
-        reconciler._silo_rang({("local", "bad"), ("local", "new")})  # as the retry does
+        reconciler.reader.rang({("local", "bad"), ("local", "new")})  # as the retry does
         await host.until_ready("bad", 1)
         await host.until_ready("new", 1)
         broken.append("local/bad/")
