@@ -24,7 +24,8 @@ from tambourinefs.errors import HostError
     "--respect",
     multiple=True,
     metavar="NAMESPACE",
-    help='Obey this Kubernetes namespace too ("*": all; several: give it again). Who may write there is root here.',
+    help='Obey this Kubernetes namespace too ("*": all; several: give it again), besides those that are obeyed already. '
+    "Who may write there is root here.",
 )
 @click.option(
     "--kubeconfig",
@@ -47,15 +48,18 @@ def install(
 
     Puts a private Python environment into /opt/tambourine, makes users, directories and certificates, and starts the
     services. Doing it again changes only what is missing; your changes to config.toml are kept, and no service that
-    Tambourine manages is touched.
+    Tambourine manages is touched. On a host that has it, --respect, --kubeconfig and --node-name need no --source: they
+    change the configuration alone.
     """
     from tambourinefs.install.environment import PREFIX, source_tree
     from tambourinefs.install.plan import Options, carry_out
-    from tambourinefs.install.steps import NEXT, steps
+    from tambourinefs.install.steps import NEXT, settings, steps
 
+    known = False  # the program that runs is the installed one
     if source is None and wheelhouse is None:
         source = source_tree()
-        if source is None and Path(__file__).is_relative_to(PREFIX):
+        known = source is None and Path(__file__).is_relative_to(PREFIX)
+        if known and not (respect or kubeconfig or node_name):
             raise HostError(
                 "this command is the installed one: it does not know where a newer one is",
                 hint="Give --source TREE, or --wheelhouse DIR.",
@@ -69,6 +73,6 @@ def install(
         start=not no_start,
         dry_run=dry_run,
     )
-    carry_out(steps(options), click.echo, dry_run=dry_run)
-    if options.start and not dry_run:
+    carry_out((settings if known else steps)(options), click.echo, dry_run=dry_run)
+    if options.start and not dry_run and not known:
         click.echo(NEXT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import hashlib
+import json
 import os
 import pwd
 import shutil
@@ -38,8 +39,7 @@ _HEALTHY_SECONDS: Final = 60.0
 
 def check(options: Options) -> str:
     """Raise HostError where the installation could not come to an end on this host."""
-    if os.geteuid() != 0:
-        raise HostError("installing needs root", hint="Run it with sudo.")
+    check_root()
     if not Path("/run/systemd/system").is_dir():
         raise HostError(
             "systemd is not running this host",
@@ -57,6 +57,13 @@ def check(options: Options) -> str:
             "packages are missing",
             hint=f"apt-get install --no-install-recommends {' '.join(missing)}",
         )
+    return ""
+
+
+def check_root() -> str:
+    """Raise HostError where we are not."""
+    if os.geteuid() != 0:
+        raise HostError("installing needs root", hint="Run it with sudo.")
     return ""
 
 
@@ -128,7 +135,9 @@ def configuration(options: Options, changes: Changes) -> str:
 def _respect(options: Options, changes: Changes) -> list[str]:
     said = []
     if options.respect:
-        listed = ", ".join(f'"{name}"' for name in dict.fromkeys(("local", *options.respect)))
+        # Besides those that it obeys already: what the cluster's own advice names must not turn the others off.
+        known = json.loads(run(str(COMMAND), "config", "--json"))["agent.namespaces"]["value"]
+        listed = ", ".join(f'"{name}"' for name in dict.fromkeys((*known, *options.respect)))
         text = f"# Written by `tambourine install --respect`.\n[agent]\nnamespaces = [{listed}]\n"
         target = Path(paths.CONFIG_DIR) / _RESPECT
         if put(target, text.encode(), changes):

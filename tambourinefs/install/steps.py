@@ -33,9 +33,24 @@ def steps(options: Options) -> list[Step]:
         Step(f"certificates in {paths.PKI}", lambda _: host.certificates()),
         Step("systemd units, enabled", host.units),
     ]
-    if options.start:
-        found += [
-            Step("services", host.start),
-            Step("the whole chain", lambda _: host.healthy()),
-        ]
-    return found
+    return found + _running(options)
+
+
+def settings(options: Options) -> list[Step]:
+    """The same of a host that has Tambourine, for what `options` say of namespaces and cluster alone."""
+    host.check_names(options)
+    return [
+        Step("check this host", lambda _: host.check_root()),
+        Step(f"configuration {paths.CONFIG}", lambda c: host.configuration(options, c)),
+        Step("cluster", lambda c: host.cluster(options, c)),
+        *_running(options),
+    ]
+
+
+def _running(options: Options) -> list[Step]:
+    if not options.start:
+        return []
+    return [
+        Step("services", host.start),
+        Step("the whole chain", lambda _: host.healthy()),
+    ]
