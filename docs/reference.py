@@ -1,7 +1,7 @@
 """Makes docs/reference.md from k8s/crds: every field of the four kinds, with its type, bounds and description.
 
-    python docs/reference.py            write the page
-    python docs/reference.py --print    print it
+python docs/reference.py            write the page
+python docs/reference.py --print    print it
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def _bounds(field: Schema) -> Iterator[str]:
     if "enum" in field:
         yield " or ".join(f"`{value}`" for value in field["enum"])
     either = field.get("x-kubernetes-int-or-string")
-    yield from _range("" if not either else " as a number", field.get("minimum"), field.get("maximum"))
+    yield from _range(
+        "" if not either else " as a number", field.get("minimum"), field.get("maximum")
+    )
     if not either:
         yield from _range(" characters", field.get("minLength"), field.get("maxLength"))
     yield from _range(" items", field.get("minItems"), field.get("maxItems"))
