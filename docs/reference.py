@@ -21,11 +21,13 @@ Schema = dict[str, Any]
 HEAD: Final = """\
 # Reference
 
-Every field of the four kinds, made from `k8s/crds` by `make reference`; a test holds this page to them. `kubectl explain tambourine.spec.files` says the same. What the fields do
-together is in [manifest.md](manifest.md), and what becomes of them in [kubernetes.md](kubernetes.md).
+Every field of the four kinds, made from `k8s/crds` by `make reference`; a test holds this page to them.
+`kubectl explain tambourine.spec.files` says the same. What the fields do together is in [manifest.md](manifest.md), and
+what becomes of them in [kubernetes.md](kubernetes.md).
 
-The API server refuses what is not within these bounds. What only a host can know (whether a program is there, whether its administrator allows the unit) comes back in the
-conditions. Strings are counted in characters; a field that is not listed is refused (`kubectl apply` validates strictly).
+The API server refuses what is not within these bounds. What only a host can know (whether a program is there, whether its
+administrator allows the unit) comes back in the conditions. Strings are counted in characters; a field that is not listed
+is refused (`kubectl apply` validates strictly).
 """
 
 

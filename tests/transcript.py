@@ -26,7 +26,7 @@ VARYING = (
         "TIME",
     ),
     (re.compile(r"\b(\d+ ?(y|month|w|day|h|min|m|s|ms|us)s? ?)+(?= ago)"), "AGE"),
-    (re.compile(r"\b\d+(\.\d+)?(ms|us|s|m|h|d|min|B|K|M|G|KiB|MiB|%)(?![\w])"), "AMOUNT"),
+    (re.compile(r"\b(\d+(\.\d+)?(ms|us|s|m|h|d|min|B|K|M|G|KiB|MiB|%))+(?![\w])"), "AMOUNT"),
     (re.compile(r"\b\d+(\.\d+)?\b"), "N"),
     (re.compile(r"[ \t]+"), " "),
 )

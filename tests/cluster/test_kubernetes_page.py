@@ -4,14 +4,16 @@ API server alone can tell.
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import yaml
 
 from lab.hosts import Host
 from lab.state import CHECKOUT
-from tests.cluster.manifests import fresh_name, sleeper
+from tests.cluster.manifests import failing, fresh_name, sleeper, tambourine
 from tests.cluster.pages import Reader
 from tests.cluster.plugin import Plugin
 from tests.cluster.world import Cluster
@@ -78,3 +80,45 @@ def test_a_command_stays_where_another_applies_a_manifest_without_it(
 
 def _pid(host: Host, name: str) -> str:
     return host.run("systemctl", "show", "--property=MainPID", "--value", name).stdout.strip()
+
+
+def _lua(value: object) -> str:
+    """A decoded JSON value as Lua writes it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"[{json.dumps(key)}]={_lua(item)}" for key, item in value.items()) + "}"  # fmt: skip
+    if isinstance(value, list):
+        return "{" + ", ".join(map(_lua, value)) + "}"
+    return json.dumps(value)
+
+
+def test_the_health_check_for_argo_cd_follows_a_tambourine(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    name, namespace = fresh_name("argo"), cluster.respected_namespace
+    data = next(item["data"] for item in map(yaml.safe_load, _blocks("yaml")) if "data" in item)
+    (check,) = data.values()
+
+    def health() -> str:
+        item = cluster.get("tmb", name, "-n", namespace)
+        item["metadata"].pop("managedFields", None)
+        script = f"local function check(obj)\n{check}\nend\nprint(check({_lua(item)}).status)\n"
+        done = subprocess.run(["lua5.4", "-"], input=script, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def becomes(wanted: str, **spec: object) -> None:
+        cluster.apply(tambourine(name, namespace, command="start", **spec))
+        cluster.wait(lambda: health() == wanted, 40, f"it to be {wanted}")
+
+    becomes("Healthy", unit=sleeper("One"))
+    becomes("Suspended", unit=sleeper("Two"), rollout={"paused": True})
+    becomes("Degraded", unit=failing(3))
+    unseen = {"metadata": {"generation": 1}}
+    done = subprocess.run(
+        ["lua5.4", "-"],
+        input=f"local function check(obj)\n{check}\nend\nprint(check({_lua(unseen)}).status)\n",
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "Progressing"
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")

@@ -15,6 +15,7 @@ def test_the_comparison_can_fail() -> None:
         ["since Fri 2021-03-05 13:38:11 PST; 1 day 21h ago"],
         ["since Mon 2026-01-05 03:08:11 UTC; 2s ago"],
     )
+    assert matches(["hello   2/2   3s"], ["hello   2/2   1m5s"])
     assert not matches(["active (running)"], ["failed"])
     assert not matches(["a", "b"], ["a"])
     assert not matches(["a"], ["a", "b"])
