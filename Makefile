@@ -27,8 +27,8 @@ demo-node: bootstrap  ## one host without a cluster (HERE=1: on this machine; KE
 	$(SUDO) env HERE=$(HERE) KEEP=$(KEEP) tests/demo-node
 
 reference: bootstrap  ## docs/reference.md anew, from k8s/crds
-	$(TOX) -e unit --notest
-	.tox/unit/bin/python docs/reference.py
+	$(SUDO) $(TOX) -e unit --notest
+	$(SUDO) .tox/unit/bin/python docs/reference.py
 
 bench: bootstrap  ## measure against what a user would use instead; writes bench.json
 	$(SUDO) $(TOX) -e bench -- $(ARGS)
