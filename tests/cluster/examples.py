@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from lab.hosts import Host
 from lab.state import CHECKOUT
+from lab.tree import SOURCE
 from tambourinefs.model.manifest import parse_yaml
 from tests.cluster.world import Cluster
 
@@ -91,54 +92,6 @@ def property_of(host: Host, unit: str, name: str) -> str:
 
 
 def fingerprint(host: Host) -> Print:
-    """Everything that an example could leave: files with owner, mode and digest, units, mounts, network, packet filters,
-    BPF. Not Tambourine's own state, nor what systemd and containerd keep for themselves.
-    """
-    found: Print = json.loads(host.run("python3", "-c", _FINGERPRINT).stdout)
+    """What an example could leave; see host_probe.py."""
+    found: Print = json.loads(host.run("python3", f"{SOURCE}/tests/cluster/host_probe.py").stdout)
     return found
-
-
-_FINGERPRINT: Final = r"""
-import hashlib, json, os, re, stat, subprocess
-OWN = {"/var/lib/tambourine", "/opt/tambourine", "/var/lib/systemd", "/var/lib/containerd"}
-found = {}
-
-def look(path):
-    status = os.lstat(path)
-    what = f"{stat.filemode(status.st_mode)} {status.st_uid}:{status.st_gid}"
-    if stat.S_ISREG(status.st_mode):
-        with open(path, "rb") as file:
-            what += " " + hashlib.sha256(file.read()).hexdigest()
-    elif stat.S_ISLNK(status.st_mode):
-        what += " -> " + os.readlink(path)
-    found[path] = what
-
-for root in ("/etc", "/usr/local", "/opt", "/var/lib", "/sys/fs/bpf"):
-    for directory, names, files in os.walk(root):
-        names[:] = [name for name in names if os.path.join(directory, name) not in OWN]
-        for name in (*names, *files):
-            look(os.path.join(directory, name))
-for name in os.listdir("/run"):
-    found[f"/run/{name}"] = ""
-
-def said(*argv):
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-
-def lines(title, text):
-    kept = [line for line in text.splitlines() if not line.startswith("#")]
-    found[title] = re.sub(r"\[\d+:\d+\]|\b(packets|bytes) \d+", "", "\n".join(kept))
-
-lines("unit files", said("systemctl", "list-unit-files", "--no-legend"))
-units = said("systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=service,socket,mount,timer,path,target")
-lines("units", "\n".join(" ".join(line.split()[:4]) for line in units.splitlines()))
-lines("mounts", "\n".join(sorted(said("findmnt", "--raw", "--noheadings", "--output=TARGET,FSTYPE").splitlines())))
-lines("links", said("ip", "-brief", "address"))
-lines("namespaces", said("ip", "netns"))
-lines("sysctl", said("sysctl", "net.ipv4.ip_forward"))
-lines("nft", said("nft", "--stateless", "list", "ruleset"))
-lines("iptables", said("iptables-save"))
-lines("nat", said("iptables-save", "--table=nat") if "table ip nat" in found["nft"] else "")
-root = said("findmnt", "-nf", "-t", "cgroup2", "-o", "TARGET").strip()
-lines("programs", said("bpftool", "cgroup", "show", root))
-print(json.dumps(found))
-"""
