@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -43,7 +44,7 @@ def measure(cluster: Cluster, sizes: Sizes) -> Row:
         before = writes(cluster)
         begin = time.monotonic()
         kubecontroller.start(cluster.plane)
-        with weighed(kubecontroller.process(cluster.plane).pid) as weights:
+        with weighed(cluster) as weights:
             first = watching.all(names, f"1 {sizes.nodes}/{sizes.nodes}", PATIENCE) - begin
             time.sleep(SETTLE)
             from_nothing = writes(cluster) - before
@@ -106,7 +107,11 @@ def fleet(cluster: Cluster, count: int) -> Iterator[None]:
     command = [sys.executable, "-m", "tests.bench.fleet", str(cluster.kubeconfig), str(count)]
     root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{root}:{root}/tests"},
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -124,13 +129,15 @@ def fleet(cluster: Cluster, count: int) -> Iterator[None]:
 
 
 @contextmanager
-def weighed(pid: int) -> Iterator[list[float]]:
-    """The PSS of a process in MiB, each second (proc(5), smaps_rollup)."""
-    stop, found = threading.Event(), [pss(pid)]
+def weighed(cluster: Cluster) -> Iterator[list[float]]:
+    """The PSS of the controller in MiB, each second (proc(5), smaps_rollup). It must be the same process to the end."""
+    cluster.wait(lambda: is_controller(kubecontroller.process(cluster.plane).pid), 30, "it to start")
+    controller = kubecontroller.process(cluster.plane)
+    stop, found = threading.Event(), [0.0]
 
     def weigh() -> None:
-        while not stop.wait(1):
-            found.append(pss(pid))
+        while not stop.wait(1) and controller.alive():
+            found.append(pss(controller.pid))
 
     thread = threading.Thread(target=weigh)
     thread.start()
@@ -139,6 +146,17 @@ def weighed(pid: int) -> Iterator[list[float]]:
     finally:
         stop.set()
         thread.join()
+    if not controller.alive():
+        said = cluster.plane.log(kubecontroller.name_of(1)).read_text()[-4000:]
+        raise SystemExit(f"the controller ended on the way:\n{said}")
+
+
+def is_controller(pid: int) -> bool:
+    """What starts it has other children before."""
+    try:
+        return b"controller" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except FileNotFoundError:
+        return False
 
 
 def pss(pid: int) -> float:
