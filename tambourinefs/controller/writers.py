@@ -17,10 +17,14 @@ Write = tuple[str, Callable[[], object]]  # what it is about, the write
 
 
 class Writers:
-    """Threads that live as long as the process."""
+    """Threads that live until `close`; a process that ends needs none."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(AT_ONCE - 1, thread_name_prefix="writer")
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
 
     def each(self, writes: Iterable[Write]) -> dict[str, str]:
         """Do all of them, in no order, and return when all have ended: what was refused, by what it was about.

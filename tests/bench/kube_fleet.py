@@ -131,7 +131,9 @@ def fleet(cluster: Cluster, count: int) -> Iterator[None]:
 @contextmanager
 def weighed(cluster: Cluster) -> Iterator[list[float]]:
     """The PSS of the controller in MiB, each second (proc(5), smaps_rollup). It must be the same process to the end."""
-    cluster.wait(lambda: is_controller(kubecontroller.process(cluster.plane).pid), 30, "it to start")
+    cluster.wait(
+        lambda: is_controller(kubecontroller.process(cluster.plane).pid), 30, "it to start"
+    )
     controller = kubecontroller.process(cluster.plane)
     stop, found = threading.Event(), [0.0]
 
