@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from announced import Announced
 
+from announced import Announced
 from tambourinefs.controller.writers import AT_ONCE, Write, Writers
 from tambourinefs.errors import NotFound, TambourineError, Unreachable
 
