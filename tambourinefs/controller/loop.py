@@ -320,7 +320,11 @@ class Controller:
             status = summary.summary(now, service, wanted.spreads.get(service.uid), stamp)
             if status == service.status:
                 continue
-            if self._clock() - self._written.get(service.uid, -STATUS_EVERY) < STATUS_EVERY:
+            begins = not service.status and summary.is_in_progress(status)
+            if begins:  # most are Ready within a second: one write, and that one at once
+                self._written.setdefault(service.uid, self._clock())
+            since = self._clock() - self._written.get(service.uid, -STATUS_EVERY)
+            if since < STATUS_EVERY and (begins or service.status):
                 waiting = True
                 continue
             self._written[service.uid] = self._clock()
