@@ -28,7 +28,8 @@ LOCAL: Final = Path(
 )  # a package uses /usr/lib; the administrator's changes go to /etc in both cases
 SERVICES: Final = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")
 SYNC: Final = "tambourine-sync.service"  # does nothing on a host that has joined no cluster
-UNITS: Final = (*SERVICES, SYNC, "proc-tambourine.mount")
+ENABLED: Final = (*SERVICES, SYNC, "proc-tambourine.mount")
+UNITS: Final = (*ENABLED, "tambourine-module.service")  # which comes and goes with the mount
 _SHIPPED: Final = PREFIX / ".config.sha256"  # digest of the config.toml that we put there last
 _RESPECT: Final = "50-respect.toml"
 _NODE: Final = "50-node.toml"
@@ -191,7 +192,7 @@ def units(changes: Changes) -> str:
         ):
             run("systemctl", "daemon-reload")
             break
-    run("systemctl", "enable", "--quiet", *UNITS)
+    run("systemctl", "enable", "--quiet", *ENABLED)
     return f"{', '.join(changed)} in {LOCAL / 'systemd/system'}" if changed else ""
 
 
