@@ -23,6 +23,8 @@ from tambourinefs.model import names, paths
 SHARE: Final = PREFIX / "share/tambourine"
 COMMAND: Final = PREFIX / "bin/tambourine"
 LINK: Final = Path("/usr/local/bin/tambourine")
+SBIN: Final = Path("/sbin")
+MOUNT_HELPERS: Final = ("mount.fuse.tambourine", "umount.fuse.tambourine")
 LOCAL: Final = Path(
     "/usr/local/lib"
 )  # a package uses /usr/lib; the administrator's changes go to /etc in both cases
@@ -89,8 +91,10 @@ def _missing_packages(options: Options) -> list[str]:
 
 
 def command(changes: Changes) -> str:
-    """`tambourine` on everybody's PATH."""
-    return f"linked {LINK}" if link(LINK, COMMAND, changes) else ""
+    """`tambourine` on everybody's PATH, and what mount(8) and umount(8) look for, in the one place where they do."""
+    links = {LINK: COMMAND, **{SBIN / name: COMMAND.with_name(name) for name in MOUNT_HELPERS}}
+    made = [str(at) for at, to in links.items() if link(at, to, changes)]
+    return f"linked {', '.join(made)}" if made else ""
 
 
 def users(changes: Changes) -> str:

@@ -49,7 +49,7 @@ def test_it_builds_without_a_warning(tmp_path: Path, headers: Path) -> None:
 
 
 def test_it_builds_what_dkms_will_ask_for() -> None:
-    """dkms.conf is read by bash (dkms(8)); PACKAGE_VERSION is the release's, the module's name the one that is loaded at boot."""
+    """Its version is the release's, and its module the one that is loaded at boot; bash reads dkms.conf (dkms(8))."""
     script = f'. {SOURCE}/dkms.conf; printf "%s\\n" "$PACKAGE_NAME" "$PACKAGE_VERSION" "$BUILT_MODULE_NAME" "$MAKE"'
     environment = {"kernel_source_dir": "/headers", "dkms_tree": "/dkms"}
     done = subprocess.run(["bash", "-c", script], env=environment, text=True, capture_output=True)
