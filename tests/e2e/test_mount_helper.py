@@ -5,7 +5,9 @@ The literal /proc/tambourine needs a kernel that loads modules: tests/machine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,15 +25,13 @@ from tests.e2e.chain import (
     wait_answering,
     wait_until,
 )
+from tests.e2e.test_readme import matches, steps
 
 STORE = "/var/lib/tambourine/silo"
 STATUSES = "/run/tambourine/proc"
 UNITS = {STORE: SILO, STATUSES: AGENT}
 SPECS = {STORE: "silo", STATUSES: "proc"}
-FSTAB = f"""
-tambourine-silo {STORE} fuse.tambourine nofail 0 0
-tambourine-proc {STATUSES} fuse.tambourine nofail 0 0
-"""
+PAGE = Path(__file__).parents[2] / "docs/mounting.md"
 both = pytest.mark.parametrize("place", [STORE, STATUSES], ids=["silo", "proc"])
 
 
@@ -167,7 +167,8 @@ def test_a_foreign_mount_stays(served: Host) -> None:
 
 def test_lines_in_fstab(fresh_host: Host) -> None:
     """By hand, all at once, and at boot, where the units of systemd's generator and ours find each other."""
-    fresh_host.run("sh", "-c", "cat >>/etc/fstab && systemctl daemon-reload", input=FSTAB)
+    (lines,) = re.findall(r"^```fstab\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    fresh_host.run("sh", "-c", "cat >>/etc/fstab && systemctl daemon-reload", input=lines)
     fresh_host.run("mount", "--all")  # they are there: nothing to do
     for place, unit in UNITS.items():
         fresh_host.run("umount", place)
@@ -188,6 +189,14 @@ def test_lines_in_fstab(fresh_host: Host) -> None:
     fresh_host.reboot()  # it waits until systemd says "running": no unit failed
     wait_answering(fresh_host, 15)
     assert len(mounted(fresh_host, STORE)) == len(mounted(fresh_host, STATUSES)) == 1
+
+
+def test_what_the_page_shows_is_what_happens(served: Host) -> None:
+    found = steps(PAGE.read_text())
+    assert len(found) >= 5
+    for step in found:
+        done = served.run("sh", "-c", f"exec 2>&1\n{step.command}\n", check=False)
+        assert matches(step.output, done.stdout.splitlines()), f"{step.command}: {done.stdout}"
 
 
 def test_without_the_module_nothing_fails_and_the_log_says_what_to_do(host: Host) -> None:
