@@ -24,12 +24,15 @@ from tambourinefs.model import names, paths
 SHARE: Final = PREFIX / "share/tambourine"
 COMMAND: Final = PREFIX / "bin/tambourine"
 LINK: Final = Path("/usr/local/bin/tambourine")
+SBIN: Final = Path("/sbin")
+MOUNT_HELPERS: Final = ("mount.fuse.tambourine", "umount.fuse.tambourine")
 LOCAL: Final = Path(
     "/usr/local/lib"
 )  # a package uses /usr/lib; the administrator's changes go to /etc in both cases
 SERVICES: Final = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")
 SYNC: Final = "tambourine-sync.service"  # does nothing on a host that has joined no cluster
-UNITS: Final = (*SERVICES, SYNC, "proc-tambourine.mount")
+ENABLED: Final = (*SERVICES, SYNC, "proc-tambourine.mount")
+UNITS: Final = (*ENABLED, "tambourine-module.service")  # which comes and goes with the mount
 _SHIPPED: Final = PREFIX / ".config.sha256"  # digest of the config.toml that we put there last
 _RESPECT: Final = "50-respect.toml"
 _NODE: Final = "50-node.toml"
@@ -95,8 +98,10 @@ def _missing_packages(options: Options) -> list[str]:
 
 
 def command(changes: Changes) -> str:
-    """`tambourine` on everybody's PATH."""
-    return f"linked {LINK}" if link(LINK, COMMAND, changes) else ""
+    """`tambourine` on everybody's PATH, and what mount(8) and umount(8) look for, in the one place where they do."""
+    links = {LINK: COMMAND, **{SBIN / name: COMMAND.with_name(name) for name in MOUNT_HELPERS}}
+    made = [str(at) for at, to in links.items() if link(at, to, changes)]
+    return f"linked {', '.join(made)}" if made else ""
 
 
 def users(changes: Changes) -> str:
@@ -200,7 +205,7 @@ def units(changes: Changes) -> str:
         ):
             run("systemctl", "daemon-reload")
             break
-    run("systemctl", "enable", "--quiet", *UNITS)
+    run("systemctl", "enable", "--quiet", *ENABLED)
     return f"{', '.join(changed)} in {LOCAL / 'systemd/system'}" if changed else ""
 
 
