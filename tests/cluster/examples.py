@@ -1,4 +1,4 @@
-"""k8s/examples as a user has them: applied and deleted whole, with kubectl alone; and all that a host could show of it after."""
+"""k8s/examples as a user has them: applied and deleted whole, by kubectl; and what a host could show of it after."""
 
 from __future__ import annotations
 

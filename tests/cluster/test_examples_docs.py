@@ -1,4 +1,4 @@
-"""What the pages of docs/examples show is what happens: `$` commands on a person's machine, `#` commands as root on a node."""
+"""What the pages of docs/examples show is what happens: `$` commands on a person's machine, `#` ones as root on h1."""
 
 from __future__ import annotations
 
