@@ -1,72 +1,40 @@
-"""What the pages of docs/examples show is what happens: `$` commands on a person's machine, `#` ones as root on h1."""
+"""What the pages of docs/examples show is what happens: each command run, each line compared."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from lab.state import CHECKOUT
 from tests.cluster import examples
+from tests.cluster.pages import Reader
 from tests.cluster.world import Cluster
-from tests.e2e.test_readme import Step, matches, steps
+from transcript import play, steps
 
-PAGES = CHECKOUT / "docs" / "examples"
-
-
-@pytest.fixture
-def kubeconfig(cluster: Cluster, tmp_path: Path) -> Path:
-    """One whose context means the test's namespace."""
-    config = yaml.safe_load(cluster.kubeconfig.read_text())
-    config["contexts"][0]["context"]["namespace"] = cluster.respected_namespace
-    path = tmp_path / "kubeconfig"
-    path.write_text(json.dumps(config))
-    return path
+PAGES = sorted((CHECKOUT / "docs/examples").glob("*.md"))
+# What a page says that stays: containerd, which is the host's own and was started, and iptables' own empty table.
+STAYS = {
+    "cri": ("systemctl", "stop", "containerd.service"),
+    "iptables": ("nft", "delete", "table", "ip", "filter"),
+}
 
 
-def _run(cluster: Cluster, kubeconfig: Path, step: Step) -> list[str]:
-    script = f"exec 2>&1\n{step.command}\n"
-    if step.prompt == "#":
-        done = cluster.host("h1").run("sh", "-c", script, check=False, timeout=120)
-    else:
-        done = subprocess.run(
-            ["sh", "-c", script],
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={
-                **os.environ,
-                "KUBECONFIG": str(kubeconfig),
-                "PATH": f"{cluster.programs}:{os.environ['PATH']}",
-            },
-        )
-    return done.stdout.splitlines()
-
-
-@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
-def test_what_a_page_shows_is_what_happens(cluster: Cluster, kubeconfig: Path, page: Path) -> None:
-    found = steps(page.read_text())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_the_page_of_an_example_shows_is_what_happens(
+    cluster: Cluster, tmp_path: Path, page: Path
+) -> None:
+    namespace = cluster.respected_namespace
     try:
-        for step in found:
-            actual = _run(cluster, kubeconfig, step)
-            assert matches(step.output, actual), (
-                f"{page.name}:{step.line}: {step.prompt} {step.command}\nshown:\n  "
-                + "\n  ".join(step.output)
-                + "\nhappens:\n  "
-                + "\n  ".join(actual)
-            )
+        play(
+            page,
+            steps(page.read_text()),
+            Reader(cluster, tmp_path, stands=CHECKOUT, namespace=namespace).run,
+        )
     finally:
         file = str(examples.path(page.stem))
-        kubectl = ("delete", "--ignore-not-found", "-n", cluster.respected_namespace, "-f", file)
-        cluster.kubectl(*kubectl, "--timeout=60s", timeout=90)
-        if page.stem == "cri":  # it started the hosts' own containerd, and leaves it running
-            for host in cluster.hosts:
-                host.run("systemctl", "stop", "containerd.service")
-        if page.stem == "iptables":
-            for host in cluster.hosts:
-                host.run("nft", "delete", "table", "ip", "filter", check=False)
+        kubectl = ("delete", "--ignore-not-found", "-n", namespace, "-f", file, "--timeout=60s")
+        cluster.kubectl(*kubectl, timeout=90)
+        for host in cluster.hosts:
+            if page.stem in STAYS:
+                host.run(*STAYS[page.stem], check=False)
