@@ -91,7 +91,9 @@ async def test_a_command_that_a_condition_asks_for_may_be_missing(
     text = f"[Unit]\n{conditions}\n[Service]\nExecStart=/opt/not/there\n"
     found = (await verify(Draft("a.service", text)))["a.service"]
     assert (found.problems == ()) is good
-    assert any("/opt/not/there is not executable" in line for line in (*found.problems, *found.warnings))
+    assert any(
+        "/opt/not/there is not executable" in line for line in (*found.problems, *found.warnings)
+    )
 
 
 async def test_a_command_that_a_template_or_a_drop_in_asks_for_may_be_missing() -> None:
