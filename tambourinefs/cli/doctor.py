@@ -91,7 +91,8 @@ def page(findings: Sequence[Finding]) -> list[str]:
     lines = []
     for one in findings:
         first, *rest = textwrap.wrap(one.says, _WIDTH - _STATE - _CHECK) or [""]
-        state = click.style(one.state.ljust(_STATE), fg=_COLOURS.get(one.state))
+        state, colour = one.state.ljust(_STATE), _COLOURS.get(one.state)
+        state = click.style(state, fg=colour) if colour else state
         lines.append(f"{state}{one.check.ljust(_CHECK)}{first}")
         margin = " " * (_STATE + _CHECK)
         lines += [margin + line for line in rest]

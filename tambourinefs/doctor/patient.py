@@ -14,6 +14,7 @@ AGENT: Final = "tambourine.service"
 BOMBSHELL: Final = "tambourine-bombshell.service"
 SYNC: Final = "tambourine-sync.service"
 RENEWAL: Final = "tambourine-pki-renew.timer"
+RENEWER: Final = "tambourine-pki-renew.service"  # what the timer starts
 DAEMONS: Final = (SILO, AGENT, BOMBSHELL)
 
 

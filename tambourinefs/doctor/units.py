@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tambourinefs.doctor.ask import ask
 from tambourinefs.doctor.finding import AS_ROOT, Finding
-from tambourinefs.doctor.patient import DAEMONS, RENEWAL, SYNC, quoted, restart
+from tambourinefs.doctor.patient import DAEMONS, RENEWAL, RENEWER, SYNC, quoted, restart
 from tambourinefs.model import paths
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tambourinefs.doctor.ask import Answer
 
-UNITS: Final = (*DAEMONS, SYNC, RENEWAL)
+UNITS: Final = (*DAEMONS, SYNC, RENEWAL, RENEWER)
 PROPERTIES: Final = (
     "Id", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "NeedDaemonReload", "ConditionResult",
     "FragmentPath", "DropInPaths", "NRestarts", "ExecMainStatus", "ExecMainCode", "MainPID",
@@ -131,6 +131,10 @@ def _unit(name: str, one: dict[str, str], facts: Facts) -> Iterator[Finding]:
     if one.get("NeedDaemonReload") == "yes":
         text = f"{name} was changed and systemd has not read it"
         yield Finding("units", "warning", text, f"systemctl daemon-reload && {restart(name)}")
+    if name == RENEWER:  # runs now and then, and nobody enables it
+        if active == "failed":
+            yield Finding("units", "error", f"{name} {_how(one)}", restart(name))
+        return
     if one.get("UnitFileState") not in {"enabled", "enabled-runtime"}:
         text = f"{name} is {one.get('UnitFileState') or 'not enabled'}: not there after a boot"
         yield Finding("units", "warning", text, f"systemctl enable {name}")
