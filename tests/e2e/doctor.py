@@ -59,8 +59,9 @@ def find(found: list[Line], check: str, says: str) -> Line | None:
 
 def break_name_mend(host: Host, fault: Fault) -> None:
     """The whole story of one fault."""
-    before = troubles(examine(host))
-    assert find(examine(host), fault.check, fault.says) is None, "it is said of a healthy host"
+    healthy = examine(host)
+    before = troubles(healthy)
+    assert find(healthy, fault.check, fault.says) is None, "it is said of a healthy host"
     shell(host, fault.breaks)
     try:
         shell(host, fault.proof)

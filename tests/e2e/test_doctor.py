@@ -31,8 +31,13 @@ KERNEL = (
         "fuse", "/dev/fuse is not there",
     ),
     Fault(
-        "few inotify watches", f"echo 64 >/run/few && mount --bind /run/few {INOTIFY}", f"grep -qx 64 {INOTIFY}",
-        "inotify", "max_user_watches is 64", "warning",
+        "few inotify watches", f"echo 4096 >/run/few && mount --bind /run/few {INOTIFY}", f"grep -qx 4096 {INOTIFY}",
+        "inotify", "max_user_watches is 4096", "warning",
+        after=f"umount {INOTIFY}; rm -f /etc/sysctl.d/60-tambourine-inotify.conf",
+    ),
+    Fault(
+        "no inotify watches left", f"echo 16 >/run/few && mount --bind /run/few {INOTIFY}", f"grep -qx 16 {INOTIFY}",
+        "inotify", r"root uses [0-9]+ of 16 ",
         after=f"umount {INOTIFY}; rm -f /etc/sysctl.d/60-tambourine-inotify.conf",
     ),
     Fault(

@@ -8,14 +8,10 @@ import pytest
 
 SHIPPED = Path(__file__).parents[2] / "systemd"
 SERVICES = sorted(file.name for file in SHIPPED.glob("*.service"))
-OURS = {"", "-silo", "-bombshell", "-sync", "-pki-renew"}
+OURS = [f"tambourine{name}.service" for name in ("", "-silo", "-bombshell", "-sync", "-pki-renew")]
 
 
-def test_the_services_that_are_meant_are_there() -> None:
-    assert {f"tambourine{name}.service" for name in OURS} <= set(SERVICES)
-
-
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", OURS)
 @pytest.mark.parametrize("key", ["CapabilityBoundingSet", "SystemCallFilter"])
 def test_it_is_bounded_and_says_why(name: str, key: str) -> None:
     lines = (SHIPPED / name).read_text().splitlines()
