@@ -10,6 +10,8 @@ from lab.hosts import Host
 from tests.e2e.chain import apply, wait_answering, wait_until
 from tests.e2e.doctor import Fault, break_name_mend, examine, find, shell
 
+pytestmark = pytest.mark.slow
+
 PKI = "/etc/tambourine/pki"
 SILO = "/var/lib/tambourine/silo"
 PROC = "/run/tambourine/proc"
