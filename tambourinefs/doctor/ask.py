@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-SECONDS: Final = 4.0
+SECONDS: Final = 8.0  # a host may be so busy that a program takes seconds to start
 MAX_ANSWER: Final = 32 << 20  # bytes
 MISSING: Final = 127  # as a shell says that there is no such program
 _AFTER_KILL: Final = 0.5

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tambourinefs.doctor.ask import Answer
 
-_BUSCTL: Final = ("busctl", "--system", "--no-pager", "--timeout=3")
+_BUSCTL: Final = ("busctl", "--system", "--no-pager", "--timeout=6")
 _BUS: Final = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId")
 _SYSTEMD: Final = (
     "org.freedesktop.systemd1",

@@ -26,7 +26,7 @@ from tambourinefs.doctor import (
 from tambourinefs.doctor.finding import Finding
 from tambourinefs.doctor.patient import Patient
 
-SECONDS: Final = 20.0  # for all; a check that takes longer is given up
+SECONDS: Final = 30.0  # for all; a check that takes longer is given up
 
 Check = Callable[[Patient], Iterable[Finding]]
 

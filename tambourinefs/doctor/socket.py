@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tambourinefs.model.config import BombshellConfig
 
-_SECONDS: Final = 4.0
+_SECONDS: Final = 8.0
 
 Stage = Literal["connect", "credentials", "handshake", "serves"]
 
