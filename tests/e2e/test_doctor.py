@@ -215,8 +215,8 @@ SPACE = (
     Fault(
         "logs fill the disk",
         # Archived journals by name; journalctl goes by that and by their size.
-        "journalctl --rotate; cd /var/log/journal/*/; for n in 1 2; do"
-        " fallocate -l $((($(stat -f -c '%a * %S' /var)) / 2 - 1000000))"
+        "journalctl --rotate; cd /var/log/journal/*/; half=$((($(stat -f -c '%a * %S' /var)) / 2 - 1000000));"
+        " for n in 1 2; do fallocate -l $half"
         " system@0000000000000000000000000000000$n-000000000000000$n-000000000000000$n.journal; done;"
         " dd if=/dev/zero of=/var/fill bs=64k; true",
         "! dd if=/dev/zero of=/var/more bs=1M count=64", "disk", "is full",
@@ -284,7 +284,7 @@ def test_with_everything_broken_it_answers_all_the_same(fresh_host: Host) -> Non
         f"rm -r {PKI} {UNITS}/tambourine*\n"
         f"echo nonsense >{CONFIG}/x.toml; echo '[' >/etc/tambourine/config.toml\n"
         "ln -sf /nowhere /etc/tambourine/kubernetes/kubeconfig\n"
-        "dd if=/dev/zero of=/var/fill bs=1M; dd if=/dev/zero of=/tmp/fill bs=1M count=1; true",
+        "fallocate -l $(($(stat -f -c '%a * %S' /var) - 1000000)) /var/fill; dd if=/dev/zero of=/var/fill2 bs=64k; true",
         timeout=120,
     )
     try:
