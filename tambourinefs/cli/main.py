@@ -34,6 +34,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "install": "tambourinefs.cli.install:install",
         "join": "tambourinefs.cli.join:join",
         "config": "tambourinefs.cli.config:config",
+        "doctor": "tambourinefs.cli.doctor:doctor",
         "pki": "tambourinefs.cli.pki:pki",
         "completion": "tambourinefs.cli.completion:completion",
     },

@@ -31,8 +31,10 @@ LOCAL: Final = Path(
 )  # a package uses /usr/lib; the administrator's changes go to /etc in both cases
 SERVICES: Final = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")
 SYNC: Final = "tambourine-sync.service"  # does nothing on a host that has joined no cluster
-ENABLED: Final = (*SERVICES, SYNC, "proc-tambourine.mount")
-UNITS: Final = (*ENABLED, "tambourine-module.service")  # which comes and goes with the mount
+RENEWAL: Final = "tambourine-pki-renew.timer"
+ENABLED: Final = (*SERVICES, SYNC, RENEWAL, "proc-tambourine.mount")
+# Not enabled: one comes and goes with the mount, the other is started by its timer.
+UNITS: Final = (*ENABLED, "tambourine-module.service", "tambourine-pki-renew.service")
 _SHIPPED: Final = PREFIX / ".config.sha256"  # digest of the config.toml that we put there last
 _RESPECT: Final = "50-respect.toml"
 _NODE: Final = "50-node.toml"
@@ -198,7 +200,7 @@ def units(changes: Changes) -> str:
     ]
     if changed or not succeeds("systemctl", "cat", "--quiet", *UNITS):
         run("systemctl", "daemon-reload")
-    for name in (*SERVICES, SYNC):
+    for name in UNITS:
         if (
             run("systemctl", "show", "--property=NeedDaemonReload", "--value", name).strip()
             == "yes"
@@ -223,13 +225,14 @@ def start(changes: Changes) -> str:
 
 def _expected() -> tuple[str, ...]:
     """The services that shall be active here."""
-    return (*SERVICES, SYNC) if Path(paths.KUBECONFIG).exists() else SERVICES
+    always = (*SERVICES, RENEWAL)
+    return (*always, SYNC) if Path(paths.KUBECONFIG).exists() else always
 
 
 def _systemctl(verb: str) -> None:
     # A service that fails is started again and again, and systemctl waits for it as long.
     try:
-        run("systemctl", verb, *SERVICES, SYNC, timeout=_HEALTHY_SECONDS)
+        run("systemctl", verb, *SERVICES, SYNC, RENEWAL, timeout=_HEALTHY_SECONDS)
     except HostError as error:
         raise HostError(f"{error.message}\n{_complaints()}") from error
 

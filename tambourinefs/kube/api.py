@@ -109,10 +109,18 @@ class Api:
         return self._write("PATCH", "apply", resource, path, full, what, APPLY)
 
     def merge(
-        self, resource: Resource, name: str, namespace: str, patch: Object, subresource: str = ""
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str,
+        patch: Object,
+        subresource: str = "",
+        *,
+        dry_run: bool = False,
     ) -> Object:
-        """JSON merge patch (RFC 7386)."""
+        """JSON merge patch (RFC 7386). `dry_run`: what would come of it, and nothing is written."""
         path = resource.path(namespace, name, subresource)
+        path += "?dryRun=All" if dry_run else ""
         what = _what(resource, name, namespace)
         return self._write("PATCH", "patch", resource, path, patch, what, MERGE)
 

@@ -44,8 +44,11 @@ class Sync:
         boot_id: str,
         clock: Callable[[], float] = time.monotonic,
         identity: Callable[[], str] = lambda: "",
+        certificates: Callable[[], str] = lambda: "",
     ) -> None:
-        """`identity`: why this node's identity cannot be renewed, "" while it can."""
+        """`identity`: why this node's identity cannot be renewed, "" while it can; `certificates`: which of Bombshell's end
+        soon, "" while none does.
+        """
         self._api = api
         self._recorder = recorder
         self._host = host
@@ -54,6 +57,7 @@ class Sync:
         self._boot_id = boot_id
         self._clock = clock
         self._identity = identity
+        self._certificates = certificates
         self.bell = threading.Event()
         self.mine = Reflector(api, NODES, project=_node, bell=self.bell.set, name=node)
         self._contents: dict[tuple[str, str], Content] = {}  # (namespace, revision)
@@ -210,11 +214,14 @@ class Sync:
     def _speak(self, node: cluster.Node, orders: downward.Orders) -> None:
         """Our TambourineNode's status, when it changed."""
         refused = "; ".join(f"{ns}/{name}: {why}" for (ns, name), why in orders.refused.items())
-        trouble = self._identity()
+        trouble, ending = self._identity(), self._certificates()
         conditions = (
             _condition(node, "Ready", True, "SomeRefused" if refused else "Ready", refused),
             _condition(
                 node, "IdentityGood", not trouble, "CannotRenew" if trouble else "Good", trouble
+            ),
+            _condition(
+                node, "CertificatesValid", not ending, "NotRenewed" if ending else "Valid", ending
             ),
         )
         status = cluster.NodeStatus(
