@@ -26,6 +26,8 @@ class Spread:
     respecting: int  # nodes whose host respects its namespace
     waiting: tuple[str, ...] = ()  # have an older content, by the rollout
     stopped: str = ""  # why the rollout goes no further; "" while it does
+    # Nodes whose agent lacks fields that it uses, and which: they keep what they have.
+    withheld: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,10 +84,13 @@ def _tombstone(service: Service, entry: Assignment, *, released: bool) -> Assign
 
 def _assign(world: World, service: Service, found: Wanted) -> None:
     targets = _targets(world, service)
+    lacking = {name: fields for name in targets if (fields := _lacks(world, service, name))}
     wish = _assignment(service)
     changed = []
     for name, assignments in found.assignments.items():
         entry = assignments.get(service.uid)
+        if name in lacking:
+            continue
         if name in targets:
             if entry is None or entry.state != INSTALLED:
                 assignments[service.uid] = wish
@@ -97,7 +102,8 @@ def _assign(world: World, service: Service, found: Wanted) -> None:
             entry is not None and entry.state == INSTALLED and _was_deselected(world, service, name)
         ):
             assignments[service.uid] = _tombstone(service, entry, released=False)
-    go, stopped = _rollout(world, service, sorted(targets - set(changed)), sorted(changed))
+    current = targets - set(changed) - lacking.keys()
+    go, stopped = _rollout(world, service, sorted(current), sorted(changed))
     for name in go:
         found.assignments[name][service.uid] = wish
     found.spreads[service.uid] = Spread(
@@ -105,6 +111,7 @@ def _assign(world: World, service: Service, found: Wanted) -> None:
         _respecting(world, service),
         tuple(name for name in sorted(changed) if name not in go),
         stopped,
+        tuple(sorted(lacking.items())),
     )
 
 
@@ -142,6 +149,12 @@ def is_target(world: World, service: Service, name: str) -> bool:
         and cluster.respects(member.status.namespaces, service.namespace)
         and _is_chosen(world, service, name)
     )
+
+
+def _lacks(world: World, service: Service, name: str) -> tuple[str, ...]:
+    """The fields it uses that the node's agent does not know; one that says nothing of its fields knows what it is sent."""
+    known = world.members[name].status.fields
+    return tuple(sorted(service.fields.difference(known))) if known else ()
 
 
 def _is_chosen(world: World, service: Service, name: str) -> bool:

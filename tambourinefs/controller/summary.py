@@ -154,6 +154,8 @@ def _ready(
         assert condition is not None
         said = f"{found.node}: {found.status.reason or condition.message}{_others(len(failed))}"
         return _make(service, READY, "False", condition.reason, said)
+    if spread.withheld:
+        return _make(service, READY, "False", "AgentTooOld", _too_old(world, spread))
     lost = sorted(name for name in spread.targets if name in world.lost)
     if lost:
         said = f"not heard of: {', '.join(lost[:5])}{' …' if len(lost) > 5 else ''}"
@@ -162,6 +164,15 @@ def _ready(
         return _make(service, READY, "True", "Ready", f"{counts.ready} of {counts.desired} nodes")
     said = f"{counts.ready} of {counts.desired} nodes are ready at this generation"
     return _make(service, READY, "Unknown", "Progressing", said)
+
+
+def _too_old(world: World, spread: Spread) -> str:
+    node, fields = spread.withheld[0]
+    more = _others(len(spread.withheld))
+    return (
+        f"{node}: its Tambourine {world.members[node].status.version} does not know {', '.join(fields[:5])}{more}; "
+        "what is there stays as it is: install the newer release on the host, or leave the field out"
+    )
 
 
 def _no_nodes(world: World, service: Service, spread: Spread) -> str:

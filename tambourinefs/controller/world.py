@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tambourinefs.errors import InvalidManifest
-from tambourinefs.model import cluster, manifest
+from tambourinefs.model import cluster, fields, manifest
 from tambourinefs.model.schema import Manifest, Spec
 from tambourinefs.model.status import READY, Condition
 
@@ -29,6 +29,7 @@ class Service:
     spec: Spec | None  # None: this release cannot read it
     problem: str  # why not
     digest: str
+    fields: frozenset[str]  # of the spec that a node must know for it
     status: dict[str, Any]
 
     @property
@@ -115,6 +116,7 @@ def service(item: dict[str, Any]) -> Service:
         spec=parsed.spec if parsed else None,
         problem=problem,
         digest=manifest.content_digest(parsed) if parsed else "",
+        fields=fields.used(parsed.spec) if parsed else frozenset(),
         status=item.get("status") or {},
     )
 

@@ -57,7 +57,12 @@ def prepare(document: Document) -> None:
         for index, file in enumerate(_list(spec.get("files"))):
             if isinstance(file, dict):
                 _prepare_file(document, file, f"spec.files[{index}]")
-    parts = [(root, Manifest), (metadata, Metadata), (spec, Spec), *_parts(spec)]
+    parts: list[tuple[object, type[Wire]]] = [
+        (root, Manifest),
+        (metadata, Metadata),
+        (spec, Spec),
+        *_parts(spec),
+    ]
     for part, shape in parts:
         _drop_nulls(part, shape)
 

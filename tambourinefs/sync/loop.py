@@ -17,7 +17,7 @@ from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.events import Recorder, Regarding
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS
-from tambourinefs.model import cluster, manifest, news, schema
+from tambourinefs.model import cluster, fields, manifest, news, schema
 from tambourinefs.model.cluster import Assignment, Content
 from tambourinefs.model.status import Condition, StatusReport
 from tambourinefs.sync import downward, upward
@@ -220,7 +220,7 @@ class Sync:
         status = cluster.NodeStatus(
             version=__version__,
             namespaces=tuple(name for name in self._namespaces if name != "local"),
-            fields=known_fields(),
+            fields=fields.known(),  # the controller withholds others from us
             boot_id=self._boot_id,
             observed_generation=node.metadata.generation,
             acknowledged=orders.acknowledged,
@@ -248,15 +248,6 @@ def _condition(node: cluster.Node, kind: str, holds: bool, reason: str, message:
         if (one.type, one.status) == (kind, status)
     )
     return Condition(kind, status, reason, message[:4096], 0, next(since, "") or _now())
-
-
-def known_fields() -> tuple[str, ...]:
-    """The paths of the spec that this release's parser knows: the controller withholds others from us."""
-    found = []
-    for path, shape in schema.STRUCTS.items():
-        if path.startswith("spec"):
-            found += [f"{path}.{name}" for name in shape.__struct_encode_fields__]
-    return tuple(sorted(found))
 
 
 def _node(item: dict[str, Any]) -> cluster.Node | None:
