@@ -17,6 +17,7 @@ import pytest
 
 from lab import kubecontroller
 from lab.hosts import Host
+from tambourinefs.model.cluster import JOIN_PREFIX, NAMESPACE
 from tests.cluster.manifests import counter, fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
 
@@ -165,8 +166,23 @@ def _writes(cluster: Cluster) -> Counter[str]:
     return found
 
 
+def _used_invitations(cluster: Cluster) -> set[str]:
+    """The join accounts that are there although their certificate was issued: the controller takes them back 30 s later."""
+    issued = {
+        item["spec"].get("uid")
+        for item in cluster.get("csr")["items"]
+        if item["status"].get("certificate")
+    }
+    accounts = cluster.get("sa", "-n", NAMESPACE)["items"]
+    bindings = {item["metadata"]["name"] for item in cluster.get("clusterrolebindings")["items"]}
+    used = {one["metadata"]["name"] for one in accounts if one["metadata"]["uid"] in issued}
+    invited = {one["metadata"]["name"] for one in accounts}
+    return used | {name for name in bindings - invited if name.startswith(JOIN_PREFIX)}
+
+
 def _others_are_done(cluster: Cluster) -> None:
-    """Namespaces of other tests that go are written to."""
+    """Namespaces of other tests that go are written to, and invitations that were used are taken back."""
+    cluster.wait(lambda: not _used_invitations(cluster), 90, "used invitations to be taken back")
     cluster.wait(
         lambda: all(
             item["status"]["phase"] == "Active" for item in cluster.get("namespaces")["items"]
