@@ -21,6 +21,7 @@ from tambourinefs.model.cluster import JOIN_PREFIX, NAMESPACE
 from tests.cluster.manifests import counter, fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
 
+SYNC = "tambourine-sync.service"
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE", "APPLY"})
 
 
@@ -112,36 +113,54 @@ def test_a_leader_that_is_frozen_and_woken_ends_itself(
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
 
 
-def test_sync_is_killed_again_and_again_under_many_applies(cluster: Cluster) -> None:
-    namespace, names = cluster.respected_namespace, [fresh_name("kill") for _ in range(30)]
-    dice = random.Random(4)
+def test_sync_is_killed_at_random_under_a_hundred_applies(cluster: Cluster) -> None:
+    namespace, names = cluster.respected_namespace, [fresh_name("kill") for _ in range(100)]
+    dice, killed = random.Random(4), Counter[str]()
     objects = [
         tambourine(name, namespace, command="start", unit=counter(f"/run/{namespace}/{name}"))
         for name in names
     ]
-    killed = 0
-    for start in range(0, len(objects), 6):
-        cluster.apply(*objects[start : start + 6])
+    before = {host.name: int(_show(host, SYNC, "NRestarts")) for host in cluster.hosts}
+    for start in range(0, len(objects), 5):
+        cluster.apply(*objects[start : start + 5])
         for host in cluster.hosts:
-            if dice.random() < 0.7:
-                done = host.run(
-                    "systemctl", "kill", "--signal=KILL", "tambourine-sync.service", check=False
-                )
-                killed += done.returncode == 0
-    assert killed >= 3
+            if dice.random() < 0.7 and _show(host, SYNC, "ActiveState") == "active":
+                host.run("systemctl", "kill", "--signal=KILL", SYNC, check=False)
+                killed[host.name] += 1
+    assert all(killed[host.name] >= 5 for host in cluster.hosts), killed
 
     def all_ready() -> bool:
         items = cluster.get("tmb", "-n", namespace)["items"]
-        return len(items) == 30 and all(
+        return len(items) == 100 and all(
             item.get("status", {}).get("ready") == "2/2" for item in items
         )
 
-    cluster.wait(all_ready, 60, "all 30 on both nodes")
+    cluster.wait(all_ready, 120, "all 100 on both nodes")
     for host in cluster.hosts:
         said = host.run("sh", "-c", f"wc -l /run/{namespace}/*/starts").stdout.splitlines()
-        assert [line.split()[0] for line in said[:-1]] == ["1"] * 30, host.name
-        assert _show(host, "tambourine-sync.service", "NRestarts") != "0"
-    cluster.kubectl("delete", "tmb", "--all", "-n", namespace, "--timeout=60s")
+        assert [line.split()[0] for line in said[:-1]] == ["1"] * 100, host.name
+        assert int(_show(host, SYNC, "NRestarts")) - before[host.name] >= 5
+    # A command for all of them, under the same: once each.
+    patch = {"spec": {"command": "restart", "commandID": "x", "rollout": {"maxUnavailable": 2}}}
+    for item in objects:
+        item["spec"] |= patch["spec"]
+    for start in range(0, len(objects), 20):
+        cluster.apply(*objects[start : start + 20])
+        for host in cluster.hosts:
+            host.run("systemctl", "kill", "--signal=KILL", SYNC, check=False)
+
+    def all_done() -> bool:
+        items = cluster.get("tmbi", "-n", namespace)["items"]
+        last = [item.get("status", {}).get("lastCommand", {}) for item in items]
+        return (
+            sum(one.get("commandID") == "x" and one.get("result") == "done" for one in last) == 200
+        )
+
+    cluster.wait(all_done, 120, "all 200 restarts to be reported")
+    for host in cluster.hosts:
+        said = host.run("sh", "-c", f"wc -l /run/{namespace}/*/starts").stdout.splitlines()
+        assert [line.split()[0] for line in said[:-1]] == ["2"] * 100, host.name
+    cluster.kubectl("delete", "tmb", "--all", "-n", namespace, "--timeout=120s", timeout=150)
 
 
 def _writes(cluster: Cluster) -> Counter[str]:
