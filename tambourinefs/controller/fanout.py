@@ -62,11 +62,10 @@ def _kept(member: Member) -> dict[str, Assignment]:
 
 def _bury(world: World, service: Service, found: Wanted) -> None:
     """Every node that was ever told of it is told to remove it, or to let go of it."""
-    orphan = service.spec is not None and service.spec.deletion_policy == "orphan"
     for assignments in found.assignments.values():
         entry = assignments.get(service.uid)
         if entry is not None and entry.state == INSTALLED:
-            assignments[service.uid] = _tombstone(service, entry, released=orphan)
+            assignments[service.uid] = _tombstone(service, entry, released=service.orphan)
     found.spreads[service.uid] = Spread((), _respecting(world, service))
 
 
@@ -205,8 +204,8 @@ def _rollout(
         busy += not _is_ready(world, service, name)
     allowed = max_unavailable(rollout, len(current) + len(changed)) - busy
     alive = [name for name in changed if name not in world.lost]
-    # A node that is not well loses nothing by the change: those first.
-    alive.sort(key=lambda name: (_looks_ready(world, service, name), name))
+    # A node that is not well loses nothing by the change, and one that has an older change under way is not: those first.
+    alive.sort(key=lambda name: (_is_settled(world, service, name), name))
     go = set(alive[: max(0, allowed)])
     return go | {name for name in changed if name in world.lost}, ""
 
@@ -236,13 +235,18 @@ def _verdict(world: World, service: Service, name: str) -> str:
 
 def _is_ready(world: World, service: Service, name: str) -> bool:
     """Ready with what is assigned now."""
+    entry = world.members[name].assignment(service.uid)
+    return (
+        entry is not None
+        and _effect(entry) == _effect(_assignment(service))
+        and _is_settled(world, service, name)
+    )
+
+
+def _is_settled(world: World, service: Service, name: str) -> bool:
+    """Ready with what it was told last, whichever content that is."""
     report = world.report(service, name)
     entry = world.members[name].assignment(service.uid)
     if report is None or entry is None or report.status.observed_generation < entry.generation:
         return False
-    return _effect(entry) == _effect(_assignment(service)) and _looks_ready(world, service, name)
-
-
-def _looks_ready(world: World, service: Service, name: str) -> bool:
-    report = world.report(service, name)
-    return report is not None and report.ready is not None and report.ready.status == "True"
+    return report.ready is not None and report.ready.status == "True"

@@ -58,7 +58,8 @@ def _with_values(
 ) -> cluster.TambourineStatus:
     """The seed's values: those of the only instance, or what all have in common, or a count."""
     if not reports:
-        return msgspec.structs.replace(status, active_state="unknown" if unknown else "")
+        said = "unknown" if unknown else ""
+        return msgspec.structs.replace(status, active=said, active_state=said)
     if len(reports) == 1 and not unknown:
         one = reports[0].status
         values = {

@@ -26,6 +26,7 @@ class Service:
     created: str
     deleted: str  # deletionTimestamp; "" while it shall be
     finalizers: tuple[str, ...]
+    orphan: bool  # deletionPolicy, also of a spec that this release cannot read
     spec: Spec | None  # None: this release cannot read it
     problem: str  # why not
     digest: str
@@ -113,6 +114,7 @@ def service(item: dict[str, Any]) -> Service:
         created=metadata.get("creationTimestamp", ""),
         deleted=metadata.get("deletionTimestamp", "") or "",
         finalizers=tuple(metadata.get("finalizers") or ()),
+        orphan=(item.get("spec") or {}).get("deletionPolicy") == "orphan",
         spec=parsed.spec if parsed else None,
         problem=problem,
         digest=manifest.content_digest(parsed) if parsed else "",

@@ -131,3 +131,15 @@ def test_when_most_lapse_at_once_it_is_not_they_who_were_away() -> None:
     assert beats.lost(versions, versions) == frozenset()
     clock.now = 90.0
     assert beats.lost(versions, versions) == {"a", "b", "c"}
+
+
+def test_of_a_service_whose_every_node_is_lost_nobody_reads_active() -> None:
+    it = service()
+    world = make(
+        it,
+        members=(member("a", assigned(it)),),
+        reports=(report(it, "a", active="active (running) since yesterday"),),
+        lost=frozenset({"a"}),
+    )
+    status = summary.summary(world, it, fanout.wanted(world).spreads[it.uid], "")
+    assert (status["active"], status["activeState"]) == ("unknown", "unknown")
