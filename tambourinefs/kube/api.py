@@ -15,6 +15,7 @@ import urllib3
 from tambourinefs.errors import TambourineError, Unreachable
 from tambourinefs.kube import errors
 from tambourinefs.kube.access import Access
+from tambourinefs.kube.clock import ServerClock
 from tambourinefs.kube.resources import Resource
 
 Object = dict[str, Any]
@@ -44,6 +45,7 @@ class Api:
         self._answer_seconds = answer_seconds
         self._lock = threading.Lock()
         self.writes: Counter[tuple[str, str]] = Counter()
+        self.clock = ServerClock()
 
     def cluster(self) -> tuple[str, str]:
         """(https://host:port, the certificate authority as PEM) of the API server that we talk to."""
@@ -240,6 +242,7 @@ class Api:
             raise Unreachable(
                 f"{what}: the API server at {host} does not answer: {error}"
             ) from error
+        self.clock.hear(answer.headers.get("Date"))
         return answer
 
 
