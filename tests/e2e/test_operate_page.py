@@ -12,7 +12,7 @@ from lab.hosts import Host
 from lab.tree import SOURCE
 from tambourinefs.doctor.examination import CHECKS
 from tests.e2e.chain import wait_answering
-from tests.e2e.test_readme import BLOCK, matches, steps
+from transcript import BLOCK, matches, steps
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate.md"
 GIVEN = re.compile(r"^<!-- given: (.*) -->$", re.MULTILINE)
