@@ -12,7 +12,7 @@ from pathlib import Path
 # In the environment of all that a test starts: finds processes again that are nobody's child any more.
 MARK = "TAMBOURINE_TEST_RUN"
 # trio keeps idle worker threads for ten seconds, grpc and concurrent.futures theirs while the interpreter lives.
-KEPT_THREADS = re.compile(r"Trio|ThreadPoolExecutor|asyncio|pytest|Dummy")
+KEPT_THREADS = re.compile(r"Trio|ThreadPoolExecutor|writer_|asyncio|pytest|Dummy")
 
 
 @dataclass(frozen=True)

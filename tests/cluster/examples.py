@@ -39,7 +39,7 @@ def unchanged(*hosts: Host) -> Iterator[None]:
             for key in now | then
             if now.get(key) != then.get(key)
         }
-        assert differing == {}, f"{host.name}, before and after"
+        assert differing == {}, f"{host.name}, before and after: {differing}"
 
 
 @contextmanager

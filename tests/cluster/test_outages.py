@@ -113,6 +113,12 @@ def test_a_leader_that_is_frozen_and_woken_ends_itself(
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
 
 
+def _kill_sync(cluster: Cluster, host: Host) -> None:
+    """As soon as it is back from the last time."""
+    cluster.wait(lambda: _show(host, SYNC, "ActiveState") == "active", 20, f"{host.name}'s sync")
+    host.run("systemctl", "kill", "--signal=KILL", SYNC)
+
+
 def test_sync_is_killed_at_random_under_a_hundred_applies(cluster: Cluster) -> None:
     namespace, names = cluster.respected_namespace, [fresh_name("kill") for _ in range(100)]
     dice, killed = random.Random(4), Counter[str]()
@@ -121,11 +127,11 @@ def test_sync_is_killed_at_random_under_a_hundred_applies(cluster: Cluster) -> N
         for name in names
     ]
     before = {host.name: int(_show(host, SYNC, "NRestarts")) for host in cluster.hosts}
-    for start in range(0, len(objects), 5):
-        cluster.apply(*objects[start : start + 5])
+    for start in range(0, len(objects), 10):
+        cluster.apply(*objects[start : start + 10])
         for host in cluster.hosts:
-            if dice.random() < 0.7 and _show(host, SYNC, "ActiveState") == "active":
-                host.run("systemctl", "kill", "--signal=KILL", SYNC, check=False)
+            if dice.random() < 0.8:
+                _kill_sync(cluster, host)
                 killed[host.name] += 1
     assert all(killed[host.name] >= 5 for host in cluster.hosts), killed
 
@@ -162,9 +168,8 @@ def test_a_command_is_run_once_though_sync_is_killed_under_it(cluster: Cluster) 
     for start in range(0, len(objects), 4):
         cluster.apply(*objects[start : start + 4])
         for host in cluster.hosts:
-            if _show(host, SYNC, "ActiveState") == "active":
-                host.run("systemctl", "kill", "--signal=KILL", SYNC, check=False)
-                killed += 1
+            _kill_sync(cluster, host)
+            killed += 1
     assert killed >= 3
 
     def all_done() -> bool:
