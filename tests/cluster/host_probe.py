@@ -1,7 +1,7 @@
 """Runs on a host, as root: prints, as JSON, everything that an example could leave there.
 
 Files with owner, mode and digest, units, mounts, network, packet filters, BPF. Not Tambourine's own state, nor what
-systemd and containerd keep for themselves, nor counters.
+systemd, containerd and crun keep for themselves, nor counters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import re
 import stat
 import subprocess
 
-OWN = {"/var/lib/tambourine", "/opt/tambourine", "/var/lib/systemd", "/var/lib/containerd"}
+OWN = {
+    "/var/lib/tambourine", "/opt/tambourine", "/var/lib/systemd", "/var/lib/containerd", "/opt/containerd",
+    "/run/crun",
+}  # fmt: skip
 COUNTERS = re.compile(r"\[\d+:\d+\]|\b(packets|bytes) \d+")
 UNIT_TYPES = "service,socket,mount,timer,path,target"
 
@@ -54,7 +57,8 @@ def _file(path: str) -> str:
 
 
 def _names(directory: str) -> str:
-    return "\n".join(sorted(os.listdir(directory)))
+    names = os.listdir(directory)
+    return "\n".join(sorted(name for name in names if f"{directory}/{name}" not in OWN))
 
 
 def _said(*argv: str) -> str:
