@@ -17,12 +17,23 @@ VERBOSE = b"\x08\x01"  # runtime.v1.StatusRequest, its field `verbose`
 
 def _default_runtime(host: Host) -> str:
     """As the kubelet asks (CRI, RuntimeService.Status): the runtime that pods get."""
-    with grpc.insecure_channel(
-        f"unix:{host.root / SOCKET}", options=[("grpc.default_authority", "localhost")]
-    ) as channel:
-        ask = channel.unary_unary("/runtime.v1.RuntimeService/Status")
-        answer = ask(VERBOSE, timeout=30, wait_for_ready=True)
-    _, _, rest = answer.partition(b'"defaultRuntimeName":"')
+    answers: list[bytes] = []
+
+    def answered() -> bool:
+        """containerd takes connections before it is ready to answer."""
+        with grpc.insecure_channel(
+            f"unix:{host.root / SOCKET}", options=[("grpc.default_authority", "localhost")]
+        ) as channel:
+            ask = channel.unary_unary("/runtime.v1.RuntimeService/Status")
+            try:
+                answers.append(ask(VERBOSE, timeout=30, wait_for_ready=True))
+            except grpc.RpcError as error:
+                if "not initialized yet" not in str(error.details()):
+                    raise
+        return bool(answers)
+
+    Cluster.wait(answered, 30, "containerd to be ready")
+    _, _, rest = answers[-1].partition(b'"defaultRuntimeName":"')
     return str(rest.partition(b'"')[0].decode())
 
 
