@@ -33,7 +33,14 @@ from tambourinefs.errors import HostError
 )
 @click.option("--node-name", default="", help="The Node's name there.  [default: the host's name]")
 @click.option("--no-start", is_flag=True, help="Install and enable, start nothing.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("/"),
+    help="Install into this image of a host: nothing is started, certificates are made when it boots.",
+)
+@click.option("--packaged", is_flag=True, hidden=True)
 def install(
     source: Path | None,
     wheelhouse: Path | None,
@@ -42,6 +49,8 @@ def install(
     node_name: str,
     no_start: bool,
     dry_run: bool,
+    root: Path,
+    packaged: bool,
 ) -> None:
     """Install Tambourine on this host, or bring it up to date.
 
@@ -49,13 +58,14 @@ def install(
     services. Doing it again changes only what is missing; your changes to config.toml are kept, and no service that
     Tambourine manages is touched.
     """
+    from tambourinefs.install import steps
     from tambourinefs.install.environment import PREFIX, source_tree
-    from tambourinefs.install.plan import Options, carry_out
-    from tambourinefs.install.steps import NEXT, steps
+    from tambourinefs.install.host import PACKAGED
+    from tambourinefs.install.plan import Options
 
-    if source is None and wheelhouse is None:
+    if source is None and wheelhouse is None and not packaged:
         source = source_tree()
-        if source is None and Path(__file__).is_relative_to(PREFIX):
+        if source is None and Path(__file__).is_relative_to(PREFIX) and not PACKAGED.exists():
             raise HostError(
                 "this command is the installed one: it does not know where a newer one is",
                 hint="Give --source TREE, or --wheelhouse DIR.",
@@ -68,7 +78,7 @@ def install(
         node_name=node_name,
         start=not no_start,
         dry_run=dry_run,
+        packaged=packaged,
+        root=root.resolve(),
     )
-    carry_out(steps(options), click.echo, dry_run=dry_run)
-    if options.start and not dry_run:
-        click.echo(NEXT)
+    steps.install(options, click.echo)

@@ -36,4 +36,5 @@ OWN_UNITS: Final = (
     "tambourine-bombshell.service",
     "tambourine-sync.service",
     "proc-tambourine.mount",
+    "tambourine-first-boot.service",
 )
