@@ -109,12 +109,12 @@ CASES = {
     ),
     "install.put": (
         "from tambourinefs.install import place, plan; plan.Changes.note = lambda self: None",
-        "place.put(root / 'f', b'x', plan.Changes())",
+        "place.put(root / 'f', b'x', plan.Changes(plan.Ledger(root / 'none')))",
         ["fsync .f.new", "rename .f.new f", "fsync ."],
     ),
     "install.link": (
         "from tambourinefs.install import place, plan; plan.Changes.note = lambda self: None",
-        "place.link(root / 'f', root / 'to', plan.Changes())",
+        "place.link(root / 'f', root / 'to', plan.Changes(plan.Ledger(root / 'none')))",
         ["symlink .f.new", "rename .f.new f", "fsync ."],
     ),
     "unlink_durably": (
