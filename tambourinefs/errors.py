@@ -11,6 +11,7 @@
     ├── OutOfSpace              quota, disk or a bounded table is full (exit 1, RESOURCE_EXHAUSTED)
     ├── NotAsAsked              the service is not as asked            (exit 1)
     ├── Unreachable             the other side cannot be reached       (exit 4, UNAVAILABLE)
+    ├── Unmounted               somebody unmounted what we serve       (a daemon's end: exit 5 under systemd, else 0)
     └── HostError               this host cannot do what is needed     (exit 1, INTERNAL)
 
 An error has one name inside and is translated once at each border: errno in fuse, StatusCode in rpc, exit code in
@@ -82,6 +83,10 @@ class NotAsAsked(TambourineError):  # noqa: N818
 
 class Unreachable(TambourineError):  # noqa: N818
     """The other side cannot be reached, or went away; trying again may help."""
+
+
+class Unmounted(TambourineError):  # noqa: N818
+    """Somebody has unmounted what this process serves, by hand: that is how a file server is asked to end."""
 
 
 class HostError(TambourineError):

@@ -12,13 +12,14 @@ import errno
 import logging
 import os
 import re
+import select
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from tambourinefs.errors import HostError
 
@@ -29,6 +30,7 @@ SUBTYPE: Final = "tambourine"  # /proc/self/mountinfo says "fuse.tambourine", as
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
 MS_NOEXEC: Final = 8
+MS_BIND: Final = 4096
 MNT_DETACH: Final = 2
 _DATA: Final = "fd={fd},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other"
 _PROBE_SECONDS: Final = 2.0
@@ -74,11 +76,44 @@ def parse(mountinfo: bytes) -> list[Mount]:
     return found
 
 
-def find(mountpoint: str | Path) -> Mount | None:
-    """What is mounted on top at `mountpoint`, in this process's mount namespace; its server is not asked."""
+def find(mountpoint: str | Path, *, process: str = "self") -> Mount | None:
+    """What is mounted on top at `mountpoint`, in the mount namespace of this or another process; its server is not asked."""
     place = os.fsencode(_place(mountpoint))
-    at = [m for m in parse(Path("/proc/self/mountinfo").read_bytes()) if m.mountpoint == place]
+    table = parse(Path("/proc", process, "mountinfo").read_bytes())
+    at = [m for m in table if m.mountpoint == place]
     return at[-1] if at else None
+
+
+def attached(mount: Mount) -> bool:
+    """Whether this mount is still in this process's mount namespace, also where another covers it or a directory above it
+    has been renamed; its server is not asked.
+    """
+    line = rb"^%d \d+ %s " % (mount.mount_id, mount.device.encode("ascii"))
+    return re.search(line, Path("/proc/self/mountinfo").read_bytes(), re.MULTILINE) is not None
+
+
+class MountBell:
+    """Rings when this mount namespace changes (proc(5), /proc/pid/mountinfo: POLLPRI). Made before the first look."""
+
+    def __init__(self) -> None:
+        self._file = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        # mountinfo is always readable; an epoll of its own is readable only when there is news.
+        self._epoll = select.epoll()
+        self._epoll.register(self._file, select.EPOLLPRI)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._epoll.close()
+        os.close(self._file)
+
+    async def wait(self) -> None:
+        """Return after the next change."""
+        import trio
+
+        await trio.lowlevel.wait_readable(self._epoll.fileno())
+        self._epoll.poll(0)
 
 
 def _place(mountpoint: str | Path) -> Path:
@@ -159,6 +194,18 @@ def _mount(source: str, place: Path, fstype: str, flags: int, data: str) -> None
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(place))
+
+
+def bind(source: str | Path, mountpoint: str | Path) -> None:
+    """Show the mount at `source` at another directory, too (MS_BIND: its flags go with it).
+
+    Raises HostError.
+    """
+    place = _place(mountpoint)
+    try:
+        _mount(os.fspath(source), place, "none", MS_BIND, "")
+    except OSError as error:
+        raise HostError(f"bind {source} at {place}: {error.strerror}") from error
 
 
 def detach(mountpoint: str | Path) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import select
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from tambourinefs import files
 from tambourinefs.errors import OutOfSpace
+from tambourinefs.mounts import MountBell
 from tambourinefs.treewatch import Kind, TreeWatch
 
 if TYPE_CHECKING:
@@ -114,25 +114,3 @@ def _mount_at(path: Path) -> int:
         return files.mount_id(fd)
     finally:
         os.close(fd)
-
-
-class MountBell:
-    """Rings when this mount namespace changes (proc(5), /proc/pid/mountinfo: POLLPRI)."""
-
-    def __init__(self) -> None:
-        self._file = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        # mountinfo is always readable; an epoll of its own is readable only when there is news.
-        self._epoll = select.epoll()
-        self._epoll.register(self._file, select.EPOLLPRI)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._epoll.close()
-        os.close(self._file)
-
-    async def wait(self) -> None:
-        """Return after the next change."""
-        await trio.lowlevel.wait_readable(self._epoll.fileno())
-        self._epoll.poll(0)

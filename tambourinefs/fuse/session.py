@@ -25,7 +25,7 @@ async def serve(
     Started once requests are taken up. When cancelled, requests in flight are answered first (5 s at most). The mount
     itself is the caller's to detach. At most `max_tasks` requests are worked on at once (a buffer of 1 MiB each).
 
-    Raises HostError when somebody else takes the mount away.
+    Raises HostError when somebody else unmounts it or cuts its connection.
     """
     # A copy, because closing the session closes its descriptor: the caller detaches first and closes the last copy after.
     pyfuse3.init(operations, f"/dev/fd/{os.dup(fd)}", set())
@@ -43,7 +43,7 @@ async def serve(
                 raise
     finally:
         pyfuse3.close(unmount=False)
-    raise HostError("the mount was taken away by somebody else")
+    raise HostError("the connection of the mount was cut by somebody else")
 
 
 async def _answer(scope: trio.CancelScope, ended: trio.Event, max_tasks: int) -> None:

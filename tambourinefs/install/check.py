@@ -176,7 +176,7 @@ def foreign(options: Options, ledger: Ledger) -> Iterator[Path]:
         there = options.at(path)
         if old or path in ledger or not (there.exists() or there.is_symlink()):
             continue
-        if not (there.is_symlink() and there.readlink() == host.COMMAND):
+        if not (there.is_symlink() and there.readlink().is_relative_to(PREFIX)):
             yield there
 
 

@@ -22,6 +22,9 @@ from tambourinefs.model import paths
 SHARE: Final = PREFIX / "share/tambourine"
 COMMAND: Final = PREFIX / "bin/tambourine"
 LINK: Final = Path("/usr/local/bin/tambourine")
+SBIN: Final = Path("/sbin")
+MOUNT_HELPERS: Final = ("mount.fuse.tambourine", "umount.fuse.tambourine")
+LINKS: Final = {LINK: COMMAND, **{SBIN / name: COMMAND.with_name(name) for name in MOUNT_HELPERS}}
 LOCAL: Final = Path(
     "/usr/local/lib"
 )  # a package uses /usr/lib; changes of the administrator's go to /etc
@@ -30,7 +33,8 @@ PACKAGED: Final = (
 )  # the package's digest; where it is, dpkg owns what we else make
 SERVICES: Final = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")
 SYNC: Final = "tambourine-sync.service"  # does nothing on a host that has joined no cluster
-UNITS: Final = (*SERVICES, SYNC, "proc-tambourine.mount", "tambourine-first-boot.service")
+ENABLED: Final = (*SERVICES, SYNC, "proc-tambourine.mount", "tambourine-first-boot.service")
+UNITS: Final = (*ENABLED, "tambourine-module.service")  # which comes and goes with the mount
 FIRST_BOOT: Final = "tambourine-first-boot.service"
 USERS: Final = (paths.BOMBSHELL_USER, paths.SYNC_USER)
 DIRECTORIES: Final = tuple(map(str, (paths.CONFIG.parent, paths.RUN, paths.STATE)))
@@ -43,7 +47,7 @@ def places() -> list[Path]:
     """The single files that an installation without a package makes outside of its environment."""
     units = [LOCAL / "systemd/system" / name for name in UNITS]
     return [
-        LINK,
+        *LINKS,
         LOCAL / "sysusers.d/tambourine.conf",
         LOCAL / "tmpfiles.d/tambourine.conf",
         *units,
@@ -51,9 +55,10 @@ def places() -> list[Path]:
 
 
 def command(options: Options, changes: Changes) -> str:
-    """`tambourine` on everybody's PATH."""
-    changes.ledger.add(LINK)
-    return f"linked {LINK}" if link(options.at(LINK), COMMAND, changes) else ""
+    """`tambourine` on everybody's PATH, and what mount(8) and umount(8) look for, in the one place where they do."""
+    changes.ledger.add(*LINKS)
+    made = [str(at) for at, to in LINKS.items() if link(options.at(at), to, changes)]
+    return f"linked {', '.join(made)}" if made else ""
 
 
 def users(options: Options, changes: Changes) -> str:
@@ -182,7 +187,7 @@ def units(options: Options, changes: Changes) -> str:
     changed = [] if options.packaged else _lay_units(options, changes)
     if not options.starts:
         # Not `systemctl --root=`, which looks for units in the image alone and enables by the same links.
-        run("systemctl", f"--root={options.root}", "enable", "--quiet", *UNITS)
+        run("systemctl", f"--root={options.root}", "enable", "--quiet", *ENABLED)
         return "enabled by their links; they start at boot"
     if changed or not succeeds("systemctl", "cat", "--quiet", *UNITS):
         run("systemctl", "daemon-reload")
@@ -193,7 +198,7 @@ def units(options: Options, changes: Changes) -> str:
         ):
             run("systemctl", "daemon-reload")
             break
-    run("systemctl", "enable", "--quiet", *UNITS)
+    run("systemctl", "enable", "--quiet", *ENABLED)
     return f"{', '.join(changed)} in {LOCAL / 'systemd/system'}" if changed else ""
 
 

@@ -37,4 +37,5 @@ OWN_UNITS: Final = (
     "tambourine-sync.service",
     "proc-tambourine.mount",
     "tambourine-first-boot.service",
+    "tambourine-module.service",
 )

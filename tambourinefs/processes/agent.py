@@ -7,7 +7,7 @@ import logging
 import os
 import pwd
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FIRST_PASS_SECONDS = 20.0
+_NO_MODULE: Final = (
+    "%s is not there: the kernel module that makes it is not loaded; nothing needs it, the statuses are at %s. To have it: "
+    "install tambourine-dkms (or kernel/ of the source, see README.md there), modprobe tambourine, "
+    "systemctl start proc-tambourine.mount"
+)
 
 
 def main(config: Config, *, foreground: bool, accept_silo: str = "", plain: bool = False) -> None:
@@ -77,7 +82,8 @@ async def _work(
     systemd = HostSystemd(boot_id=_boot_id())
     reconciler = _reconciler(config, store, host, board, systemd, plain=plain)
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve_board, board, served.fd)
+        server = functools.partial(serve_board, board, served.fd)
+        await nursery.start(mounting.answer, served, server)
         nursery.start_soon(systemd.run)
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await systemd.wait_connected()
@@ -89,6 +95,8 @@ async def _work(
         await mounting.wait_readable(served, "version.txt")
         daemon.ready(f"statuses at {served.mountpoint}")
         _log.info("statuses at %s", served.mountpoint)
+        if not os.path.isdir(paths.PROC_LITERAL):
+            _log.info(_NO_MODULE, paths.PROC_LITERAL, served.mountpoint)
         nursery.start_soon(daemon.watchdog, trio.lowlevel.checkpoint)
 
 

@@ -7,16 +7,16 @@ server makes it and takes it away.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from tambourinefs import daemon, mounts
-from tambourinefs.errors import HostError
+from tambourinefs.errors import HostError, Unmounted
 
 _ANSWER_SECONDS: Final = 10.0
 
@@ -47,6 +47,33 @@ def mount_to_serve(
     make_mountpoint(place)
     with mounts.mounted(f"tambourine-{name}", place, options) as fd:
         yield Served(fd, place, inherited=False)
+
+
+async def answer(
+    served: Served,
+    server: Callable[..., Awaitable[Any]],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """A task: run the task `server`, which answers the mount's requests, until cancelled.
+
+    Raises Unmounted when somebody took the mount off its place. Files that are still open there end with ENOTCONN then:
+    a server that nobody finds is none. What looks alike to the server, its connection cut (fusectl's `abort`, umount -f
+    of a busy mount), leaves the mount where it was; then comes what `server` raises.
+    """
+    with mounts.MountBell() as bell:
+        mount = mounts.find(served.mountpoint)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server)
+                task_status.started()
+                while mount is None or mounts.attached(mount):
+                    await bell.wait()
+                nursery.cancel_scope.cancel()
+        except* HostError:
+            if mount is None or mounts.attached(mount):
+                raise
+    raise Unmounted(f"{served.mountpoint} was unmounted by hand")
 
 
 def make_mountpoint(place: Path) -> None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
+import sys
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import trio
 
 from tambourinefs import daemon
+from tambourinefs.errors import Unmounted
 
 _log = logging.getLogger(__name__)
+
+# Restart=always starts anew also what ended well: RestartPreventExitStatus= of the units names this one.
+UNMOUNTED_STATUS: Final = 5
 
 
 def run_until_stopped(task: Callable[[], Awaitable[None]]) -> None:
     """Run `task` until it returns or SIGTERM or SIGINT comes; then it is cancelled and this returns (exit 0).
 
     Signals are taken before the task starts, so that nothing it makes is left behind. What it raises comes out bare, not
-    in a group of one: the command line knows our errors by type.
+    in a group of one: the command line knows our errors by type. Unmounted ends the process in good order.
     """
     error: BaseException
     try:
@@ -26,6 +33,9 @@ def run_until_stopped(task: Callable[[], Awaitable[None]]) -> None:
         error = group
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
+        if isinstance(error, Unmounted):
+            _log.info("%s: this is the end; `systemctl start` or `mount` begins anew", error)
+            sys.exit(UNMOUNTED_STATUS if "NOTIFY_SOCKET" in os.environ else 0)
         raise error from None
 
 

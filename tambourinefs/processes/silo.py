@@ -66,7 +66,8 @@ async def serve(config: SiloConfig, *, foreground: bool) -> None:
 async def _answer(silo: Silo, store: Store, served: mounting.Served) -> None:
     os.umask(0)  # modes are what clients asked for; the kernel has applied their umask already
     async with trio.open_nursery() as nursery:
-        await nursery.start(fuse.serve, silo, served.fd)
+        server = functools.partial(fuse.serve, silo, served.fd)
+        await nursery.start(mounting.answer, served, server)
         answer = await mounting.wait_readable(served, SILO_ID_FILE)
         if answer.decode("ascii", "replace").strip() != store.uuid:
             raise HostError(f"{served.mountpoint} shows another store than {store.path}")

@@ -30,7 +30,7 @@ async def serve_board(
 ) -> None:
     """A task: answer the mount behind `fd` (from `fuse.mount_fd(fsname, mountpoint, MOUNT_OPTIONS)`) from the board.
 
-    Raises HostError when somebody else takes the mount away.
+    Raises HostError when somebody else unmounts it or cuts its connection.
     """
     with fuse.Invalidator(board.readers.ring_all, capacity=_BELLS) as bells:
         operations = StatusOperations(board, bells, group_ids())

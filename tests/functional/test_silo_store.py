@@ -175,12 +175,52 @@ def test_killed_in_the_middle_of_writes_nothing_answered_is_lost(
     assert all((host.mount / str(i)).read_text() == str(i) * 100 for i in range(done + 1))
 
 
-def test_the_mount_taken_away_ends_the_server(make_silo: Callable[..., SiloHost]) -> None:
+def test_unmounting_it_ends_the_server_well(make_silo: Callable[..., SiloHost]) -> None:
     host = make_silo()
     subprocess.run(["umount", host.mount], check=True)
     assert host.process is not None
+    assert host.process.wait(20) == 0
+    assert f"{host.mount} was unmounted by hand" in host.log.read_text()
+
+
+def test_unmounting_it_lazily_ends_the_server_too(make_silo: Callable[..., SiloHost]) -> None:
+    """Who has files open there gets an error at once, not a silo that nobody else sees."""
+    host = make_silo()
+    (host.mount / "f").write_text("old")
+    with (host.mount / "f").open("rb", buffering=0) as file:
+        subprocess.run(["umount", "-l", host.mount], check=True)
+        assert host.process is not None
+        assert host.process.wait(20) == 0
+        assert errno_of(os.fsync, file.fileno()) == "ENOTCONN"
+    assert "Traceback" not in host.log.read_text()
+
+
+def test_a_cut_connection_is_a_failure(make_silo: Callable[..., SiloHost]) -> None:
+    """fusectl's `abort`: the mount is still there, and dead."""
+    host = make_silo()
+    there = mounts.find(host.mount)
+    assert there is not None
+    minor = there.device.split(":")[1]
+    with mounted("fusectl", host.mount.parent / "control") as control:
+        (control / minor / "abort").write_text("1")
+    assert host.process is not None
     assert host.process.wait(20) == 1
-    assert "the mount was taken away by somebody else" in host.log.read_text()
+    assert "the connection of the mount was cut" in host.log.read_text()
+
+
+def test_a_mount_that_another_covers_is_served_on(make_silo: Callable[..., SiloHost]) -> None:
+    host = make_silo()
+    (host.mount / "f").write_text("old")
+    with (host.mount / "f").open() as file:
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", host.mount], check=True)
+        try:
+            os.fsync(file.fileno())
+            assert file.read() == "old"
+            assert host.process is not None
+            assert host.process.poll() is None
+        finally:
+            subprocess.run(["umount", host.mount], check=True)
+    assert (host.mount / "f").read_text() == "old"
 
 
 def test_a_read_only_store_shows_and_refuses(

@@ -1,0 +1,61 @@
+"""The module that makes /proc/tambourine: it builds for every kernel whose headers are here. (tests/machine loads it.)"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tambourinefs import __version__
+
+TREE = Path(__file__).parents[2]
+SOURCE = TREE / "kernel"
+# A package linux-headers-…-common holds what its flavours share: only a flavour can build.
+HEADERS = sorted(place.parent for place in Path("/usr/src").glob("linux-headers-*/Module.symvers"))
+
+
+def test_headers_are_here() -> None:
+    assert HEADERS, "kernel headers are missing: apt-get install linux-headers-amd64"
+
+
+@pytest.mark.parametrize("headers", HEADERS, ids=lambda place: place.name)
+def test_it_builds_without_a_warning(tmp_path: Path, headers: Path) -> None:
+    place = tmp_path / "kernel"
+    shutil.copytree(SOURCE, place, ignore=shutil.ignore_patterns("*.ko", "*.o", "*.mod*", ".*"))
+    argv = [
+        "make",
+        "-C",
+        headers,
+        f"M={place}",
+        "W=1",
+        "KCFLAGS=-Werror -Wall -Wextra -Wno-unused-parameter",
+        "modules",
+    ]
+    done = subprocess.run(
+        argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300
+    )
+    assert done.returncode == 0, done.stdout
+    assert "warning:" not in done.stdout
+    module = place / "tambourine.ko"
+    said = subprocess.run(
+        ["/sbin/modinfo", module], text=True, capture_output=True, check=True
+    ).stdout
+    found = dict(re.findall(r"^(\w+): +(.*)$", said, re.MULTILINE))
+    assert found["license"] == "GPL"
+    assert found["vermagic"].split()[0] == headers.name.removeprefix("linux-headers-")
+
+
+def test_it_builds_what_dkms_will_ask_for() -> None:
+    """Its version is the release's, and its module the one that is loaded at boot; bash reads dkms.conf (dkms(8))."""
+    script = f'. {SOURCE}/dkms.conf; printf "%s\\n" "$PACKAGE_NAME" "$PACKAGE_VERSION" "$BUILT_MODULE_NAME" "$MAKE"'
+    environment = {"kernel_source_dir": "/headers", "dkms_tree": "/dkms"}
+    done = subprocess.run(["bash", "-c", script], env=environment, text=True, capture_output=True)
+    name, version, module, make = done.stdout.splitlines()
+    assert (name, version, module) == ("tambourine", __version__, "tambourine")
+    assert make == f"make -C /headers M=/dkms/tambourine/{__version__}/build modules"
+    loaded = (SOURCE / "modules-load.conf").read_text().splitlines()
+    assert [line for line in loaded if not line.startswith("#")] == [module]
+    assert (SOURCE / "Kbuild").read_text() == f"obj-m := {module}.o\n"
