@@ -222,14 +222,17 @@ def start(changes: Changes) -> str:
     if build != changes.ledger.build:  # dpkg has changed what we did not
         changes.note()
     if changes.pending:
-        _systemctl("restart")
+        # One after the other: in one transaction the agent, stopped with the others, would wait for the silo's start, and
+        # who reads statuses with it.
+        for name in (*SERVICES, SYNC):
+            _systemctl("restart", name)
         changes.ledger.build = build
         changes.ledger.save()
         changes.settled()
         return "restarted with what has changed"
     if succeeds("systemctl", "is-active", "--quiet", *_expected()):
         return ""
-    _systemctl("start")
+    _systemctl("start", *SERVICES, SYNC)
     return "started"
 
 
@@ -238,10 +241,10 @@ def _expected() -> tuple[str, ...]:
     return (*SERVICES, SYNC) if Path(paths.KUBECONFIG).exists() else SERVICES
 
 
-def _systemctl(verb: str) -> None:
+def _systemctl(verb: str, *names: str) -> None:
     # A service that fails is started again and again, and systemctl waits for it as long.
     try:
-        run("systemctl", verb, *SERVICES, SYNC, timeout=_HEALTHY_SECONDS)
+        run("systemctl", verb, *names, timeout=_HEALTHY_SECONDS)
     except HostError as error:
         raise HostError(f"{error.message}\n{_complaints()}") from error
 
