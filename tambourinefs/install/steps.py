@@ -25,7 +25,7 @@ Configuration: {paths.CONFIG} (every key is explained there)"""
 
 def steps(options: Options) -> list[Step]:
     """What `tambourine install` does."""
-    found = [Step("check this host", lambda c: check.check(options, c))]
+    found = [Step("check this host", lambda c: check.check(options, c), looks=True)]
     if options.packaged:
         found.append(Step("what an installation without the package left", leftovers.remove))
     else:

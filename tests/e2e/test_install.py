@@ -83,7 +83,8 @@ def test_dry_run_changes_nothing(fresh_bare_host: Host) -> None:
     ).stdout
     said = fresh_bare_host.run(*INSTALL, "--dry-run").stdout.splitlines()
     assert len(said) == STEPS
-    assert all(line.startswith("would: ") for line in said)
+    assert said[0] == "check this host: as it should be"
+    assert all(line.startswith("would: ") for line in said[1:])
     assert (
         fresh_bare_host.run("find", "/opt", "/etc", "/usr/local", "-printf", "%p %s %T@\n").stdout
         == before
@@ -141,3 +142,73 @@ def test_a_name_that_is_none_is_refused_before_anything_is_written(
     assert done.returncode == 1
     assert said in done.stderr
     assert everything(host) == before
+
+
+# What is wrong with a host, as a command that makes it so in a mount namespace of its own, and what the person is told.
+BAD = {
+    "systemd is not PID 1": (
+        "mount -t tmpfs none /run",
+        "systemd is not running this host\nhint: For an image that boots later: --root DIR",
+    ),
+    "no FUSE": (
+        (
+            "mkdir -p /var/cache/dev && mount -t tmpfs none /var/cache/dev && cp -a /dev/null /dev/urandom /var/cache/dev"
+            " && mount --bind /var/cache/dev /dev"
+        ),
+        "/dev/fuse is missing\nhint: Load the kernel module: modprobe fuse",
+    ),
+    "a disk that is nearly full": (
+        "mount -t tmpfs -o size=100M none /opt",
+        "/opt has 100 MiB free, the installation needs 400 MiB\nhint: Make room on /opt",
+    ),
+    "/etc is read-only": (
+        "mount --bind /etc /etc && mount -o remount,ro,bind /etc",
+        "/etc is read-only\nhint: mount -o remount,rw /etc",
+    ),
+    "statuses' place is taken": (
+        "mkdir -p /run/tambourine/proc && mount -t tmpfs stranger /run/tambourine/proc",
+        (
+            "/run/tambourine/proc is where ours goes, and stranger (tmpfs) is mounted there by somebody else\n"
+            "hint: Unmount it (umount /run/tambourine/proc)"
+        ),
+    ),
+    "a foreign file at a unit's place": (
+        (
+            "mkdir -p /usr/local/lib/systemd/system && mount -t tmpfs none /usr/local/lib/systemd/system"
+            " && echo '# mine' >/usr/local/lib/systemd/system/tambourine.service"
+        ),
+        "/usr/local/lib/systemd/system/tambourine.service is there and not ours: it is kept\nhint: Move it away",
+    ),
+    "a foreign /opt/tambourine": (
+        "mount -t tmpfs none /opt && mkdir /opt/tambourine && touch /opt/tambourine/mine",
+        "/opt/tambourine is there and not ours: it is kept\nhint: Move it away",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_host_that_will_not_do_is_told_why_and_nothing_is_written(
+    bare_host: Host, case: str
+) -> None:
+    make, said = BAD[case]
+    before = everything_at_all(bare_host)
+    script = f"{make} || exit 99; exec {' '.join(INSTALL)}"
+    done = bare_host.run("unshare", "--mount", "sh", "-c", script, check=False)
+    bare_host.run("rm", "-rf", "/var/cache/dev", "/run/tambourine")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert said in done.stderr
+    assert everything_at_all(bare_host) == before
+
+
+def everything_at_all(host: Host) -> str:
+    return host.run(
+        "find",
+        "/etc",
+        "/opt",
+        "/var/lib",
+        "-not",
+        "-path",
+        "/var/lib/systemd*",
+        "-printf",
+        "%p %m %s\n",
+    ).stdout
