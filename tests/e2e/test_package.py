@@ -27,6 +27,8 @@ def debs() -> Path:
 def deb(debs: Path, fresh_bare_host: Host) -> str:
     """The package's path on the host."""
     (file,) = debs.glob("tambourine_*.deb")
+    # The host was born with this machine's list of packages, which may have been amid an installation.
+    fresh_bare_host.run("dpkg", "--configure", "-a", timeout=300)
     return bring(fresh_bare_host, file)
 
 

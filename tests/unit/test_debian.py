@@ -60,3 +60,20 @@ def test_the_page_of_the_configuration_has_every_key() -> None:
 
 def test_roff_s_own_signs_are_text() -> None:
     assert manpages._text(".a\\b-c'`") == "\\&.a\\eb\\-c\\(aq\\(ga"
+
+
+def test_what_docs_install_shows_is_understood_by_the_commands() -> None:
+    """That they do what it says is shown by e2e/test_package.py and e2e/test_install.py."""
+    text = (TREE / "docs/install.md").read_text()
+    shown = re.findall(
+        r"^    (?:\S*python3 -m tambourinefs\.|tambourine )(\w+)(.*?)(?: {2,}#.*)?$",
+        text,
+        re.MULTILINE,
+    )
+    assert len(shown) >= 6
+    for name, options in shown:
+        command = root.get_command(click.Context(root), name)
+        assert command is not None, name
+        known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+        asked = set(re.findall(r"--[\w-]+", options))
+        assert asked <= known, asked - known
