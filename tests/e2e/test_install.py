@@ -8,6 +8,7 @@ import pytest
 
 from lab.hosts import Host
 from lab.tree import SOURCE, WHEELS
+from tests.e2e import leaving
 from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
 
 INSTALL = (
@@ -212,3 +213,18 @@ def everything_at_all(host: Host) -> str:
         "-printf",
         "%p %m %s\n",
     ).stdout
+
+
+def test_uninstalled_nothing_is_left_and_services_run_on(fresh_bare_host: Host) -> None:
+    host = fresh_bare_host
+    before = leaving.everything(host)
+    host.run(*INSTALL, timeout=300)
+    apply(host, "steady")
+    running = pids(host, "steady.service")
+    said = host.run("tambourine", "uninstall").stdout
+    assert "1 run on as they are" in said
+    assert "Tambourine is gone from this host." in said
+    assert pids(host, "steady.service") == running
+    left = leaving.everything(host) - before
+    assert left == leaving.Left(files={"/etc/systemd/system/steady.service"}), left
+    assert before - leaving.everything(host) == leaving.Left()
