@@ -63,7 +63,7 @@ def as_version(deb: Path, version: str, to: Path) -> Path:
             line.partition(": ")[2] for line in text.splitlines() if line.startswith("Version:")
         )
         control.write_text(text.replace(f"Version: {old}", f"Version: {version}", 1))
-        (tree / "DEBIAN/md5sums").unlink()
+        (tree / "DEBIAN/md5sums").unlink(missing_ok=True)
         (package,) = tree.glob("opt/tambourine/lib/python3.*/site-packages/tambourinefs")
         source = package / "__init__.py"
         source.write_text(source.read_text().replace(f'"{old}"', f'"{version}"'))
