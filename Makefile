@@ -4,7 +4,7 @@ SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo || echo needs-root-or-su
 TOX := .venv/bin/tox run --quiet
 ARGS ?=
 
-.PHONY: help test lint unit functional e2e cluster deb demo bench lab-down clean
+.PHONY: help test lint unit functional e2e cluster deb demo demo-node reference bench lab-down clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,8 +23,15 @@ cluster:     ## a real control plane and lab hosts (the first time builds it: fi
 deb:  ## the Debian packages, in dist/ (tambourine, tambourine-dkms)
 	$(SUDO) debian/build
 
-demo: bootstrap  ## the product on a throw-away host (HERE=1: on this one; KEEP=1: keep it)
+demo: bootstrap  ## the whole chain: control plane, two hosts, kubectl (KEEP=1: keep it)
 	$(SUDO) env HERE=$(HERE) KEEP=$(KEEP) tests/demo
+
+demo-node: bootstrap  ## one host without a cluster (HERE=1: on this machine; KEEP=1: keep it)
+	$(SUDO) env HERE=$(HERE) KEEP=$(KEEP) tests/demo-node
+
+reference: bootstrap  ## docs/reference.md anew, from k8s/crds
+	$(SUDO) $(TOX) -e unit --notest
+	$(SUDO) .tox/unit/bin/python docs/reference.py
 
 bench: bootstrap  ## measure against what a user would use instead; writes bench.json
 	$(SUDO) $(TOX) -e bench -- $(ARGS)

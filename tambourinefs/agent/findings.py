@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs.agent.ports import Draft, Findings
+from tambourinefs.model import unitfile
 from tambourinefs.model.names import printable
 
 if TYPE_CHECKING:
@@ -24,19 +25,24 @@ _VERDICT: Final = re.compile(r"Unit (?P<unit>\S+) (?P<says>.*)")
 _ABOUT: Final = re.compile(r"(?P<unit>[^\s:]\S*): (?P<says>.*)")
 _SETTING: Final = re.compile(r"(?P<file>.+?):(?P<line>\d+): (?P<says>.*)")
 _COMMAND: Final = re.compile(r"Command (?P<path>.+) is not executable: .*")
+# A unit with one of these does not start where the file is missing (systemd.unit(5)).
+_PRESENCE: Final = frozenset({"ConditionPathExists", "ConditionFileIsExecutable"})
 _EMPTY_VERDICT: Final = "has a bad unit file setting."
 
 
 def sort_findings(output: str, stage: str, batch: Sequence[Draft]) -> dict[str, Findings]:
     """Findings for every draft of the batch. `stage` is the directory that holds the drafts' files."""
     brought = {path for draft in batch for path in draft.files}
+    doubted = {draft.unit: conditional_commands(draft) for draft in batch}
     fatal: dict[str, list[str]] = {draft.unit: [] for draft in batch}
     about: dict[str, list[str]] = {draft.unit: [] for draft in batch}
     for line in dict.fromkeys(output.splitlines()):
         if line.startswith(f"{stage}/"):
             _add(about, *_staged(line.removeprefix(f"{stage}/")))
         else:
-            _add(fatal, *_judged(line, brought))
+            unit, text, command = _judged(line, brought)
+            expected = command in doubted.get(unit, doubted.get(template_of(unit), ()))
+            _add(about if expected else fatal, unit, text)
     return {unit: _findings(fatal[unit], about[unit]) for unit in fatal}
 
 
@@ -65,19 +71,35 @@ def _staged(line: str) -> tuple[str, str]:
     return unit, f"{found['file']}:{found['line']}: {found['says']}"
 
 
-def _judged(line: str, brought: Iterable[str]) -> tuple[str, str]:
-    """The unit that a verdict is on; none for what is no verdict, or is one on a file that comes
-    with the batch.
+def conditional_commands(draft: Draft) -> frozenset[str]:
+    """The files without which the draft's own conditions keep it from starting: it can be installed where they are
+    missing, and its status says so.
+    """
+    found: set[str] = set()
+    for text in (draft.text or "", *(content for _, content in draft.drop_ins)):
+        for setting in unitfile.parse(text).settings:
+            if setting.section != "Unit" or not setting.key.startswith("Condition"):
+                continue
+            if not setting.value:  # takes back every condition before it, of any kind
+                found.clear()
+            elif setting.key in _PRESENCE and setting.value.startswith("/"):  # neither `|` nor `!`
+                found.add(setting.value)
+    return frozenset(found)
+
+
+def _judged(line: str, brought: Iterable[str]) -> tuple[str, str, str]:
+    """The unit that a verdict is on, the verdict, and the command that it finds missing; none for what is no verdict, or
+    is one on a file that comes with the batch.
     """
     found = _VERDICT.fullmatch(line) or _ABOUT.fullmatch(line)
     if found is None:
-        return "", ""
+        return "", "", ""
     command = _COMMAND.fullmatch(found["says"])
     if command is not None and command["path"] in brought:
-        return "", ""
+        return "", "", ""
     if found["says"] == "is masked.":
-        return found["unit"], f"{found['unit']}: an empty unit file masks the unit"
-    return found["unit"], line
+        return found["unit"], f"{found['unit']}: an empty unit file masks the unit", ""
+    return found["unit"], line, command["path"] if command else ""
 
 
 def _findings(fatal: list[str], about: list[str]) -> Findings:

@@ -183,10 +183,12 @@ class Sight:
                 if many:
                     await self._pause()
             try:
-                self._take(await self._systemd.units(names))
+                found = await self._systemd.units(names)
             except SystemdUnavailable:
                 self._old.update(names)
                 raise
+            # Those that were released meanwhile are nobody's: to take them up again would hold them for ever.
+            self._take({name: unit for name, unit in found.items() if self._services.get(name)})
             await self._reference(names)
         self._wake = trio.Event()
 
@@ -211,7 +213,7 @@ class Sight:
     async def _reference(self, names: Iterable[str]) -> None:
         """What we observe keeps its result after it ended (RefUnit)."""
         for name in names:
-            unit = self.units.get(name)
+            unit = self.units.get(name) if self._services.get(name) else None
             if name not in self._referenced and unit is not None and unit.load_state != "not-found":
                 self._referenced.add(name)
                 try:

@@ -24,7 +24,8 @@ from tambourinefs.errors import HostError
     "--respect",
     multiple=True,
     metavar="NAMESPACE",
-    help='Obey this Kubernetes namespace too ("*": all; several: give it again). Who may write there is root here.',
+    help='Obey this Kubernetes namespace too ("*": all; several: give it again), besides those that are obeyed already. '
+    "Who may write there is root here.",
 )
 @click.option(
     "--kubeconfig",
@@ -56,16 +57,18 @@ def install(
 
     Puts a private Python environment into /opt/tambourine, makes users, directories and certificates, and starts the
     services. Doing it again changes only what is missing; your changes to config.toml are kept, and no service that
-    Tambourine manages is touched.
+    Tambourine manages is touched. On a host that has it, --respect, --kubeconfig and --node-name need no --source: they
+    change the configuration alone.
     """
     from tambourinefs.install import steps
     from tambourinefs.install.environment import PREFIX, source_tree
-    from tambourinefs.install.host import PACKAGED
     from tambourinefs.install.plan import Options
 
+    known = False  # the program that runs is the installed one
     if source is None and wheelhouse is None and not packaged:
         source = source_tree()
-        if source is None and Path(__file__).is_relative_to(PREFIX) and not PACKAGED.exists():
+        known = source is None and Path(__file__).is_relative_to(PREFIX)
+        if known and not (respect or kubeconfig or node_name):
             raise HostError(
                 "this command is the installed one: it does not know where a newer one is",
                 hint="Give --source TREE, or --wheelhouse DIR.",
@@ -81,4 +84,4 @@ def install(
         packaged=packaged,
         root=root.resolve(),
     )
-    steps.install(options, click.echo)
+    steps.install(options, click.echo, known=known)

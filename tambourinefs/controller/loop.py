@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from tambourinefs.controller import fanout, summary, world
 from tambourinefs.controller.heartbeats import Heartbeats
 from tambourinefs.controller.world import Member, Report, Service, World
+from tambourinefs.controller.writers import Write, Writers
 from tambourinefs.errors import AlreadyExists, Conflict, NotFound, TambourineError, Unreachable
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.backoff import Backoff
@@ -57,6 +59,7 @@ class Controller:
         self._recorder = recorder
         self._deadline = deadline
         self._clock = clock
+        self._writers = Writers()
         self._bell = threading.Event()
         ring = self._bell.set
         self.services = Reflector(
@@ -110,15 +113,11 @@ class Controller:
         """One look at everything; True when something was put off that must not wait for the next change."""
         now = self._world()
         wanted = fanout.wanted(now)
-        problems: dict[str, str] = {}
-        for service in now.services.values():
-            if not service.deleted and service.spec is not None:
-                with _alone(service.uid, problems):
-                    self._prepare(now, service, wanted.spreads[service.uid])
-        for name, assignments in wanted.assignments.items():
-            member = now.members[name]
-            with _alone(name, problems):
-                self._assign(member, _without(assignments, member, problems))
+        problems = self._writers.each(self._preparations(now, wanted))
+        problems |= self._writers.each(
+            (name, partial(self._assign, now.members[name], _without(assignments, now.members[name], problems)))
+            for name, assignments in wanted.assignments.items()
+        )  # fmt: skip
         for service in now.services.values():
             if service.deleted:
                 with _alone(service.uid, problems):
@@ -168,16 +167,20 @@ class Controller:
             return False
         return True
 
-    def _prepare(self, now: World, service: Service, spread: fanout.Spread) -> None:
-        """Finalizer and revision are there before any node hears of it."""
-        if cluster.FINALIZER not in service.finalizers and spread.targets:
-            finalizers = [*service.finalizers, cluster.FINALIZER]
-            self._patch_finalizers(service, finalizers)
-        if (service.namespace, service.revision) not in now.revisions and spread.targets:
-            self._make_revision(service)
-        for node in spread.targets:
-            if now.report(service, node) is None:
-                self._make_instance(now, service, node)
+    def _preparations(self, now: World, wanted: fanout.Wanted) -> Iterator[Write]:
+        """Finalizer, revision and instances are there before any node hears of it."""
+        for service in now.services.values():
+            if service.deleted or service.spec is None:
+                continue
+            targets = wanted.spreads[service.uid].targets
+            if cluster.FINALIZER not in service.finalizers and targets:
+                finalizers = [*service.finalizers, cluster.FINALIZER]
+                yield service.uid, partial(self._patch_finalizers, service, finalizers)
+            if (service.namespace, service.revision) not in now.revisions and targets:
+                yield service.uid, partial(self._make_revision, service)
+            for node in targets:
+                if now.report(service, node) is None:
+                    yield service.uid, partial(self._make_instance, now, service, node)
 
     def _patch_finalizers(self, service: Service, finalizers: list[str]) -> None:
         metadata = {"uid": service.uid, "finalizers": finalizers}
@@ -309,7 +312,7 @@ class Controller:
 
     def _report(self, now: World, wanted: fanout.Wanted) -> bool:
         """The status of each Tambourine that changed, at most once a second; True when one had to wait."""
-        waiting = False
+        waiting, writes = False, list[Write]()
         stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for service in now.services.values():
             if service.deleted:
@@ -317,26 +320,34 @@ class Controller:
             status = summary.summary(now, service, wanted.spreads.get(service.uid), stamp)
             if status == service.status:
                 continue
-            if self._clock() - self._written.get(service.uid, -STATUS_EVERY) < STATUS_EVERY:
+            begins = not service.status and summary.is_in_progress(status)
+            if begins:  # most are Ready within a second: one write, and that one at once
+                self._written.setdefault(service.uid, self._clock())
+            since = self._clock() - self._written.get(service.uid, -STATUS_EVERY)
+            if since < STATUS_EVERY and (begins or service.status):
                 waiting = True
                 continue
             self._written[service.uid] = self._clock()
-            metadata = {"name": service.name, "namespace": service.namespace, "uid": service.uid}
-            try:
-                answer = self._api.apply(
-                    TAMBOURINES,
-                    {"metadata": metadata, "status": status},
-                    manager=cluster.CONTROLLER,
-                    subresource="status",
-                )
-            except (NotFound, Conflict):
-                continue
-            self.services.learn(answer)
-            self._announce(service, status)
+            writes.append((service.uid, partial(self._write_status, service, status)))
+        _all_well(self._writers.each(writes))
         alive = {service.uid for service in now.services.values()}
         self._written = {uid: at for uid, at in self._written.items() if uid in alive}
         self._say_lost(now)
         return waiting
+
+    def _write_status(self, service: Service, status: dict[str, Any]) -> None:
+        metadata = {"name": service.name, "namespace": service.namespace, "uid": service.uid}
+        try:
+            answer = self._api.apply(
+                TAMBOURINES,
+                {"metadata": metadata, "status": status},
+                manager=cluster.CONTROLLER,
+                subresource="status",
+            )
+        except (NotFound, Conflict):
+            return
+        self.services.learn(answer)
+        self._announce(service, status)
 
     def _announce(self, service: Service, status: dict[str, Any]) -> None:
         about = Regarding(TAMBOURINES, service.namespace, service.name, service.uid)
@@ -346,39 +357,42 @@ class Controller:
     def _say_lost(self, now: World) -> None:
         """Nobody reads `active (running)` of a node that is not heard of; its sync takes the word back."""
         back: dict[str, str] = {}
+        silent: list[Write] = []
         for report in now.reports.values():
-            if report.node not in now.lost:
-                if report.ready is not None and report.ready.reason == NODE_LOST:
-                    since = report.ready.last_transition_time
-                    back[report.node] = max(back.get(report.node, ""), since)
-                continue
-            if report.status.active_state in {"unknown", ""}:
-                continue
-            said = f"{report.node} was not heard of for {cluster.NODE_LOST_AFTER:g} s"
-            conditions = [
-                {
-                    "type": "Ready",
-                    "status": "Unknown",
-                    "reason": NODE_LOST,
-                    "message": said,
-                    "observedGeneration": report.status.observed_generation,
-                    "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                }
-            ]
-            status = {"active": "unknown", "activeState": "unknown", "conditions": conditions}
-            metadata = {"name": report.name, "namespace": report.namespace}
-            try:
-                answer = self._api.apply(
-                    INSTANCES,
-                    {"metadata": metadata, "status": status},
-                    manager=cluster.CONTROLLER,
-                    subresource="status",
-                )
-            except (NotFound, Conflict):
-                continue
-            self.reports.learn(answer)
+            if report.node in now.lost:
+                if report.status.active_state not in {"unknown", ""}:
+                    silent.append((report.uid, partial(self._take_word, report)))
+            elif report.ready is not None and report.ready.reason == NODE_LOST:
+                since = report.ready.last_transition_time
+                back[report.node] = max(back.get(report.node, ""), since)
+        _all_well(self._writers.each(silent))
         for name, since in back.items():
             self._ask_again(now.members.get(name), since)
+
+    def _take_word(self, report: Report) -> None:
+        said = f"{report.node} was not heard of for {cluster.NODE_LOST_AFTER:g} s"
+        conditions = [
+            {
+                "type": "Ready",
+                "status": "Unknown",
+                "reason": NODE_LOST,
+                "message": said,
+                "observedGeneration": report.status.observed_generation,
+                "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+        ]
+        status = {"active": "unknown", "activeState": "unknown", "conditions": conditions}
+        metadata = {"name": report.name, "namespace": report.namespace}
+        try:
+            answer = self._api.apply(
+                INSTANCES,
+                {"metadata": metadata, "status": status},
+                manager=cluster.CONTROLLER,
+                subresource="status",
+            )
+        except (NotFound, Conflict):
+            return
+        self.reports.learn(answer)
 
     def _ask_again(self, member: Member | None, since: str) -> None:
         """A node that lives, of which we said that it does not: it may never have noticed that we did not hear it."""
@@ -389,6 +403,12 @@ class Controller:
             self.members.learn(self._api.merge(NODES, member.name, "", patch))
         except (NotFound, Conflict):
             return
+
+
+def _all_well(problems: dict[str, str]) -> None:
+    """Raises TambourineError with the first of them: the look is made again."""
+    for said in problems.values():
+        raise TambourineError(said)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tambourinefs.controller.world import Report, Service, World
 from tambourinefs.model import cluster, names
 from tambourinefs.model.status import ACCEPTED, APPLIED, READY, Condition
 
+PROGRESSING = "Progressing"
 COMMON = ("systemd_name", "loaded", "drop_in", "docs", "result", "sub_state")
 
 
@@ -51,6 +52,13 @@ def summary(world: World, service: Service, spread: Spread | None, now: str) -> 
         conditions=conditions,
     )
     return cluster.to_dict(_with_values(status, reports, unknown))
+
+
+def is_in_progress(status: dict[str, Any]) -> bool:
+    """Whether a status says no more than that nodes are at it."""
+    return any(
+        item["type"] == READY and item["reason"] == PROGRESSING for item in status["conditions"]
+    )
 
 
 def _with_values(
@@ -161,7 +169,7 @@ def _ready(
     if counts.ready == counts.desired:
         return _make(service, READY, "True", "Ready", f"{counts.ready} of {counts.desired} nodes")
     said = f"{counts.ready} of {counts.desired} nodes are ready at this generation"
-    return _make(service, READY, "Unknown", "Progressing", said)
+    return _make(service, READY, "Unknown", PROGRESSING, said)
 
 
 def _no_nodes(world: World, service: Service, spread: Spread) -> str:

@@ -35,8 +35,7 @@ _OF_THE_ENVIRONMENT: Final = {
 
 def check(options: Options, changes: Changes) -> str:
     """Raise HostError where the installation could not come to its end here, InvalidInput for what was asked wrongly."""
-    if os.geteuid() != 0:
-        raise HostError("installing needs root", hint="Run it with sudo.")
+    check_root()
     if not options.image and not options.packaged and not options.starts:
         raise HostError(
             "systemd is not running this host",
@@ -68,6 +67,13 @@ def check(options: Options, changes: Changes) -> str:
                 f"{path} is there and not ours: it is kept", hint="Move it away and run this again."
             )
         _check_room(options)
+    return ""
+
+
+def check_root() -> str:
+    """Raise HostError where we are not."""
+    if os.geteuid() != 0:
+        raise HostError("installing needs root", hint="Run it with sudo.")
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import hashlib
+import json
 import os
 import pwd
 import time
@@ -123,7 +124,11 @@ def configuration(options: Options, changes: Changes) -> str:
 def _respect(options: Options, changes: Changes) -> list[str]:
     said = []
     if options.respect:
-        listed = ", ".join(f'"{name}"' for name in dict.fromkeys(("local", *options.respect)))
+        # Besides those that it obeys already: what the cluster's own advice names must not turn the others off.
+        known = json.loads(run(*options.program(str(COMMAND), "config", "--json")))[
+            "agent.namespaces"
+        ]["value"]
+        listed = ", ".join(f'"{name}"' for name in dict.fromkeys((*known, *options.respect)))
         text = f"# Written by `tambourine install --respect`.\n[agent]\nnamespaces = [{listed}]\n"
         target = options.at(paths.CONFIG_DIR / _RESPECT)
         if put(target, text.encode(), changes):

@@ -47,23 +47,38 @@ def steps(options: Options) -> list[Step]:
         Step(f"certificates in {paths.PKI}", lambda _: host.certificates(options)),
         Step("systemd units, enabled", lambda c: host.units(options, c)),
     ]
-    if options.start and options.starts:
-        found += [
-            Step("services", host.start),
-            Step("the whole chain", lambda _: host.healthy()),
-        ]
-    return found
+    return found + _running(options)
 
 
-def install(options: Options, say: Callable[[str], None]) -> None:
-    """Carry the steps out, and say what to try next.
+def settings(options: Options) -> list[Step]:
+    """The same of a host that has Tambourine, for what `options` say of namespaces and cluster alone."""
+    check.check_names(options)
+    return [
+        Step("check this host", lambda _: check.check_root(), looks=True),
+        Step(f"configuration {paths.CONFIG}", lambda c: host.configuration(options, c)),
+        Step("cluster", lambda c: host.cluster(options, c)),
+        *_running(options),
+    ]
+
+
+def _running(options: Options) -> list[Step]:
+    if not (options.start and options.starts):
+        return []
+    return [
+        Step("services", host.start),
+        Step("the whole chain", lambda _: host.healthy()),
+    ]
+
+
+def install(options: Options, say: Callable[[str], None], *, known: bool = False) -> None:
+    """Carry the steps out, and say what to try next. `known`: the host has this installation; only its settings change.
 
     Raises TambourineError.
     """
-    ledger = Ledger(options.at(FILE))
-    changes = Changes(ledger, image=options.image)
-    carry_out(steps(options), say, changes, dry_run=options.dry_run)
-    if options.dry_run:
+    changes = Changes(Ledger(options.at(FILE)), image=options.image)
+    todo = settings(options) if known else steps(options)
+    carry_out(todo, say, changes, dry_run=options.dry_run)
+    if options.dry_run or known:
         return
     if options.start and options.starts:
         say(NEXT)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tambourinefs.errors import InvalidConfig
 
+CONNECTIONS: Final = 20  # kept open: the controller has seven watches, eight writers and its lease
 _TOKEN_DIRECTORY: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -73,7 +74,7 @@ class Access:
 
         configuration = kubernetes.Configuration()
         configuration.retries = False  # we decide what is tried again
-        configuration.connection_pool_maxsize = 8
+        configuration.connection_pool_maxsize = CONNECTIONS
         try:
             if self._kubeconfigs is None:
                 config.load_incluster_config(  # type: ignore[no-untyped-call]

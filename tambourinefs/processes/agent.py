@@ -95,8 +95,7 @@ async def _work(
         await mounting.wait_readable(served, "version.txt")
         daemon.ready(f"statuses at {served.mountpoint}")
         _log.info("statuses at %s", served.mountpoint)
-        if not os.path.isdir(paths.PROC_LITERAL):
-            _log.info(_NO_MODULE, paths.PROC_LITERAL, served.mountpoint)
+        _say_without_module(served.mountpoint)
         nursery.start_soon(daemon.watchdog, trio.lowlevel.checkpoint)
 
 
@@ -128,6 +127,11 @@ def _reconciler(
         store.accept_silo,
         evidence=journal,
     )
+
+
+def _say_without_module(place: Path) -> None:
+    if not Path(paths.PROC_LITERAL).is_dir():
+        _log.info(_NO_MODULE, paths.PROC_LITERAL, place)
 
 
 def _boot_id() -> str:

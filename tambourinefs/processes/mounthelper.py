@@ -39,7 +39,7 @@ _READ_ONLY: Final = "ro"
 
 @dataclass(frozen=True)
 class Request:
-    """What mount(8) was asked for. `spec` is the first column of fstab(5): silo or proc, as the mounts' sources are shown, too."""
+    """What mount(8) was asked for. `spec`, fstab's first column: silo or proc, also with mountinfo's "tambourine-"."""
 
     spec: str
     place: Path  # absolute, its parent resolved

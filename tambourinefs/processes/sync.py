@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from tambourinefs.kube.events import Recorder
 from tambourinefs.kube.lease import heartbeat
 from tambourinefs.model import cluster, paths
 from tambourinefs.model.config import Config
-from tambourinefs.rpc.client import Client
+from tambourinefs.rpc.client import Client, Volume
 from tambourinefs.sync.host import Host
 from tambourinefs.sync.identity import Identity
 from tambourinefs.sync.loop import Sync
@@ -48,8 +49,9 @@ def main(
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     recorder = Recorder(api, f"{cluster.GROUP}/sync", node)
     identity = Identity(api, node, Path(paths.IDENTITY))
+    host = Host(client)
     sync = Sync(
-        api, recorder, Host(client), node, config.agent.namespaces, boot,
+        api, recorder, host, node, config.agent.namespaces, boot,
         identity=lambda: identity.problem,
     )  # fmt: skip
     identity.tell = sync.bell.set
@@ -62,8 +64,8 @@ def main(
         _start(lambda: sync.run(stop)),
         _start(lambda: recorder.run(stop)),
         _start(lambda: identity.run(stop)),
-        _start(lambda: _watch(client, "proc", sync, stop)),
-        _start(lambda: _watch(client, "silo", sync, stop)),
+        _start(lambda: _watch(client, "proc", sync.bell.set, stop)),
+        _start(lambda: _watch_silo(client, host, sync, stop)),
         _start(lambda: _beat(api, lease_namespace, node, sync, stop)),
     ]
     daemon.ready(f"node {node}")
@@ -95,23 +97,40 @@ def _lock(path: Path) -> int:
     return fd
 
 
-def _watch(client: Client, volume: str, sync: Sync, stop: threading.Event) -> None:
-    """Ring at every change that Bombshell tells of; anew when the connection went."""
+def _watch(
+    client: Client,
+    volume: Volume,
+    ring: Callable[[], None],
+    stop: threading.Event,
+    lost: Callable[[], None] = lambda: None,
+) -> None:
+    """Ring at every change that Bombshell tells of; anew when the connection went, which `lost` is told."""
     backoff, said = Backoff(0.1, 5.0), ""
     while not stop.is_set():
         try:
-            with client.watch(volume, "", depth=3) as changes:  # type: ignore[arg-type]
+            with client.watch(volume, "", depth=3) as changes:
                 for _ in changes:
                     backoff.reset()
                     said = ""
-                    sync.bell.set()
+                    ring()
                     if stop.is_set():
                         return
         except TambourineError as error:
             if not stop.is_set() and str(error) != said:
                 said = str(error)
                 log.warning("watch of %s: %s", volume, said)
+        lost()
         stop.wait(backoff.next())
+
+
+def _watch_silo(client: Client, host: Host, sync: Sync, stop: threading.Event) -> None:
+    """The same for the silo, which is listed again only when it rang."""
+
+    def ring() -> None:
+        host.rang()
+        sync.bell.set()
+
+    _watch(client, "silo", ring, stop, host.deaf)
 
 
 def _beat(api: Api, namespace: str, node: str, sync: Sync, stop: threading.Event) -> None:

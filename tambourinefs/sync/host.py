@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -17,18 +20,45 @@ Key = tuple[str, str]
 LOCAL: Final = "local"
 LINES: Final = 20  # of the journal of a failed run
 LINE: Final = 1024  # characters
+LIST_EVERY: Final = 30.0  # seconds: a bell that was missed costs no more
 log = logging.getLogger(__name__)
 
 
 class Host:
-    """What lies in the silo is read again only where its etag changed."""
+    """What lies in the silo is listed again only when it rang, and read again only where its etag changed."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
+        self._clock = clock
         self._read: dict[Key, tuple[str, Manifest]] = {}
+        self._listed = -LIST_EVERY  # when all of it was
+        self._listening = threading.Event()  # a change would ring
+        self._rang = threading.Event()
+
+    def rang(self) -> None:
+        """The silo told of a change (or, first of all, that it will tell of the next one)."""
+        self._rang.set()
+        self._listening.set()
+
+    def deaf(self) -> None:
+        """The silo tells no more: it is listed at each look."""
+        self._listening.clear()
 
     def held(self) -> dict[Key, Manifest]:
         """The cluster's manifests in the silo. Raises where any of it cannot be read: a part is not the whole."""
+        now = self._clock()
+        known = self._listening.is_set() and not self._rang.is_set()
+        if not known or now - self._listed >= LIST_EVERY:
+            self._rang.clear()  # before it is listed: what rings from here on is looked at once more
+            try:
+                self._list()
+            except BaseException:
+                self._rang.set()
+                raise
+            self._listed = now
+        return {key: parsed for key, (_, parsed) in self._read.items()}
+
+    def _list(self) -> None:
         found: dict[Key, tuple[str, Manifest]] = {}
         for namespace in self._directories(""):
             if namespace == LOCAL or namespace.startswith("."):
@@ -38,7 +68,6 @@ class Host:
                 if entry := self._manifest(key):
                     found[key] = entry
         self._read = found
-        return {key: parsed for key, (_, parsed) in found.items()}
 
     def _directories(self, path: str) -> list[str]:
         entries = self._client.list("silo", path)
@@ -66,10 +95,12 @@ class Host:
         """Lay a manifest down, whole and durable when it returns."""
         metadata = item.metadata
         path = f"{metadata.namespace}/{metadata.name}/{paths.MANIFEST_FILE}"
+        self._rang.set()  # whatever becomes of it, and before its bell is heard
         self._client.write("silo", path, manifest.to_json(item), parents=True)
 
     def remove(self, key: Key) -> None:
         """Take a manifest away: the file first, which is the order; then its directory."""
+        self._rang.set()
         for path in (f"{key[0]}/{key[1]}/{paths.MANIFEST_FILE}", f"{key[0]}/{key[1]}"):
             try:
                 self._client.remove("silo", path, recursive=True)

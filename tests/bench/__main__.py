@@ -18,13 +18,24 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # `python -m tests.bench` is run from anywhere
 
 from tests.bench.figures import HEADER, Row  # noqa: E402
+from tests.bench.sizes import Sizes  # noqa: E402
 
 if TYPE_CHECKING:
     from lab.hosts import Host
+    from tests.cluster.world import Cluster
 
 # Each is a module beside this one with `measure(host) -> Row`; `silo` needs no lab host.
-ROWS: Final = ("values", "status", "new", "edit", "thousand", "silo", "idle")
+HOST_ROWS: Final = ("values", "status", "new", "edit", "thousand", "silo", "idle")
 WITHOUT_HOST: Final = frozenset({"silo"})
+# With `measure(cluster, sizes) -> Row`, on a control plane with so many hosts that have joined.
+CLUSTER_ROWS: Final = {
+    "kube_apply": 1,
+    "kube_seen": 1,
+    "kube_burst": 2,
+    "kube_idle": 1,
+    "kube_fleet": 0,
+}
+ROWS: Final = (*HOST_ROWS, *CLUSTER_ROWS)
 
 
 @contextmanager
@@ -41,9 +52,28 @@ def bench_host() -> Iterator[Host]:
         lab.down(state)
 
 
-def measure(name: str) -> Row:
+@contextmanager
+def bench_cluster(hosts: int) -> Iterator[Cluster]:
+    """A control plane of this run alone, with our controller where there are hosts; they respect `default`."""
+    from lab import lab
+    from lab.hosts import Host
+    from lab.state import LabState
+    from tests.cluster.world import Cluster
+
+    state = LabState(f"bench-{os.getpid()}")
+    try:
+        made = lab.up(state, hosts=hosts, owner=os.getpid(), kubernetes=True)
+        yield Cluster(state, [Host(host) for host in made])
+    finally:
+        lab.down(state)
+
+
+def measure(name: str, sizes: Sizes) -> Row:
     module = importlib.import_module(f"tests.bench.{name}")
-    if name in WITHOUT_HOST:
+    if name in CLUSTER_ROWS:
+        with bench_cluster(CLUSTER_ROWS[name]) as cluster:
+            row = module.measure(cluster, sizes)
+    elif name in WITHOUT_HOST:
         row = module.measure()
     else:
         # Rivals come first: a host sees this machine's programs as they were when it was made.
@@ -78,6 +108,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--output", type=Path, default=ROOT / "bench.json")
+    parser.add_argument("--idle-minutes", type=float, default=Sizes.idle_minutes, metavar="N")
+    parser.add_argument("--nodes", type=int, default=Sizes.nodes, help="of kube_fleet", metavar="N")
     asked = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("mounts and lab hosts need root")
@@ -86,10 +118,11 @@ def main() -> int:
             f"this machine is busy (load {os.getloadavg()[0]:.1f}): ratios hold, times do not",
             file=sys.stderr,
         )
+    sizes = Sizes(asked.idle_minutes, asked.nodes)
     done: dict[str, Row] = {}
     for name in asked.rows or ROWS:
         print(f"{name} …", file=sys.stderr, flush=True)
-        done[name] = measure(name)
+        done[name] = measure(name, sizes)
         write(done, asked.output)
         for text in (*done[name].figures, *done[name].claims):
             print(f"  {text}", file=sys.stderr, flush=True)

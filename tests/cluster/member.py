@@ -51,27 +51,7 @@ class Member:
     def report(self, name: str, **values: Any) -> None:
         """That it has done what is assigned now: Ready, with these values of the status (`journal=[…]`) over it."""
         entry = self.assigned(name)
-        generation = entry["generation"]
-        status: Object = {
-            "uid": entry["uid"],
-            "observedGeneration": generation,
-            "revision": entry.get("revision", ""),
-            "systemdName": f"{name}.service - {name}",
-            "loaded": f"loaded (/etc/systemd/system/{name}.service; enabled)",
-            "active": "active (running) since Fri 2026-01-02 03:04:05 UTC",
-            "activeState": "active",
-            "subState": "running",
-            "since": SINCE,
-            "conditions": [
-                condition(kind, "True", kind, generation)
-                for kind in ("Accepted", "Applied", "Ready")
-            ],
-            **values,
-        }
-        if "lastCommand" not in values and entry.get("commandID"):
-            status["lastCommand"] = {
-                "command": entry["command"], "commandID": entry["commandID"], "result": "done",
-            }  # fmt: skip
+        status = status_of(entry, **values)
         metadata = {
             "name": model.instance_name(name, self.name),
             "namespace": entry["namespace"],
@@ -99,6 +79,31 @@ class Member:
     def _say(self) -> None:
         item = {"metadata": {"name": self.name}, "status": self._status}
         self._api.apply(NODES, item, manager=model.SYNC, subresource="status")
+
+
+def status_of(entry: Object, **values: Any) -> Object:
+    """An instance's status that says that this assignment is done and its unit runs; `values` are laid over it."""
+    name, generation = entry["name"], entry["generation"]
+    status: Object = {
+        "uid": entry["uid"],
+        "observedGeneration": generation,
+        "revision": entry.get("revision", ""),
+        "systemdName": f"{name}.service - {name}",
+        "loaded": f"loaded (/etc/systemd/system/{name}.service; enabled)",
+        "active": "active (running) since Fri 2026-01-02 03:04:05 UTC",
+        "activeState": "active",
+        "subState": "running",
+        "since": SINCE,
+        "conditions": [
+            condition(kind, "True", kind, generation) for kind in ("Accepted", "Applied", "Ready")
+        ],
+        **values,
+    }
+    if "lastCommand" not in values and entry.get("commandID"):
+        status["lastCommand"] = {
+            "command": entry["command"], "commandID": entry["commandID"], "result": "done",
+        }  # fmt: skip
+    return status
 
 
 def condition(kind: str, status: str, reason: str, generation: int, message: str = "") -> Object:

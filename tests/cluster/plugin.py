@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lab.state import CHECKOUT
+from lab import kubeplugin
 from tests.cluster.world import Cluster
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def lay_programs(directory: Path) -> list[str]:
-    """The programs that setup.cfg names, as pip makes them, of this Python and this tree; their names."""
-    config = configparser.ConfigParser()
-    config.read(CHECKOUT / "setup.cfg")
-    scripts = config["options.entry_points"]["console_scripts"].strip().splitlines()
-    names = []
-    for line in scripts:
-        name, _, place = (part.strip() for part in line.partition("="))
-        module, _, function = place.partition(":")
-        program = directory / name
-        program.write_text(
-            f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
-        )
-        program.chmod(0o755)
-        names.append(name)
-    return names
 
 
 class Plugin:
@@ -39,7 +20,7 @@ class Plugin:
     def __init__(self, cluster: Cluster, directory: Path) -> None:
         self._cluster = cluster
         self._programs = directory
-        lay_programs(directory)
+        kubeplugin.lay(directory, Path(sys.executable))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -48,7 +29,6 @@ class Plugin:
         return {
             "PATH": os.pathsep.join(places),
             "KUBECONFIG": str(self._cluster.kubeconfig),
-            "PYTHONPATH": str(CHECKOUT),
         }
 
     def __call__(

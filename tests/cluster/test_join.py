@@ -161,7 +161,7 @@ def test_joining_again_gives_another_identity_and_touches_no_service(
     assert "waiting for the controller to approve" in done.stderr
     assert pem(h2) != before
     cluster.wait(
-        lambda: cluster.get("tmbn", "h2")["status"]["namespaces"] == [namespace], 20, "the respect"
+        lambda: namespace in cluster.get("tmbn", "h2")["status"]["namespaces"], 20, "the respect"
     )
     assert show(h2, f"{name}.service", "MainPID") == pid
 
@@ -239,7 +239,7 @@ def test_installing_with_a_kubeconfig_twice_changes_nothing_the_second_time(
     h2.run("cp", KUBECONFIG, "/root/given")
     h2.run(*argv)
     cluster.wait(
-        lambda: cluster.get("tmbn", "h2")["status"]["namespaces"] == [cluster.namespace],
+        lambda: cluster.namespace in cluster.get("tmbn", "h2")["status"]["namespaces"],
         20, "the respect",
     )  # fmt: skip
     pids = [show(h2, unit, "MainPID") for unit in (SYNC, "tambourine.service")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import pytest
@@ -67,6 +68,23 @@ def test_a_changed_configuration_is_kept(fresh_host: Host) -> None:
     assert "kept as you changed it" in said
     assert fresh_host.run("tail", "-n1", "/etc/tambourine/config.toml").stdout == "# mine\n"
     assert '"storage"' in fresh_host.run("tambourine", "config").stdout
+
+
+def test_the_installed_command_lets_a_host_obey_one_namespace_more(fresh_host: Host) -> None:
+    def obeyed() -> list[str]:
+        found = json.loads(fresh_host.run("tambourine", "config", "--json").stdout)
+        return list(found["agent.namespaces"]["value"])
+
+    apply(fresh_host, "steady")
+    service = pids(fresh_host, "steady.service")
+    for namespace in ("storage", "network"):
+        fresh_host.run("tambourine", "install", "--respect", namespace)
+    assert obeyed() == ["local", "storage", "network"]
+    assert pids(fresh_host, "steady.service") == service
+    assert answers(fresh_host)
+    nothing = fresh_host.run("tambourine", "install", check=False)
+    assert nothing.returncode == 1
+    assert "it does not know where a newer one is" in nothing.stderr
 
 
 def test_a_broken_configuration_is_refused_and_what_runs_goes_on(fresh_host: Host) -> None:

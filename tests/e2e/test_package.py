@@ -44,7 +44,8 @@ def install(host: Host, *debs: str) -> str:
 
 def purge(host: Host, what: str) -> str:
     host.run("debconf-set-selections", input=f"tambourine tambourine/services select {what}\n")
-    return host.run(*APT, "purge", "tambourine", timeout=300).stdout
+    done = host.run(*APT, "purge", "tambourine", timeout=300)
+    return done.stdout + done.stderr
 
 
 def apply_over_an_original(host: Host) -> None:

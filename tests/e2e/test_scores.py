@@ -10,10 +10,12 @@ from lab.hosts import Host
 from tests.e2e.chain import AGENT, BOMBSHELL, SILO
 
 SYNC = "tambourine-sync.service"
+MODULE = "tambourine-module.service"
 
 
 @pytest.mark.parametrize(
-    ("unit", "limit"), [(SILO, 1.5), (AGENT, 2.0), (BOMBSHELL, 0.6), (SYNC, 1.5)]
+    ("unit", "limit"),
+    [(SILO, 1.5), (AGENT, 2.0), (BOMBSHELL, 0.6), (SYNC, 1.5), (MODULE, 0.3)],
 )
 def test_exposure_is_low(host: Host, unit: str, limit: float) -> None:
     said = host.run("systemd-analyze", "security", "--no-pager", unit).stdout

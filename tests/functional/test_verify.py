@@ -72,6 +72,43 @@ async def test_what_the_batch_brings_counts_as_present() -> None:
     assert found == {"a.socket": Findings(), "a.service": Findings(), "b.service": Findings()}
 
 
+@pytest.mark.parametrize(
+    ("conditions", "good"),
+    [
+        ("ConditionFileIsExecutable=/opt/not/there", True),
+        ("ConditionPathExists=/opt/not/there", True),
+        ("ConditionPathExists=/opt/not", False),
+        ("ConditionPathExists=!/opt/not/there", False),
+        ("ConditionPathExists=|/opt/not/there", False),
+        ("AssertPathExists=/opt/not/there", False),
+        ("ConditionPathExists=/opt/not/there\nConditionHost=", False),
+        ("[Service]\nConditionPathExists=/opt/not/there", False),
+    ],
+)
+async def test_a_command_that_a_condition_asks_for_may_be_missing(
+    conditions: str, good: bool
+) -> None:
+    text = f"[Unit]\n{conditions}\n[Service]\nExecStart=/opt/not/there\n"
+    found = (await verify(Draft("a.service", text)))["a.service"]
+    assert (found.problems == ()) is good
+    assert any(
+        "/opt/not/there is not executable" in line for line in (*found.problems, *found.warnings)
+    )
+
+
+async def test_a_command_that_a_template_or_a_drop_in_asks_for_may_be_missing() -> None:
+    command = "[Service]\nExecStart=/opt/not/there %i\n"
+    condition = "[Unit]\nConditionFileIsExecutable=/opt/not/there\n"
+    found = await verify(
+        Draft("a@.service", condition + command),
+        Draft("b.service", command.replace(" %i", ""), (("10-a.conf", condition),)),
+        Draft("c.service", command.replace(" %i", "")),
+    )
+    assert found["a@.service"].problems == ()
+    assert found["b.service"].problems == ()
+    assert found["c.service"].problems
+
+
 async def test_what_is_somebody_elses_or_elsewhere_does_not_count_against_it() -> None:
     text = (
         "[Unit]\nDocumentation=man:no-such-page(8)\nWants=not-there.service\nAfter=not-there.service\n"

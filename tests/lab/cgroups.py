@@ -10,6 +10,7 @@ import signal
 import time
 from pathlib import Path
 
+from lab import fuse
 from lab.tools import LabError
 
 
@@ -76,12 +77,16 @@ def processes(name: str) -> set[int]:
 def end(name: str, seconds: float = 20) -> None:
     """Kill all that runs in the host's cgroups and wait until it is gone."""
     deadline = time.monotonic() + seconds
+    stuck = time.monotonic() + seconds / 4
     while pids := processes(name) - {os.getpid()}:
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        if time.monotonic() > stuck:
+            fuse.abort(pids)
+            stuck = deadline
         if time.monotonic() > deadline:
             raise LabError(f"processes of {name} do not end: {sorted(pids)}")
         time.sleep(0.01)

@@ -59,6 +59,11 @@ class ControlPlane:
         return self.pki / "admin.kubeconfig"
 
     @property
+    def plugin(self) -> Path:
+        """Where `kubectl tambourine` of this tree lies, for PATH; empty in a lab without hosts."""
+        return self.directory / "plugin"
+
+    @property
     def server(self) -> str:
         return f"https://{kubenet.server(self.subnet)}:{kubenet.PORT}"
 

@@ -74,7 +74,9 @@ def _build(directory: Path) -> None:
     partial = directory.with_name(f"{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    say(f"building Kubernetes {_version()} and etcd from Go modules (once, about five minutes)")
+    say(
+        f"building Kubernetes {_version()} and etcd from Go modules (once, about five minutes; kept in {cache()})"
+    )
     for name, package in PROGRAMS.items():
         begun = time.monotonic()
         _compile(go, package, partial / name)

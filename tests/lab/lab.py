@@ -16,6 +16,7 @@ from lab import (
     kubecontroller,
     kubejoin,
     kubenet,
+    kubeplugin,
     layer,
     machine,
     tools,
@@ -83,6 +84,7 @@ def _make(lab: LabState, *, hosts: int, kind: Kind, owner: int | None, kubernete
     if kind == "installed":
         _install(made)
         if kubernetes and made:
+            kubeplugin.lay(ControlPlane(lab).plugin, layer.python())
             kubecontroller.start(ControlPlane(lab))
             kubejoin.join(ControlPlane(lab), made)
     for host in made:

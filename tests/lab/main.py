@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import controlplane, kubebuild, lab, machine, tools
+from lab import controlplane, kubebuild, kubeplugin, lab, machine, tools
 from lab.controlplane import ControlPlane
 from lab.hosts import Host
 from lab.state import LabState
@@ -26,7 +26,7 @@ Real systemd machines on this one, for tests, the demo and a person at a keyboar
   lab reboot h1 | stop h1 | start h1
   lab crash h1            a power cut: what /etc and /var had not fsynced is lost; `lab start h1` boots again
   lab up --kubernetes     with a real etcd, API server and controller manager (the first time builds them)
-  lab kubectl get nodes   the lab's kubectl and administrator; `lab env` prints exports for your own tools
+  lab kubectl get nodes   the lab's kubectl (with `kubectl tambourine`) and administrator; `lab env` prints exports
   lab api stop | start    the API server alone
   lab api snapshot FILE | restore FILE | replace   etcd's content: kept, put back, or that of another, empty cluster
   lab status              what is up
@@ -120,15 +120,15 @@ def _kubectl(state: LabState, options: argparse.Namespace) -> int:
     plane = ControlPlane(state)
     plane.read()  # says what to do where there is none
     kubectl = str(kubebuild.programs() / "kubectl")
-    kubeconfig = str(plane.kubeconfig)
-    os.execve(kubectl, [kubectl, *options.argv], {**os.environ, "KUBECONFIG": kubeconfig})
+    environment = {**os.environ, **kubeplugin.environment(plane)}
+    os.execve(kubectl, [kubectl, *options.argv], environment)
 
 
 def _env(state: LabState, _: argparse.Namespace) -> int:
     plane = ControlPlane(state)
     plane.read()
     print(f"export KUBECONFIG={plane.kubeconfig}")
-    print(f"export PATH={kubebuild.programs()}:$PATH")
+    print(f"export PATH={plane.plugin}:{kubebuild.programs()}:$PATH")
     return 0
 
 

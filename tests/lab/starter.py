@@ -19,6 +19,9 @@ from lab.tools import run, which
 
 CLONE_NEWNS: Final = 0x00020000  # linux/sched.h
 CLONE_NEWNET: Final = 0x40000000
+# What nspawn keeps from a container and a machine has: programs in the kernel, file handles, and the keyrings that
+# container runtimes make.
+CALLS: Final = "bpf open_by_handle_at add_key keyctl request_key"
 
 
 def main() -> None:
@@ -48,7 +51,7 @@ def _nspawn(host: HostState) -> list[str]:
         which("systemd-nspawn") or "systemd-nspawn",
         "--quiet", f"--directory={host.root}", f"--machine={host.machine}", f"--hostname={host.name}",
         "--register=no", "--keep-unit", "--console=pipe", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
-        "--capability=all", "--system-call-filter=bpf open_by_handle_at", "--kill-signal=SIGRTMIN+4",
+        "--capability=all", f"--system-call-filter={CALLS}", "--kill-signal=SIGRTMIN+4",
         "--network-namespace-path=/proc/self/ns/net", *tree.binds(host),
         tree.INIT_PATH,
     ]  # fmt: skip

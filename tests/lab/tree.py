@@ -27,12 +27,16 @@ ETC_DROPPED: Final = (
 
 # PID 1 of a host begins as this. nspawn mounts the controllers of cgroup v1 read-only; systemd decides at its start
 # which it may use, and without them there are no Memory and Tasks lines. (cgroup v2 is writable already.)
+# The settings of its network, which is its own, are for it to write, as on a machine. There PID 1 mounts the BPF file
+# system too; in a container it leaves that to others.
 INIT_PATH: Final = "/usr/lib/tambourine-lab-init"
 INIT: Final = """\
 #!/bin/sh
 for controller in /sys/fs/cgroup/*/; do
     if [ -e "$controller/tasks" ]; then mount -o remount,rw,bind "$controller"; fi
 done
+mount --bind /proc/sys/net /proc/sys/net && mount -o remount,rw,bind /proc/sys/net
+if [ -d /sys/fs/bpf ]; then mount -t bpf -o nosuid,nodev,noexec,mode=700 bpf /sys/fs/bpf; fi
 exec /lib/systemd/systemd
 """
 

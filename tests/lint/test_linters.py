@@ -11,7 +11,7 @@ import pytest
 
 TREE = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PYTHON = ("tambourinefs", "tests", "setup.py")
+PYTHON = ("tambourinefs", "tests", "docs", "setup.py")
 
 
 def run(*argv: str | Path) -> None:

@@ -131,3 +131,11 @@ def test_when_most_lapse_at_once_it_is_not_they_who_were_away() -> None:
     assert beats.lost(versions, versions) == frozenset()
     clock.now = 90.0
     assert beats.lost(versions, versions) == {"a", "b", "c"}
+
+
+def test_only_what_goes_on_may_wait_for_a_second() -> None:
+    it = service()
+    told = (member("a", assigned(it)),)
+    assert summary.is_in_progress(_status(make(it, members=told)))
+    assert not summary.is_in_progress(_status(make(it, members=told, reports=(report(it, "a"),))))
+    assert not summary.is_in_progress(_status(make(it)))

@@ -1,8 +1,8 @@
-"""Seconds until a service runs, Tambourine's way and the way without it, in turns: applying.py new|edit ROUNDS.
+"""Seconds until a service runs, Tambourine's way and the way without it, in turns: applying.py new|edit|active ROUNDS.
 
 Ours: a manifest written through Bombshell, until the agent's status says it is as asked at that generation and systemd runs
 it. Theirs: the unit file written, then systemctl (for an edit: daemon-reload, restart). Both are warm: our connection is
-open, as systemctl's is at hand.
+open, as systemctl's is at hand. `active` is ours of a new service alone, and ends when systemd says that it became active.
 """
 
 from __future__ import annotations
@@ -55,6 +55,18 @@ def ours(client: Client, name: str, label: str) -> float:
     return took
 
 
+def ours_active(client: Client, name: str) -> float:
+    begin = time.monotonic()
+    ours(client, name, "0")
+    said = subprocess.run(
+        ["systemctl", "show", "-P", "StateChangeTimestampMonotonic", f"{name}.service"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return int(said) / 1e6 - begin
+
+
 def systemctl(*arguments: str) -> None:
     subprocess.run(["systemctl", *arguments], check=True, stdout=subprocess.DEVNULL)
 
@@ -85,6 +97,8 @@ def main(kind: str, rounds: int) -> list[dict[str, float]]:
     run_id = uuid.uuid4().hex[:6]
     with Host().connect(timeout=60) as client:
         client.list("silo", "")
+        if kind == "active":
+            return [{"ours": ours_active(client, f"a-{run_id}-{n}")} for n in range(rounds)]
         theirs: Callable[[str, str], float] = theirs_new if kind == "new" else theirs_edit
         if kind == "edit":
             ours(client, f"b-{run_id}", "0")

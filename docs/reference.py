@@ -1,0 +1,155 @@
+"""Makes docs/reference.md from k8s/crds: every field of the four kinds, with its type, bounds and description.
+
+python docs/reference.py            write the page
+python docs/reference.py --print    print it
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs" / "reference.md"
+# In the order in which a reader meets them.
+CRDS: Final = ("tambourines", "tambourineinstances", "tambourinenodes", "tambourinerevisions")
+Schema = dict[str, Any]
+HEAD: Final = """\
+# Reference
+
+Every field of the four kinds, made from `k8s/crds` by `make reference`; a test holds this page to them.
+`kubectl explain tambourine.spec.files` says the same. What the fields do together is in [manifest.md](manifest.md), and
+what becomes of them in [kubernetes.md](kubernetes.md).
+
+The API server refuses what is not within these bounds. What only a host can know (whether a program is there, whether its
+administrator allows the unit) comes back in the conditions. Strings are counted in characters; a field that is not listed
+is refused (`kubectl apply` validates strictly).
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(_kind(_read(name)) for name in CRDS)
+
+
+def _read(name: str) -> Schema:
+    found: Schema = yaml.safe_load((ROOT / "k8s" / "crds" / f"{name}.yaml").read_text())
+    return found
+
+
+def _kind(crd: Schema) -> str:
+    spec = crd["spec"]
+    names, (version,) = spec["names"], spec["versions"]
+    schema = version["schema"]["openAPIV3Schema"]
+    lines = [
+        "",
+        f"## {names['kind']}",
+        "",
+        schema["description"],
+        "",
+        f"`{spec['group']}/{version['name']}`, {spec['scope'].lower()}, short name `{', '.join(names['shortNames'])}`."
+        + _selectable(version)
+        + _columns(version),
+    ]
+    for part in ("spec", "status"):
+        if part in schema["properties"]:
+            lines += ["", *_table(part, schema["properties"][part])]
+    rules = list(_rules("spec", schema["properties"]["spec"]))
+    if rules:
+        lines += ["", "What is refused beyond that:", "", *rules]
+    return "\n".join(lines) + "\n"
+
+
+def _selectable(version: Schema) -> str:
+    paths = [f"`{item['jsonPath'][1:]}`" for item in version.get("selectableFields", ())]
+    return f" `--field-selector` takes {', '.join(paths)}." if paths else ""
+
+
+def _columns(version: Schema) -> str:
+    columns = version.get("additionalPrinterColumns", ())
+    plain = [item["name"] for item in columns if not item.get("priority")]
+    wide = [item["name"] for item in columns if item.get("priority")]
+    said = f" Columns: {', '.join(plain)}" if plain else ""
+    return f"{said}; with `-o wide` also {', '.join(wide)}." if wide else f"{said}." if said else ""
+
+
+def _table(part: str, schema: Schema) -> Iterator[str]:
+    yield f"| field of `{part}` | type | bounds | what it says |"
+    yield "|---|---|---|---|"
+    for path, field, required in _fields("", schema):
+        bounds = ", ".join((["required"] if required else []) + list(_bounds(field)))
+        yield f"| `{path}` | {_type(field)} | {bounds} | {_cell(field.get('description', ''))} |"
+
+
+def _fields(path: str, schema: Schema) -> Iterator[tuple[str, Schema, bool]]:
+    """Depth first, in the file's order: (path, schema, whether its object must have it)."""
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        here = f"{path}.{name}" if path else name
+        yield here, field, name in required
+        inside = field.get("items")
+        yield from _fields(f"{here}[]", inside) if inside else _fields(here, field)
+
+
+def _type(field: Schema) -> str:
+    if field.get("x-kubernetes-int-or-string"):
+        return "number or string"
+    if field["type"] == "array":
+        return f"list of {_type(field['items'])}s"
+    if "additionalProperties" in field:
+        return f"map of {_type(field['additionalProperties'])}s"
+    return {"date-time": "time (RFC 3339)"}.get(field.get("format", ""), str(field["type"]))
+
+
+def _bounds(field: Schema) -> Iterator[str]:
+    if "enum" in field:
+        yield " or ".join(f"`{value}`" for value in field["enum"])
+    either = field.get("x-kubernetes-int-or-string")
+    yield from _range(
+        "" if not either else " as a number", field.get("minimum"), field.get("maximum")
+    )
+    if not either:
+        yield from _range(" characters", field.get("minLength"), field.get("maxLength"))
+    yield from _range(" items", field.get("minItems"), field.get("maxItems"))
+    yield from _range(" keys", field.get("minProperties"), field.get("maxProperties"))
+    if keys := field.get("x-kubernetes-list-map-keys"):
+        yield f"each `{', '.join(keys)}` once"
+    inner = field.get("items") or field.get("additionalProperties")
+    if inner and "properties" not in inner and (said := ", ".join(_bounds(inner))):
+        yield f"each {said}"
+    if "pattern" in field:
+        yield ("as a string " if either else "") + f"`{_cell(field['pattern'])}`"
+
+
+def _range(unit: str, least: int | None, most: int | None) -> Iterator[str]:
+    if least is not None and most is not None:
+        yield f"{least:,} to {most:,}{unit}"
+    elif most is not None:
+        yield f"at most {most:,}{unit}"
+    elif least is not None:
+        yield f"at least {least:,}{unit}"
+
+
+def _rules(path: str, schema: Schema) -> Iterator[str]:
+    for rule in schema.get("x-kubernetes-validations", ()):
+        yield f"- `{path}{rule.get('fieldPath', '')}`: {rule['message']}"
+    for name, field in schema.get("properties", {}).items():
+        inside = field.get("items")
+        yield from _rules(f"{path}.{name}[]", inside) if inside else _rules(f"{path}.{name}", field)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--print"]:
+        sys.stdout.write(page())
+    elif sys.argv[1:]:
+        sys.exit(__doc__)
+    else:
+        PAGE.write_text(page())

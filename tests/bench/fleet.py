@@ -1,0 +1,150 @@
+"""Plays many nodes against a real API server: Node, TambourineNode, Lease, and for what they are assigned the statuses that
+sync would write. It asks the API server as the administrator, with a bounded number of requests in flight.
+
+python -m tests.bench.fleet KUBECONFIG COUNT
+
+Prints `ready` when all are there, then works until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tambourinefs import __version__
+from tambourinefs.kube.api import Api, connect
+from tambourinefs.kube.reflector import Reflector
+from tambourinefs.kube.resources import CORE_NODES, INSTANCES, LEASES, NODES
+from tambourinefs.model import cluster
+from tests.cluster.member import condition, status_of
+
+WORKERS: Final = 6  # requests in flight
+BEAT_EVERY: Final = (
+    20.0  # seconds; sync's 10 would take most of a small machine from what is measured
+)
+PREFIX: Final = "fleet"
+# Of the size that they have on a host.
+FIGURES: Final = {
+    "pid": "12345 (sleep)",
+    "tasks": "1 (limit: 28909)",
+    "memory": "188.0K",
+    "unitFileState": "enabled",
+}
+Work = Callable[[Api], object]
+
+
+class Fleet:
+    """The nodes; what is assigned to them is answered in the order in which it comes."""
+
+    def __init__(self, kubeconfig: Path, count: int) -> None:
+        self._kubeconfig = kubeconfig
+        self.names = [f"{PREFIX}-{n:04}" for n in range(count)]
+        self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._answered: dict[tuple[str, str], cluster.Assignment] = {}  # by node and uid
+        self._stop = threading.Event()
+        self._left = count
+        self._lock = threading.Lock()
+        self.made = threading.Event()
+
+    def run(self) -> None:
+        """Make the nodes and begin to play them; returns when all are there."""
+        for name in self.names:
+            self._work.put(lambda api, name=name: self._make(api, name))  # type: ignore[misc]
+        for _ in range(WORKERS):
+            self._thread(self._worker)
+        self.made.wait()
+        api = connect(self._kubeconfig, user_agent="tambourine-bench-fleet")
+        watching = Reflector(api, NODES, project=self._look, bell=lambda: None)
+        self._thread(lambda: watching.run(self._stop))
+        self._thread(self._beats)
+        watching.synced.wait()
+
+    def _thread(self, work: Callable[[], None]) -> None:
+        """One whose failure ends the process: nodes that fall silent would be measured as something else."""
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def _worker(self) -> None:
+        api = connect(
+            self._kubeconfig, user_agent="tambourine-bench-fleet"
+        )  # connections of its own
+        while True:
+            self._work.get()(api)
+
+    def _make(self, api: Api, name: str) -> None:
+        metadata = {"name": name, "labels": {"kubernetes.io/hostname": name}}
+        api.create(CORE_NODES, {"metadata": metadata})
+        kind = {"apiVersion": NODES.api_version, "kind": NODES.kind}
+        api.create(NODES, {**kind, "metadata": {"name": name}})
+        status = {
+            "version": __version__,
+            "namespaces": ["*"],
+            "conditions": [condition("Ready", "True", "Ready", 0)],
+        }
+        item = {"metadata": {"name": name}, "status": status}
+        api.apply(NODES, item, manager=cluster.SYNC, subresource="status")
+        self._beat(api, name)
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self.made.set()
+
+    def _beat(self, api: Api, name: str) -> None:
+        spec = {"holderIdentity": name, "renewTime": _now()}
+        metadata = {"name": cluster.lease_name(name), "namespace": cluster.LEASE_NAMESPACE}
+        api.apply(LEASES, {"metadata": metadata, "spec": spec}, manager=cluster.SYNC)
+
+    def _beats(self) -> None:
+        """All of them in turn, evenly, by a thread of their own: a queue of statuses delays no heartbeat."""
+        api = connect(self._kubeconfig, user_agent="tambourine-bench-fleet")
+        while not self._stop.is_set():
+            begin = time.monotonic()
+            for number, name in enumerate(self.names):
+                self._stop.wait(begin + number * BEAT_EVERY / len(self.names) - time.monotonic())
+                self._beat(api, name)
+            self._stop.wait(begin + BEAT_EVERY - time.monotonic())
+
+    def _look(self, item: dict[str, Any]) -> None:
+        node = msgspec.convert(item, cluster.Node)
+        for entry in node.spec.assignments:
+            key = (node.metadata.name, entry.uid)
+            if entry.state == cluster.INSTALLED and self._answered.get(key) != entry:
+                self._answered[key] = entry
+                self._work.put(lambda api, node=node, entry=entry: self._report(api, node.metadata.name, entry))  # type: ignore[misc] # fmt: skip
+
+    def _report(self, api: Api, node: str, entry: cluster.Assignment) -> None:
+        metadata = {
+            "name": cluster.instance_name(entry.name, node),
+            "namespace": entry.namespace,
+        }
+        status = status_of(
+            cluster.to_dict(entry), **FIGURES, cgroup=f"/system.slice/{entry.name}.service"
+        )
+        item = {"metadata": metadata, "status": status}
+        api.apply(INSTANCES, item, manager=cluster.SYNC, subresource="status")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+
+
+if __name__ == "__main__":
+    Fleet(Path(sys.argv[1]), int(sys.argv[2])).run()
+    print("ready", flush=True)
+    sys.stdin.read()
