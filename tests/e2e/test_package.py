@@ -119,7 +119,7 @@ def test_updated_under_load_and_back_nobody_notices(
     running = pids(host, *units)
 
     version = "/run/tambourine/proc/version.txt"
-    with Reader(host, "local/steady/pid", running[0]) as reader:
+    with Reader(host, "local/steady/pid", f"{running[0]} (sleep)") as reader:
         said = install(host, newer)
         assert "kept as you changed it" in said
         wait_answering(host)
