@@ -35,6 +35,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "uninstall": "tambourinefs.cli.uninstall:uninstall",
         "join": "tambourinefs.cli.join:join",
         "config": "tambourinefs.cli.config:config",
+        "doctor": "tambourinefs.cli.doctor:doctor",
         "pki": "tambourinefs.cli.pki:pki",
         "completion": "tambourinefs.cli.completion:completion",
     },

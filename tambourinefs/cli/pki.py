@@ -5,12 +5,13 @@ from __future__ import annotations
 import grp
 import json
 import pwd
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tambourinefs.cli.text import Duration
 from tambourinefs.errors import InvalidInput
 from tambourinefs.model import paths
 
@@ -24,6 +25,15 @@ _directory = click.option(
     default=Path(paths.PKI),
     show_default=True,
     help="Where the certificates and keys are.",
+)
+
+
+_lifetime = click.option(
+    "--lifetime",
+    type=Duration(),
+    default=None,
+    metavar="DURATION",
+    help="How long the new certificates of server and client are good, such as 90d or 12h.  [default: 3 years]",
 )
 
 
@@ -50,11 +60,20 @@ def pki() -> None:
     show_default=True,
     help="Group that may read client.key; empty: the caller's.",
 )
-def init(directory: Path, force: bool, server_user: str, client_group: str) -> None:
-    """Make the authority and the certificates that are missing. Doing it twice changes nothing."""
+@_lifetime
+def init(
+    directory: Path, force: bool, server_user: str, client_group: str, lifetime: float | None
+) -> None:
+    """Make the authority and the certificates that are missing. Doing it twice changes nothing.
+
+    With --force it makes all anew, which is the way out where ca.key was lost or has leaked. Bombshell and its clients on
+    this host take the new ones up by themselves.
+    """
     from tambourinefs.rpc import pki as authority
 
-    made = authority.init(directory, owners=_owners(server_user, client_group), force=force)
+    made = authority.init(
+        directory, owners=_owners(server_user, client_group), force=force, lifetime=_span(lifetime)
+    )
     for name in made:
         click.echo(f"made {directory / name}.crt and .key")
     if not made:
@@ -64,11 +83,15 @@ def init(directory: Path, force: bool, server_user: str, client_group: str) -> N
 @pki.command()
 @_directory
 @click.option("--force", is_flag=True, help="Renew now, however much time is left.")
-def renew(directory: Path, force: bool) -> None:
-    """Renew certificates with less than a third of their lifetime left; keys stay, nothing needs a restart."""
+@_lifetime
+def renew(directory: Path, force: bool, lifetime: float | None) -> None:
+    """Renew certificates with less than a third of their lifetime left; keys stay, nothing needs a restart.
+
+    tambourine-pki-renew.timer does it each day.
+    """
     from tambourinefs.rpc import pki as authority
 
-    done = authority.renew(directory, force=force)
+    done = authority.renew(directory, force=force, lifetime=_span(lifetime))
     for name in done:
         click.echo(f"renewed {directory / name}.crt")
     if not done:
@@ -92,6 +115,10 @@ def show(directory: Path, as_json: bool) -> None:
             f"{certificate.name:<7} ends {certificate.not_after:%Y-%m-%d} {_remaining(certificate, now):<28} "
             f"{certificate.subject}  {' '.join(certificate.names)}".rstrip()
         )
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _remaining(certificate: Certificate, now: datetime) -> str:

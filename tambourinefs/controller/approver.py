@@ -132,13 +132,17 @@ class Approver:
         if request.username != f"system:serviceaccount:{self._namespace}:{account}":
             return
         try:
+            found = self._api.get(SERVICE_ACCOUNTS, account, self._namespace)
+            if found["metadata"]["uid"] != request.uid:
+                return
             self._api.delete(SERVICE_ACCOUNTS, account, self._namespace, uid=request.uid)
             log.info("took back %s", account)
         except NotFound:  # as when we ended between this and the next
             pass
         except Conflict:
             return
-        try:
+        try:  # looked at first: after each start the requests of before are gone through, and nothing is written for them
+            self._api.get(CLUSTER_ROLE_BINDINGS, account)
             self._api.delete(CLUSTER_ROLE_BINDINGS, account)
         except NotFound:
             return

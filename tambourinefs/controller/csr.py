@@ -138,6 +138,9 @@ def _trouble(parsed: x509.CertificateSigningRequest, pem: bytes) -> str:
         return "it asks for extensions or has attributes"
     if trouble := _trouble_of_key(parsed.public_key()):
         return trouble
+    # The last part is the signature, a BIT STRING whose first byte counts bits to leave out: Go would shift by them.
+    if parsed.public_bytes(serialization.Encoding.DER)[-len(parsed.signature) - 1] != 0:
+        return "its signature is not of whole bytes"
     return "" if parsed.is_signature_valid else "its signature is not valid"
 
 

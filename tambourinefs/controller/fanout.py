@@ -26,6 +26,8 @@ class Spread:
     respecting: int  # nodes whose host respects its namespace
     waiting: tuple[str, ...] = ()  # have an older content, by the rollout
     stopped: str = ""  # why the rollout goes no further; "" while it does
+    # Nodes whose agent lacks fields that it uses, and which: they keep what they have.
+    withheld: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(slots=True)
@@ -60,11 +62,10 @@ def _kept(member: Member) -> dict[str, Assignment]:
 
 def _bury(world: World, service: Service, found: Wanted) -> None:
     """Every node that was ever told of it is told to remove it, or to let go of it."""
-    orphan = service.spec is not None and service.spec.deletion_policy == "orphan"
     for assignments in found.assignments.values():
         entry = assignments.get(service.uid)
         if entry is not None and entry.state == INSTALLED:
-            assignments[service.uid] = _tombstone(service, entry, released=orphan)
+            assignments[service.uid] = _tombstone(service, entry, released=service.orphan)
     found.spreads[service.uid] = Spread((), _respecting(world, service))
 
 
@@ -82,10 +83,13 @@ def _tombstone(service: Service, entry: Assignment, *, released: bool) -> Assign
 
 def _assign(world: World, service: Service, found: Wanted) -> None:
     targets = _targets(world, service)
+    lacking = {name: fields for name in targets if (fields := _lacks(world, service, name))}
     wish = _assignment(service)
     changed = []
     for name, assignments in found.assignments.items():
         entry = assignments.get(service.uid)
+        if name in lacking:
+            continue
         if name in targets:
             if entry is None or entry.state != INSTALLED:
                 assignments[service.uid] = wish
@@ -97,7 +101,8 @@ def _assign(world: World, service: Service, found: Wanted) -> None:
             entry is not None and entry.state == INSTALLED and _was_deselected(world, service, name)
         ):
             assignments[service.uid] = _tombstone(service, entry, released=False)
-    go, stopped = _rollout(world, service, sorted(targets - set(changed)), sorted(changed))
+    current = targets - set(changed) - lacking.keys()
+    go, stopped = _rollout(world, service, sorted(current), sorted(changed))
     for name in go:
         found.assignments[name][service.uid] = wish
     found.spreads[service.uid] = Spread(
@@ -105,6 +110,7 @@ def _assign(world: World, service: Service, found: Wanted) -> None:
         _respecting(world, service),
         tuple(name for name in sorted(changed) if name not in go),
         stopped,
+        tuple(sorted(lacking.items())),
     )
 
 
@@ -142,6 +148,12 @@ def is_target(world: World, service: Service, name: str) -> bool:
         and cluster.respects(member.status.namespaces, service.namespace)
         and _is_chosen(world, service, name)
     )
+
+
+def _lacks(world: World, service: Service, name: str) -> tuple[str, ...]:
+    """The fields it uses that the node's agent does not know; one that says nothing of its fields knows what it is sent."""
+    known = world.members[name].status.fields
+    return tuple(sorted(service.fields.difference(known))) if known else ()
 
 
 def _is_chosen(world: World, service: Service, name: str) -> bool:
@@ -192,8 +204,8 @@ def _rollout(
         busy += not _is_ready(world, service, name)
     allowed = max_unavailable(rollout, len(current) + len(changed)) - busy
     alive = [name for name in changed if name not in world.lost]
-    # A node that is not well loses nothing by the change: those first.
-    alive.sort(key=lambda name: (_looks_ready(world, service, name), name))
+    # A node that is not well loses nothing by the change, and one that has an older change under way is not: those first.
+    alive.sort(key=lambda name: (_is_settled(world, service, name), name))
     go = set(alive[: max(0, allowed)])
     return go | {name for name in changed if name in world.lost}, ""
 
@@ -223,13 +235,18 @@ def _verdict(world: World, service: Service, name: str) -> str:
 
 def _is_ready(world: World, service: Service, name: str) -> bool:
     """Ready with what is assigned now."""
+    entry = world.members[name].assignment(service.uid)
+    return (
+        entry is not None
+        and _effect(entry) == _effect(_assignment(service))
+        and _is_settled(world, service, name)
+    )
+
+
+def _is_settled(world: World, service: Service, name: str) -> bool:
+    """Ready with what it was told last, whichever content that is."""
     report = world.report(service, name)
     entry = world.members[name].assignment(service.uid)
     if report is None or entry is None or report.status.observed_generation < entry.generation:
         return False
-    return _effect(entry) == _effect(_assignment(service)) and _looks_ready(world, service, name)
-
-
-def _looks_ready(world: World, service: Service, name: str) -> bool:
-    report = world.report(service, name)
-    return report is not None and report.ready is not None and report.ready.status == "True"
+    return report.ready is not None and report.ready.status == "True"

@@ -66,7 +66,8 @@ def _with_values(
 ) -> cluster.TambourineStatus:
     """The seed's values: those of the only instance, or what all have in common, or a count."""
     if not reports:
-        return msgspec.structs.replace(status, active_state="unknown" if unknown else "")
+        said = "unknown" if unknown else ""
+        return msgspec.structs.replace(status, active=said, active_state=said)
     if len(reports) == 1 and not unknown:
         one = reports[0].status
         values = {
@@ -162,6 +163,8 @@ def _ready(
         assert condition is not None
         said = f"{found.node}: {found.status.reason or condition.message}{_others(len(failed))}"
         return _make(service, READY, "False", condition.reason, said)
+    if spread.withheld:
+        return _make(service, READY, "False", "AgentTooOld", _too_old(world, spread))
     lost = sorted(name for name in spread.targets if name in world.lost)
     if lost:
         said = f"not heard of: {', '.join(lost[:5])}{' …' if len(lost) > 5 else ''}"
@@ -170,6 +173,15 @@ def _ready(
         return _make(service, READY, "True", "Ready", f"{counts.ready} of {counts.desired} nodes")
     said = f"{counts.ready} of {counts.desired} nodes are ready at this generation"
     return _make(service, READY, "Unknown", PROGRESSING, said)
+
+
+def _too_old(world: World, spread: Spread) -> str:
+    node, fields = spread.withheld[0]
+    more = _others(len(spread.withheld))
+    return (
+        f"{node}: its Tambourine {world.members[node].status.version} does not know {', '.join(fields[:5])}{more}; "
+        "what is there stays as it is: install the newer release on the host, or leave the field out"
+    )
 
 
 def _no_nodes(world: World, service: Service, spread: Spread) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tambourinefs.errors import InvalidManifest
-from tambourinefs.model import cluster, manifest
+from tambourinefs.model import cluster, fields, manifest
 from tambourinefs.model.schema import Manifest, Spec
 from tambourinefs.model.status import READY, Condition
 
@@ -26,9 +26,11 @@ class Service:
     created: str
     deleted: str  # deletionTimestamp; "" while it shall be
     finalizers: tuple[str, ...]
+    orphan: bool  # deletionPolicy, also of a spec that this release cannot read
     spec: Spec | None  # None: this release cannot read it
     problem: str  # why not
     digest: str
+    fields: frozenset[str]  # of the spec that a node must know for it
     status: dict[str, Any]
 
     @property
@@ -112,9 +114,11 @@ def service(item: dict[str, Any]) -> Service:
         created=metadata.get("creationTimestamp", ""),
         deleted=metadata.get("deletionTimestamp", "") or "",
         finalizers=tuple(metadata.get("finalizers") or ()),
+        orphan=(item.get("spec") or {}).get("deletionPolicy") == "orphan",
         spec=parsed.spec if parsed else None,
         problem=problem,
         digest=manifest.content_digest(parsed) if parsed else "",
+        fields=fields.used(parsed.spec) if parsed else frozenset(),
         status=item.get("status") or {},
     )
 

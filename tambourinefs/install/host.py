@@ -34,9 +34,11 @@ PACKAGED: Final = (
 )  # the package's digest; where it is, dpkg owns what we else make
 SERVICES: Final = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")
 SYNC: Final = "tambourine-sync.service"  # does nothing on a host that has joined no cluster
-ENABLED: Final = (*SERVICES, SYNC, "proc-tambourine.mount", "tambourine-first-boot.service")
-UNITS: Final = (*ENABLED, "tambourine-module.service")  # which comes and goes with the mount
+RENEWAL: Final = "tambourine-pki-renew.timer"
 FIRST_BOOT: Final = "tambourine-first-boot.service"
+ENABLED: Final = (*SERVICES, SYNC, RENEWAL, "proc-tambourine.mount", FIRST_BOOT)
+# Not enabled: one comes and goes with the mount, the other is started by its timer.
+UNITS: Final = (*ENABLED, "tambourine-module.service", "tambourine-pki-renew.service")
 USERS: Final = (paths.BOMBSHELL_USER, paths.SYNC_USER)
 DIRECTORIES: Final = tuple(map(str, (paths.CONFIG.parent, paths.RUN, paths.STATE)))
 _RESPECT: Final = "50-respect.toml"
@@ -229,7 +231,7 @@ def start(changes: Changes) -> str:
     if changes.pending:
         # One after the other: in one transaction the agent, stopped with the others, would wait for the silo's start, and
         # who reads statuses with it.
-        for name in (*SERVICES, SYNC):
+        for name in (*SERVICES, SYNC, RENEWAL):
             _systemctl("restart", name)
         changes.ledger.build = build
         changes.ledger.save()
@@ -237,13 +239,14 @@ def start(changes: Changes) -> str:
         return "restarted with what has changed"
     if succeeds("systemctl", "is-active", "--quiet", *_expected()):
         return ""
-    _systemctl("start", *SERVICES, SYNC)
+    _systemctl("start", *SERVICES, SYNC, RENEWAL)
     return "started"
 
 
 def _expected() -> tuple[str, ...]:
     """The services that shall be active here."""
-    return (*SERVICES, SYNC) if Path(paths.KUBECONFIG).exists() else SERVICES
+    always = (*SERVICES, RENEWAL)
+    return (*always, SYNC) if Path(paths.KUBECONFIG).exists() else always
 
 
 def _systemctl(verb: str, *names: str) -> None:

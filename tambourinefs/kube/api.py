@@ -15,6 +15,7 @@ import urllib3
 from tambourinefs.errors import TambourineError, Unreachable
 from tambourinefs.kube import errors
 from tambourinefs.kube.access import Access
+from tambourinefs.kube.clock import ServerClock
 from tambourinefs.kube.resources import Resource
 
 Object = dict[str, Any]
@@ -44,6 +45,7 @@ class Api:
         self._answer_seconds = answer_seconds
         self._lock = threading.Lock()
         self.writes: Counter[tuple[str, str]] = Counter()
+        self.clock = ServerClock()
 
     def cluster(self) -> tuple[str, str]:
         """(https://host:port, the certificate authority as PEM) of the API server that we talk to."""
@@ -109,10 +111,18 @@ class Api:
         return self._write("PATCH", "apply", resource, path, full, what, APPLY)
 
     def merge(
-        self, resource: Resource, name: str, namespace: str, patch: Object, subresource: str = ""
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str,
+        patch: Object,
+        subresource: str = "",
+        *,
+        dry_run: bool = False,
     ) -> Object:
-        """JSON merge patch (RFC 7386)."""
+        """JSON merge patch (RFC 7386). `dry_run`: what would come of it, and nothing is written."""
         path = resource.path(namespace, name, subresource)
+        path += "?dryRun=All" if dry_run else ""
         what = _what(resource, name, namespace)
         return self._write("PATCH", "patch", resource, path, patch, what, MERGE)
 
@@ -232,6 +242,7 @@ class Api:
             raise Unreachable(
                 f"{what}: the API server at {host} does not answer: {error}"
             ) from error
+        self.clock.hear(answer.headers.get("Date"))
         return answer
 
 

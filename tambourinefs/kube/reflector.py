@@ -56,6 +56,7 @@ class Reflector(Generic[T]):
         self._project = project
         self._bell = bell
         self._items: dict[Key, T] = {}
+        self._seen = 0  # the version up to which list and watch have told everything
         self._lock = threading.Lock()
         self._answer: urllib3.BaseHTTPResponse | None = None
         self.synced = threading.Event()  # a whole list has been read once
@@ -73,9 +74,13 @@ class Reflector(Generic[T]):
             return self._items.get(key)
 
     def learn(self, item: Object) -> None:
-        """Keep what a write of ours was answered with; the watch brings it again later."""
+        """Keep what a write of ours was answered with; the watch brings it again later.
+
+        Not where the watch is past it: it may have told of a later write, or of the deletion, and would not again.
+        """
         with self._lock:
-            self._keep(self._items, item)
+            if not 0 < _number(item["metadata"].get("resourceVersion")) <= self._seen:
+                self._keep(self._items, item)
 
     def run(self, stop: threading.Event) -> None:
         """List and watch until `stop`; ends within some seconds of it (at once with `close`)."""
@@ -119,6 +124,7 @@ class Reflector(Generic[T]):
             self.contact = time.monotonic()
         with self._lock:
             self._items = found
+            self._seen = _number(version)
         self.error = ""
         self.synced.set()
         self._bell()
@@ -175,15 +181,21 @@ class Reflector(Generic[T]):
             version = str(item["metadata"]["resourceVersion"])
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise Unreachable(f"watch of {self._resource.plural}: not an event: {error}") from error
-        if kind in {"ADDED", "MODIFIED"}:
-            with self._lock:
+        with self._lock:
+            self._seen = max(self._seen, _number(version))
+            if kind in {"ADDED", "MODIFIED"}:
                 self._keep(self._items, item)
-            self._bell()
-        elif kind == "DELETED":
-            with self._lock:
+            elif kind == "DELETED":
                 self._items.pop(_key(item), None)
+        if kind != "BOOKMARK":
             self._bell()
         return version
+
+
+def _number(version: object) -> int:
+    """Versions of one kind can be compared (Kubernetes: "Resource versions"); 0 for one that is no number."""
+    text = str(version)
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _key(item: Object) -> Key:

@@ -29,6 +29,10 @@ PATH_MAX: Final = 4095  # bytes, PATH_MAX of Linux without the NUL
 
 _UNIT_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + ":-_.\\")
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+# Letters, digits, : _ and the slash: systemd looks for a mount by the one name that its path has.
+_NEEDLESS_ESCAPE: Final = re.compile(
+    r"\\x(2[fF]|3[0-9aA]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])"
+)
 _QUALIFIED: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
@@ -70,6 +74,8 @@ def unit_problem(unit: str) -> str:
         return "the root slice is systemd's own"
     if suffix == "slice":
         return _slice_problem(stem)
+    if suffix in {"mount", "automount", "swap"} and _NEEDLESS_ESCAPE.search(stem):
+        return "a mount's name escapes what needs no escape (systemd-escape --path makes the right one)"
     return ""
 
 

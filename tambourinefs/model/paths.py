@@ -35,6 +35,8 @@ OWN_UNITS: Final = (
     "tambourine-silo.service",
     "tambourine-bombshell.service",
     "tambourine-sync.service",
+    "tambourine-pki-renew.service",
+    "tambourine-pki-renew.timer",
     "proc-tambourine.mount",
     "tambourine-first-boot.service",
     "tambourine-module.service",

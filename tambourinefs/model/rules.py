@@ -30,6 +30,9 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MODE: Final = re.compile(r"0[0-7]{3}")
 _USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?|[0-9]{1,10}")
 _PERCENT: Final = re.compile(r"(?:[1-9][0-9]?|100)%")
+_LONE_RETURN: Final = re.compile(r"\r(?!\n)")
+# Also where it is no header, amid a line that goes on: the API server looks with the same expression.
+_STAMPED: Final = re.compile(r"(^|\n)\ufeff?[ \t]*\[X-Tambourine\][ \t]*(\\?\r?\n|\\?\Z)")
 _TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)",
     re.ASCII,
@@ -69,7 +72,7 @@ def _metadata(metadata: Metadata) -> Iterator[Problem]:
         if problem := names.label_problem(key, value):
             yield Problem(problem, f"metadata.labels.{key}")
     for key in metadata.annotations:
-        if problem := names.label_key_problem(key):
+        if problem := names.label_key_problem(key.lower()):  # as ValidateAnnotations() does
             yield Problem(problem, f"metadata.annotations.{key}")
     if metadata.creation_timestamp and not _TIME.fullmatch(metadata.creation_timestamp):
         yield Problem("not a time after RFC 3339", "metadata.creationTimestamp")
@@ -83,6 +86,8 @@ def _identifier(text: str, path: str) -> Iterator[Problem]:
 def _name(spec: Spec) -> Iterator[Problem]:
     if problem := names.unit_problem(spec.unit_name):
         yield Problem(problem, "spec.name")
+    elif spec.name.startswith(".") and spec.name[1:] in names.UNIT_TYPES:
+        yield Problem("a unit name has something before its suffix", "spec.name")
     elif names.is_own_unit(spec.unit_name):
         yield Problem(
             f"{spec.unit_name} is Tambourine's own and is not managed by a manifest",
@@ -128,7 +133,7 @@ def _unit(spec: Spec) -> Iterator[Problem]:
     if spec.unit is None:
         return
     unit = unitfile.parse(spec.unit)
-    yield from _unit_text(unit, "spec.unit")
+    yield from _unit_text(spec.unit, unit, "spec.unit")
     if not unit.sections:
         yield Problem("a unit has at least one section, such as [Service]", "spec.unit")
     own = sorted(filter(names.is_own_unit, unitfile.aliases(spec.texts, spec.unit_name)))
@@ -136,10 +141,21 @@ def _unit(spec: Spec) -> Iterator[Problem]:
         yield Problem(f"Alias= or Also= names {own[0]}, which is Tambourine's own", "spec.unit")
 
 
-def _unit_text(unit: UnitFile, path: str) -> Iterator[Problem]:
+def _strange(text: str) -> str:
+    """What no editor writes and systemd reads in ways of its own, so that people and it would see different things."""
+    if _LONE_RETURN.search(text):
+        return "has a carriage return that no newline follows"
+    if "\ufeff" in text.removeprefix("\ufeff"):
+        return "has a byte order mark amid its text"
+    return ""
+
+
+def _unit_text(text: str, unit: UnitFile, path: str) -> Iterator[Problem]:
     for line, what in unit.errors:
         yield Problem(f"{what} in its line {line}", path)
-    if unitfile.STAMP in unit.sections:
+    if problem := _strange(text):
+        yield Problem(problem, path)
+    if unitfile.STAMP in unit.sections or _STAMPED.search(text):
         yield Problem(
             f"the section [{unitfile.STAMP}] is written by Tambourine: leave it out", path
         )
@@ -161,7 +177,7 @@ def _drop_in(drop_in: DropIn, at: str) -> Iterator[Problem]:
     elif not drop_in.name.endswith(".conf") or drop_in.name.startswith("."):
         yield Problem("a drop-in's name ends in .conf and does not begin with a dot", f"{at}.name")
     unit = unitfile.parse(drop_in.content)
-    yield from _unit_text(unit, f"{at}.content")
+    yield from _unit_text(drop_in.content, unit, f"{at}.content")
     if unit.ignored and not unit.sections:
         yield Problem("settings stand in a section, such as [Service]", f"{at}.content")
 
@@ -208,6 +224,9 @@ def _base64(text: str, path: str) -> Iterator[Problem]:
         base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         yield Problem(f"not base64: {error}", path)
+    else:
+        if len(text) % 4:  # which Python forgives after the end
+            yield Problem("not base64: groups have four characters", path)
 
 
 def payload_name_problem(name: str) -> str:

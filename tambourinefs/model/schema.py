@@ -18,6 +18,7 @@ API_VERSION: Final = "tambourine.dev/v1alpha1"
 KIND: Final = "Tambourine"
 MAX_FILES: Final = 256
 MAX_DROP_INS: Final = 64
+MAX_LABELS: Final = 64
 DEFAULT_MODE: Final = "0644"
 
 State = Literal["installed", "absent"]
@@ -91,7 +92,7 @@ class Spec(Wire, frozen=True):
     command: Command | None = None
     command_id: str = msgspec.field(name="commandID", default="")
     node_name: str = ""
-    node_selector: dict[str, str] = {}
+    node_selector: Annotated[dict[str, str], msgspec.Meta(max_length=MAX_LABELS)] = {}
     unit: str | None = None
     drop_ins: Annotated[tuple[DropIn, ...], msgspec.Meta(max_length=MAX_DROP_INS)] = ()
     files: Annotated[tuple[File, ...], msgspec.Meta(max_length=MAX_FILES)] = ()

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tambourinefs.model import names
 from tambourinefs.model.document import wrong
-from tambourinefs.model.schema import CHOICES, SERVER_FIELDS, STRUCTS
+from tambourinefs.model.schema import (
+    CHOICES,
+    SERVER_FIELDS,
+    STRUCTS,
+    ContentFrom,
+    DropIn,
+    File,
+    Manifest,
+    Metadata,
+    Rollout,
+    Spec,
+    Wire,
+)
 
 if TYPE_CHECKING:
     import msgspec
@@ -45,20 +57,26 @@ def prepare(document: Document) -> None:
         for index, file in enumerate(_list(spec.get("files"))):
             if isinstance(file, dict):
                 _prepare_file(document, file, f"spec.files[{index}]")
-    for part in (root, metadata, spec, *_parts(spec)):
-        _drop_nulls(part)
+    parts: list[tuple[object, type[Wire]]] = [
+        (root, Manifest),
+        (metadata, Metadata),
+        (spec, Spec),
+        *_parts(spec),
+    ]
+    for part, shape in parts:
+        _drop_nulls(part, shape)
 
 
-def _parts(spec: object) -> list[Any]:
-    """The objects in a spec that have fields of their own."""
+def _parts(spec: object) -> list[tuple[Any, type[Wire]]]:
+    """The objects in a spec that have fields of their own, and which."""
     if not isinstance(spec, dict):
         return []
     files = _objects(spec.get("files"))
     return [
-        spec.get("rollout"),
-        *_objects(spec.get("dropIns")),
-        *files,
-        *(file.get("contentFrom") for file in files),
+        (spec.get("rollout"), Rollout),
+        *((drop_in, DropIn) for drop_in in _objects(spec.get("dropIns"))),
+        *((file, File) for file in files),
+        *((file.get("contentFrom"), ContentFrom) for file in files),
     ]
 
 
@@ -70,10 +88,12 @@ def _list(values: object) -> list[Any]:
     return values if isinstance(values, list) else []
 
 
-def _drop_nulls(part: object) -> None:
+def _drop_nulls(part: object, shape: type[Wire]) -> None:
+    """Of the fields that there are: an unknown one is a mistake also where it is null."""
     if isinstance(part, dict):
-        for name in [name for name, value in part.items() if value is None]:
-            del part[name]
+        for name in shape.__struct_encode_fields__:
+            if name in part and part[name] is None:
+                del part[name]
 
 
 def _prepare_file(document: Document, file: dict[str, Any], at: str) -> None:

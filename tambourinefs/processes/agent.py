@@ -27,6 +27,7 @@ from tambourinefs.agent.verify import AnalyzeVerifier
 from tambourinefs.model import paths
 from tambourinefs.processes import mounting
 from tambourinefs.processes.run import run_until_stopped
+from tambourinefs.procfs import expiry
 from tambourinefs.procfs.serving import MOUNT_OPTIONS, make_board, serve_board
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ async def _work(
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await systemd.wait_connected()
         nursery.start_soon(reconciler.run)
+        nursery.start_soon(expiry.watch, _certificates(config), board.certificates)
         if config.agent.journal_lines:
             nursery.start_soon(listen, reconciler.heard)
         with trio.move_on_after(FIRST_PASS_SECONDS):
@@ -132,6 +134,14 @@ def _reconciler(
 def _say_without_module(place: Path) -> None:
     if not Path(paths.PROC_LITERAL).is_dir():
         _log.info(_NO_MODULE, paths.PROC_LITERAL, place)
+
+
+def _certificates(config: Config) -> dict[str, Path]:
+    """What of this host's ends some day."""
+    pki = Path(config.bombshell.pki)
+    return {name: pki / f"{name}.crt" for name in ("ca", "server", "client")} | {
+        "node": Path(paths.IDENTITY)
+    }
 
 
 def _boot_id() -> str:

@@ -105,7 +105,8 @@ def _run(server: Bombshell) -> None:
             told = server.describe()
             daemon.notify(f"STATUS={told}")
         caught = signal.sigtimedwait(_STOP, min(interval or _TICK, _TICK))
-        if caught is not None:
+        # Stopped (SIGSTOP) beyond the time to wait, CPython 3.11 returns no None, but a siginfo that nobody filled (tried).
+        if caught is not None and caught.si_signo in _STOP:
             log.info("stopping: %s", signal.Signals(caught.si_signo).name)
             return
 

@@ -22,6 +22,7 @@ from tambourinefs.kube.lease import heartbeat
 from tambourinefs.model import cluster, paths
 from tambourinefs.model.config import Config
 from tambourinefs.rpc.client import Client, Volume
+from tambourinefs.sync import certificates
 from tambourinefs.sync.host import Host
 from tambourinefs.sync.identity import Identity
 from tambourinefs.sync.loop import Sync
@@ -53,6 +54,7 @@ def main(
     sync = Sync(
         api, recorder, host, node, config.agent.namespaces, boot,
         identity=lambda: identity.problem,
+        certificates=lambda: certificates.problem(Path(config.bombshell.pki), time.time()),
     )  # fmt: skip
     identity.tell = sync.bell.set
     if address:

@@ -20,7 +20,7 @@ from tambourinefs.procfs.showing import TOP, Showing
 from tambourinefs.procfs.tree import Directory, Inodes, Slot, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tambourinefs.model.status import ServiceView
     from tambourinefs.procfs.host import Host
@@ -35,6 +35,7 @@ class Board:
     """Everything that is published. `inodes`, `readers`, `showing` and `events` are for the file system's operations."""
 
     def __init__(self, host: Host) -> None:
+        self._host = host
         self.inodes = Inodes()
         self.events = EventLog()
         self._services = Services()
@@ -50,6 +51,10 @@ class Board:
     def __len__(self) -> int:
         """How many services are published."""
         return len(self._services)
+
+    def certificates(self, ends: Mapping[str, float]) -> None:
+        """Tell in metrics.prom when certificates end (seconds since 1970)."""
+        self._host.certificates = ends
 
     def publish(self, view: ServiceView) -> None:
         """Show this view in place of the last one of the same service. Cheap, never blocks; an equal view is nothing."""

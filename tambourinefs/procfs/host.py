@@ -21,6 +21,8 @@ from tambourinefs.procfs.render import Needs
 from tambourinefs.procfs.times import Moment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tambourinefs.procfs.cgroups import Cgroups
     from tambourinefs.procfs.zone import LocalZone
 
@@ -40,6 +42,7 @@ class Host:
         self._proc = str(proc)
         self._threads = trio.CapacityLimiter(_THREADS)
         self._started = self.moment()
+        self.certificates: Mapping[str, float] = {}  # when each ends, seconds since 1970
 
     @property
     def reference(self) -> Moment:

@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
 _STATES: Final = ("active", "reloading", "inactive", "failed", "activating", "deactivating")
 _TRUTH: Final = {"True": 1, "False": 0}
+CERTIFICATE: Final = "tambourine_certificate_expiration_timestamp_seconds"
 # name: (type, help)
 FAMILIES: Final = {
     "tambourine_info": ("gauge", "The version of Tambourine on this host."),
     "tambourine_services": ("gauge", "Tambourines that this host knows."),
     "tambourine_events_total": ("counter", "Changes written to events.log."),
+    CERTIFICATE: (
+        "gauge",
+        "When a certificate of this host ends: ca, server, client, and node, its identity in a cluster.",
+    ),
     "tambourine_service_state": ("gauge", "1 for the unit's ActiveState, 0 for the others."),
     "tambourine_service_condition": ("gauge", "1 True, 0 False, -1 Unknown."),
     "tambourine_service_generation": ("gauge", "The manifest's generation."),

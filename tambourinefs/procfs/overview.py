@@ -53,6 +53,8 @@ async def services_json(views: Sequence[ServiceView], host: Host) -> bytes:
 async def metrics_prom(views: Sequence[ServiceView], host: Host, events: int) -> bytes:
     """Prometheus text of all services."""
     made = metrics.MetricsText(services=len(views), events=events)
+    for name, end in host.certificates.items():
+        made.add(metrics.CERTIFICATE, metrics.labels(certificate=name), end)
     async for view in _in_turns(views):
         for sample in metrics.samples(view, host.figures(view.unit, Needs.NUMBERS)):
             made.add(*sample)

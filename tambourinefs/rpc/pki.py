@@ -6,7 +6,7 @@
     *.crt       0644
 
 Every file is replaced whole and durably, a key before its certificate. Keys are ECDSA P-256. `renew` gives a certificate a
-successor for the same key: only one file changes, and what the authority has signed stays valid.
+successor for the same key: only one file changes, and what the authority has signed stays valid. It opens no key but ca.key.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Final, Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tambourinefs import files
@@ -68,13 +69,18 @@ class Certificate:
 
 
 def init(
-    directory: Path, *, owners: Owners, force: bool = False, now: datetime | None = None
+    directory: Path,
+    *,
+    owners: Owners,
+    force: bool = False,
+    now: datetime | None = None,
+    lifetime: timedelta | None = None,
 ) -> tuple[Name, ...]:
     """Make what is missing, and with `force` everything anew; return what was made.
 
     A missing leaf is made from the authority that is there (ca.key may be kept elsewhere while none is missing). A key
     without its certificate is what an interrupted `init` leaves: it is made anew. Without `force`, nothing else is
-    overwritten.
+    overwritten. `lifetime` is that of the server's and the client's certificate, for three years.
 
     Raises AlreadyExists where certificates are there that do not fit, HostError where a file cannot be written or read.
     """
@@ -86,15 +92,22 @@ def init(
     with _explained(directory):
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         for name in made:
-            _issue(directory, name, _new_key(directory, name, owners), now)
+            key = _new_key(directory, name, owners)
+            _issue(directory, name, key.public_key(), now, _lifetime(name, lifetime))
     return made
 
 
-def renew(directory: Path, *, force: bool = False, now: datetime | None = None) -> tuple[Name, ...]:
+def renew(
+    directory: Path,
+    *,
+    force: bool = False,
+    now: datetime | None = None,
+    lifetime: timedelta | None = None,
+) -> tuple[Name, ...]:
     """Give each certificate with less than a third of its lifetime left (`force`: each) a new one for its old key.
 
     One file changes at a time, so no pair is ever torn. Running servers and clients take the new ones up by themselves.
-    Returns which. New keys come from `init(force=True)`.
+    Returns which. New keys come from `init(force=True)`. `lifetime` as for `init`.
 
     Raises NotFound before `init`, HostError where a file cannot be written or read.
     """
@@ -102,7 +115,8 @@ def renew(directory: Path, *, force: bool = False, now: datetime | None = None) 
     due = tuple(c.name for c in show(directory) if force or c.due(now))
     with _explained(directory):
         for name in due:
-            _issue(directory, name, _load_key(directory, name), now)
+            key = _load_certificate(directory, name).public_key()
+            _issue(directory, name, key, now, _lifetime(name, lifetime))
     return due
 
 
@@ -139,21 +153,28 @@ def _check_fits(directory: Path, missing: tuple[Name, ...]) -> None:
             )
 
 
-def _issue(directory: Path, name: Name, key: ec.EllipticCurvePrivateKey, now: datetime) -> None:
-    subject = _subject(name)
-    if name == "ca":
-        issuer, signer = subject, key
-    else:
-        issuer, signer = _load_certificate(directory, "ca").subject, _load_key(directory, "ca")
+def _lifetime(name: Name, leaf: timedelta | None) -> timedelta:
+    return LIFETIMES[name] if leaf is None or name == "ca" else leaf
+
+
+def _issue(
+    directory: Path,
+    name: Name,
+    key: CertificatePublicKeyTypes,
+    now: datetime,
+    lifetime: timedelta,
+) -> None:
+    subject, signer = _subject(name), _load_key(directory, "ca")
+    issuer = subject if name == "ca" else _load_certificate(directory, "ca").subject
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + LIFETIMES[name])
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .not_valid_after(now + lifetime)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )

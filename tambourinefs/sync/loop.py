@@ -5,22 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
 
 from tambourinefs import __version__
-from tambourinefs.errors import AlreadyExists, NotFound, TambourineError
+from tambourinefs.errors import AlreadyExists, NotFound, TambourineError, Unreachable
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.events import Recorder, Regarding
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS
-from tambourinefs.model import cluster, manifest, news, schema
+from tambourinefs.model import cluster, fields, manifest, news, schema
 from tambourinefs.model.cluster import Assignment, Content
-from tambourinefs.model.status import Condition, StatusReport
-from tambourinefs.sync import downward, upward
+from tambourinefs.model.status import StatusReport
+from tambourinefs.sync import downward, health, upward
 from tambourinefs.sync.host import Host, Key
 from tambourinefs.sync.upward import Written
 
@@ -44,8 +45,11 @@ class Sync:
         boot_id: str,
         clock: Callable[[], float] = time.monotonic,
         identity: Callable[[], str] = lambda: "",
+        certificates: Callable[[], str] = lambda: "",
     ) -> None:
-        """`identity`: why this node's identity cannot be renewed, "" while it can."""
+        """`identity`: why this node's identity cannot be renewed, "" while it can; `certificates`: which of Bombshell's end
+        soon, "" while none does.
+        """
         self._api = api
         self._recorder = recorder
         self._host = host
@@ -54,6 +58,7 @@ class Sync:
         self._boot_id = boot_id
         self._clock = clock
         self._identity = identity
+        self._certificates = certificates
         self.bell = threading.Event()
         self.mine = Reflector(api, NODES, project=_node, bell=self.bell.set, name=node)
         self._contents: dict[tuple[str, str], Content] = {}  # (namespace, revision)
@@ -100,7 +105,7 @@ class Sync:
         reports = self._host.reports()
         orders = downward.orders(node.spec.assignments, held, reports, self._namespaces)
         waits = self._carry_down(orders)
-        waits |= self._carry_up(node, reports)
+        waits |= self._carry_up(node, reports, orders.refused)
         self._speak(node, orders)
         return waits
 
@@ -121,22 +126,26 @@ class Sync:
         waits = False
         for key in orders.remove:
             log.info("removing %s/%s", *key)
-            self._host.remove(key)
+            with _alone(key, orders.refused):
+                self._host.remove(key)
             waits = True
         for item in orders.rewrite:
-            self._host.write(item)
+            with _alone((item.metadata.namespace, item.metadata.name), orders.refused):
+                self._host.write(item)
             waits = True
         for assignment in orders.install:
-            content = self._content(assignment)
-            if content is None:
-                waits = True
-                continue
-            self._host.write(cluster.manifest_of(assignment, content))
-            log.info(
-                "wrote %s/%s generation %d",
-                assignment.namespace, assignment.name, assignment.generation,
-            )  # fmt: skip
+            with _alone((assignment.namespace, assignment.name), orders.refused):
+                waits |= not self._install(assignment)
         return waits
+
+    def _install(self, item: Assignment) -> bool:
+        """False: its revision is not there yet."""
+        content = self._content(item)
+        if content is None:
+            return False
+        self._host.write(cluster.manifest_of(item, content))
+        log.info("wrote %s/%s generation %d", item.namespace, item.name, item.generation)
+        return True
 
     def _content(self, item: Assignment) -> Content | None:
         """The revision's content, once read and checked against its digest; None while it cannot be had."""
@@ -163,7 +172,9 @@ class Sync:
         self._contents[key] = content
         return content
 
-    def _carry_up(self, node: cluster.Node, reports: dict[Key, StatusReport]) -> bool:
+    def _carry_up(
+        self, node: cluster.Node, reports: dict[Key, StatusReport], problems: dict[Key, str]
+    ) -> bool:
         waits = False
         for item in node.spec.assignments:
             key = (item.namespace, item.name)
@@ -171,7 +182,8 @@ class Sync:
             if report is None or report.uid != item.uid or item.state != cluster.INSTALLED:
                 self._written.pop(key, None)
                 continue
-            waits |= self._report(item, report)
+            with _alone(key, problems):
+                waits |= self._report(item, report)
         return waits
 
     def _report(self, item: Assignment, report: StatusReport) -> bool:
@@ -209,23 +221,21 @@ class Sync:
 
     def _speak(self, node: cluster.Node, orders: downward.Orders) -> None:
         """Our TambourineNode's status, when it changed."""
-        refused = "; ".join(f"{ns}/{name}: {why}" for (ns, name), why in orders.refused.items())
-        trouble = self._identity()
-        conditions = (
-            _condition(node, "Ready", True, "SomeRefused" if refused else "Ready", refused),
-            _condition(
-                node, "IdentityGood", not trouble, "CannotRenew" if trouble else "Good", trouble
-            ),
-        )
         status = cluster.NodeStatus(
             version=__version__,
             namespaces=tuple(name for name in self._namespaces if name != "local"),
-            fields=known_fields(),
+            fields=fields.known(),  # the controller withholds others from us
             boot_id=self._boot_id,
             observed_generation=node.metadata.generation,
             acknowledged=orders.acknowledged,
             unlisted=orders.unlisted,
-            conditions=conditions,
+            conditions=health.conditions(
+                node,
+                orders.refused,
+                identity=self._identity(),
+                certificates=self._certificates(),
+                clock=self._api.clock.problem,
+            ),
         )
         wanted = cluster.to_dict(status)
         if wanted == self._said:
@@ -239,24 +249,18 @@ class Sync:
         self._said = wanted
 
 
-def _condition(node: cluster.Node, kind: str, holds: bool, reason: str, message: str) -> Condition:
-    """Its time is that of the last change of its status."""
-    status = "True" if holds else "False"
-    since = (
-        one.last_transition_time
-        for one in node.status.conditions
-        if (one.type, one.status) == (kind, status)
-    )
-    return Condition(kind, status, reason, message[:4096], 0, next(since, "") or _now())
-
-
-def known_fields() -> tuple[str, ...]:
-    """The paths of the spec that this release's parser knows: the controller withholds others from us."""
-    found = []
-    for path, shape in schema.STRUCTS.items():
-        if path.startswith("spec"):
-            found += [f"{path}.{name}" for name in shape.__struct_encode_fields__]
-    return tuple(sorted(found))
+@contextmanager
+def _alone(key: Key, problems: dict[Key, str]) -> Iterator[None]:
+    """What one service is refused (a full silo, a status that the API server does not take) holds up no other, nor our
+    word of what is done; it is tried again at the next look. Somebody who is away holds up all.
+    """
+    try:
+        yield
+    except Unreachable:
+        raise
+    except TambourineError as error:
+        log.warning("%s/%s: %s", *key, error)
+        problems[key] = str(error)
 
 
 def _node(item: dict[str, Any]) -> cluster.Node | None:
@@ -265,7 +269,3 @@ def _node(item: dict[str, Any]) -> cluster.Node | None:
     except msgspec.ValidationError as error:
         log.error("our TambourineNode cannot be read: %s", error)  # noqa: TRY400 (their data)
         return None
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

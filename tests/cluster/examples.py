@@ -1,4 +1,4 @@
-"""k8s/examples as a user has them: applied and deleted whole, with kubectl alone; and all that a host could show of it after."""
+"""k8s/examples as a user has them: applied and deleted whole, by kubectl; and what a host could show of it after."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ def unchanged(*hosts: Host) -> Iterator[None]:
     before = {host.name: fingerprint(host) for host in hosts}
     yield
     for host in hosts:
-        assert fingerprint(host) == before[host.name], host.name
+        now, then = fingerprint(host), before[host.name]
+        differing = {
+            key: (then.get(key), now.get(key))
+            for key in now | then
+            if now.get(key) != then.get(key)
+        }
+        assert differing == {}, f"{host.name}, before and after"
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def _connect(directory: Path, server: str, authority: str, user: dict[str, str])
 @contextmanager
 def approving(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, *, grace: float = 30.0
-) -> Iterator[None]:
+) -> Iterator[approver.Approver]:
     """An approver works, with the rights of the controller's service account."""
     monkeypatch.setattr(approver, "GRACE", grace)
     monkeypatch.setattr(approver, "LOOK_EVERY", 0.2)
@@ -107,7 +107,7 @@ def approving(
         thread.start()
     try:
         Cluster.wait(works.requests.synced.is_set, 20, "the approver's list")
-        yield
+        yield works
         assert all(thread.is_alive() for thread in threads), "the approver fell over"
     finally:
         stop.set()

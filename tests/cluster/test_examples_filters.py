@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab.hosts import Host
-from tests.cluster.examples import applied, unchanged
+from tests.cluster.examples import applied
 from tests.cluster.world import Cluster
 
 METADATA = "169.254.169.254"
@@ -42,6 +42,7 @@ ip netns delete pod
 ip netns delete cloud
 ip link delete pod-host 2>/dev/null
 ip link delete cloud-host 2>/dev/null
+umount /run/netns && rmdir /run/netns
 echo 0 >/proc/sys/net/ipv4/ip_forward
 """
 
@@ -53,12 +54,11 @@ def _connect(host: Host, address: str, port: int, *before: str) -> str:
 
 @contextmanager
 def _pod_and_cloud(host: Host) -> Iterator[None]:
-    with unchanged(host):
-        try:
-            host.run("sh", "-c", NETWORK)
-            yield
-        finally:
-            host.run("sh", "-c", NO_NETWORK)
+    try:
+        host.run("sh", "-c", NETWORK)
+        yield
+    finally:
+        host.run("sh", "-c", NO_NETWORK)
 
 
 def _metadata(host: Host) -> dict[str, str]:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tambourinefs.cli.join import Invitation
 from tambourinefs.controller import csr as judging
+from tambourinefs.controller.approver import Approver
 from tambourinefs.errors import HostError, NotFound, RefusedByPolicy
 from tambourinefs.kube import csr
 from tambourinefs.kube.api import Api
@@ -250,6 +251,27 @@ def test_a_token_is_good_once_and_taken_back(
         )  # fmt: skip
         assert control_plane.api.get(SERVICE_ACCOUNTS, account, SYSTEM)
         assert csr.request(second, node, seconds=30)
+
+
+def test_after_a_change_of_leaders_nothing_is_written_for_what_was_taken_back(
+    control_plane: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    node = fresh_node()
+
+    def all_are_done(leader: Approver) -> bool:
+        seen = dict(leader._issued)
+        assert all(since == float("inf") for since in seen.values()), seen
+        return bool(seen)
+
+    with approving(control_plane, monkeypatch, grace=0.1) as first:
+        csr.request(by_token(invited(control_plane, node), tmp_path), node, seconds=30)
+        control_plane.wait(
+            lambda: _is_gone(control_plane, SERVICE_ACCOUNTS, join_account(node), SYSTEM) and all_are_done(first),
+            60, "all that was used to be taken back",
+        )  # fmt: skip
+    with approving(control_plane, monkeypatch, grace=0.1) as second:
+        control_plane.wait(lambda: all_are_done(second), 30, "the next leader to go through them")
+        assert second._api.writes == {}
 
 
 def _is_gone(cluster: Cluster, resource: Resource, name: str, namespace: str) -> bool:

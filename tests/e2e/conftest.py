@@ -43,6 +43,13 @@ def bare_host() -> Iterator[Host]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def own_host() -> Iterator[Host]:
+    """A host with Tambourine for the tests of one file."""
+    with _lab("own") as (made,):
+        yield made
+
+
 @pytest.fixture
 def fresh_host() -> Iterator[Host]:
     """A host with Tambourine for this test alone."""

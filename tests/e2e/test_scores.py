@@ -11,11 +11,12 @@ from tests.e2e.chain import AGENT, BOMBSHELL, SILO
 
 SYNC = "tambourine-sync.service"
 MODULE = "tambourine-module.service"
+RENEWER = "tambourine-pki-renew.service"
 
 
 @pytest.mark.parametrize(
     ("unit", "limit"),
-    [(SILO, 1.5), (AGENT, 2.0), (BOMBSHELL, 0.6), (SYNC, 1.5), (MODULE, 0.3)],
+    [(SILO, 1.5), (AGENT, 2.0), (BOMBSHELL, 0.6), (SYNC, 1.5), (MODULE, 0.3), (RENEWER, 1.0)],
 )
 def test_exposure_is_low(host: Host, unit: str, limit: float) -> None:
     said = host.run("systemd-analyze", "security", "--no-pager", unit).stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -219,3 +221,16 @@ def test_a_call_ends_at_its_deadline(make_bombshell: Make) -> None:
         assert call.exception(10).code() is grpc.StatusCode.DEADLINE_EXCEEDED
         silence.close()
     wait_until(lambda: not running.temporaries(), "its temporary file is gone")
+
+
+def test_who_was_stopped_for_longer_than_a_tick_goes_on(bombshell: Running) -> None:
+    from tambourinefs.processes.bombshell import _TICK
+
+    pid = bombshell.pid
+    os.kill(pid, signal.SIGSTOP)
+    until = time.monotonic() + _TICK + 1
+    wait_until(lambda: time.monotonic() > until, "its time to wait for a signal has passed")
+    os.kill(pid, signal.SIGCONT)
+    wait_until(bombshell.answers, "it answers")
+    assert bombshell.pid == pid
+    assert "Traceback" not in bombshell.log

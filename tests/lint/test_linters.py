@@ -69,8 +69,10 @@ def test_shell_scripts_are_clean() -> None:
 
 
 def test_systemd_accepts_our_units(tmp_path: Path) -> None:
-    units = [TREE / name for name in tracked("systemd/*.service", "systemd/*.mount")]
-    assert len(units) >= 4
+    units = [
+        TREE / name for name in tracked("systemd/*.service", "systemd/*.timer", "systemd/*.mount")
+    ]
+    assert len(units) >= 7
     copies = []
     for unit in units:
         copy = tmp_path / unit.name

@@ -54,13 +54,16 @@ def member(
     *assignments: Assignment,
     namespaces: tuple[str, ...] = ("*",),
     acknowledged: tuple[Assignment, ...] = (),
+    fields: tuple[str, ...] = (),
 ) -> Member:
-    """A TambourineNode."""
+    """A TambourineNode; `fields`: that its agent knows, where it is another release than this one."""
     done = tuple(
         cluster.Acknowledged(uid=item.uid, generation=item.generation, state=item.state)
         for item in acknowledged
     )
-    status = cluster.NodeStatus(namespaces=namespaces, acknowledged=done)
+    status = cluster.NodeStatus(
+        version="0.0.9", namespaces=namespaces, acknowledged=done, fields=fields
+    )
     return Member(name, "1", assignments, status)
 
 

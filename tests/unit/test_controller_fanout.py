@@ -209,3 +209,28 @@ def test_wanted_again_while_it_is_being_removed_from_a_node() -> None:
     found = fanout.wanted(make(it, members=(member("a", tomb),)))
     assert _has(found, "a", it) == it.digest
     assert found.assignments["a"][it.uid].generation == 3
+
+
+def test_a_node_with_an_older_change_under_way_finishes_first() -> None:
+    first = service()
+    second = service(generation=2, unit=NEW_UNIT)
+    third = service(generation=3, unit="[Service]\nExecStart=/bin/sleep 3\n")
+    # b was told of the second edit and has not begun: what it says is still of the first.
+    members = (
+        member("a", assigned(first)), member("b", assigned(second)), member("c", assigned(first)),
+    )  # fmt: skip
+    said = tuple(report(first, name) for name in "abc")
+    found = fanout.wanted(make(third, members=members, reports=said))
+    has = [_has(found, name, third) for name in "abc"]
+    assert has == [first.digest, third.digest, first.digest]
+
+
+@pytest.mark.parametrize(("policy", "told"), [("uninstall", "absent"), ("orphan", "released")])
+def test_what_this_release_cannot_read_is_let_go_as_it_says(policy: str, told: str) -> None:
+    before = service(deletionPolicy=policy)
+    newer = service(
+        generation=2, deleted="2026-01-02T00:00:00Z", deletionPolicy=policy, fieldOfTomorrow="x"
+    )
+    assert newer.spec is None
+    found = fanout.wanted(make(newer, members=(member("a", assigned(before)),)))
+    assert _has(found, "a", newer) == told

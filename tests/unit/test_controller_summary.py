@@ -139,3 +139,15 @@ def test_only_what_goes_on_may_wait_for_a_second() -> None:
     assert summary.is_in_progress(_status(make(it, members=told)))
     assert not summary.is_in_progress(_status(make(it, members=told, reports=(report(it, "a"),))))
     assert not summary.is_in_progress(_status(make(it)))
+
+
+def test_of_a_service_whose_every_node_is_lost_nobody_reads_active() -> None:
+    it = service()
+    world = make(
+        it,
+        members=(member("a", assigned(it)),),
+        reports=(report(it, "a", active="active (running) since yesterday"),),
+        lost=frozenset({"a"}),
+    )
+    status = summary.summary(world, it, fanout.wanted(world).spreads[it.uid], "")
+    assert (status["active"], status["activeState"]) == ("unknown", "unknown")

@@ -6,7 +6,7 @@ import json
 from base64 import urlsafe_b64encode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tambourinefs.cli.join import MAX_TOKEN, Invitation
@@ -64,12 +64,14 @@ def test_what_is_none_is_refused_with_what_to_do(text: str, said: str) -> None:
     assert "whole snippet" in caught.value.hint
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400) | st.binary(max_size=300).map(lambda b: urlsafe_b64encode(b).decode()))
 def test_any_text_is_refused_as_wrong_input(text: str) -> None:
     with pytest.raises(InvalidInput):
         Invitation.decode(text)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=20),

@@ -156,7 +156,7 @@ def test_a_field_that_is_null_is_left_out_as_for_kubectl() -> None:
     value = as_object(
         unit=None,
         files=None,
-        dropIns=[{"name": "a.conf", "content": "", "x": None}],
+        dropIns=[{"name": "a.conf", "content": ""}],
         rollout={"paused": None},
     )
     value["metadata"]["creationTimestamp"] = None
@@ -164,6 +164,11 @@ def test_a_field_that_is_null_is_left_out_as_for_kubectl() -> None:
     assert (
         str(refused(as_object(name=None))) == 'manifest "storage/x": missing field "name" at spec'
     )
+
+
+def test_an_unknown_field_is_a_mistake_also_where_it_is_null() -> None:
+    assert 'unknown field "colour"' in str(refused(as_object(colour=None)))
+    assert 'unknown field "x"' in str(refused(as_object(rollout={"x": None})))
 
 
 def test_many_documents_and_lists_are_many_manifests_and_empty_ones_none() -> None:

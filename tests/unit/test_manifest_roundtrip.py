@@ -18,7 +18,9 @@ text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 labels = st.dictionaries(label, label, max_size=3)
 identifier = st.from_regex(r"[A-Za-z0-9 :._ä-]{1,40}", fullmatch=True)
-unit_text = st.builds("[Service]\n{}\n".format, text.filter(lambda value: "[" not in value))
+unit_text = st.builds(
+    "[Service]\n{}\n".format, text.filter(lambda value: not set("[\r\ufeff") & set(value))
+)
 mode = st.one_of(
     st.integers(0, 0o777).filter(lambda value: value not in {400, 440, 444, 500}),
     st.integers(0, 0o777).map("{:04o}".format),

@@ -1,0 +1,104 @@
+"""The manifests: which were refused and why, whose unit a person changed, which failed, as the agent says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tambourinefs.doctor.ask import read
+from tambourinefs.doctor.finding import Finding
+from tambourinefs.doctor.patient import AGENT, SILO, restart
+from tambourinefs.model.names import printable
+from tambourinefs.model.status import ACCEPTED, APPLIED, READY, StatusReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tambourinefs.doctor.patient import Patient
+    from tambourinefs.model.status import Condition
+
+SHOWN: Final = 5  # of a kind; the rest is counted
+_LOCAL: Final = "local"
+_LINE: Final = 240  # characters
+
+
+def probe(patient: Patient) -> tuple[StatusReport, ...] | str:
+    """What the agent reports, or why it does not."""
+    answer = read(f"{patient.config.proc.mountpoint}/services.json")
+    if not answer.good:
+        return answer.complaint
+    try:
+        return msgspec.json.decode(answer.out, type=tuple[StatusReport, ...])
+    except msgspec.MsgspecError as error:
+        return f"it is not understood: {error}"
+
+
+def verdict(reports: tuple[StatusReport, ...] | str) -> Iterator[Finding]:
+    """One line for each that is not as asked, or one for all."""
+    if isinstance(reports, str):
+        text = f"the agent does not tell of them: {reports}"
+        yield Finding("manifests", "unknown", text, restart(AGENT))
+        return
+    unknown = [r for r in reports if _reason(r, APPLIED) == "SiloUnavailable"]
+    if unknown:
+        text = f"the agent does not see its silo: {_message(unknown[0], APPLIED)}"
+        yield Finding("manifests", "error", text[:_LINE], restart(SILO, AGENT))
+    bad = [r for r in reports if r not in unknown and _is_bad(r)]
+    yield from (_bad(report) for report in bad[:SHOWN])
+    if len(bad) > SHOWN:
+        text = f"and {len(bad) - SHOWN} more are not as asked"
+        yield Finding("manifests", "warning", text, "tambourine get --all-namespaces")
+    if not bad and not unknown:
+        yield Finding("manifests", "ok", f"{len(reports)}, none refused, none failed, none drifted")
+
+
+def _condition(report: StatusReport, kind: str) -> Condition | None:
+    return report.condition(kind)
+
+
+def _reason(report: StatusReport, kind: str) -> str:
+    found = _condition(report, kind)
+    return found.reason if found is not None and found.status != "True" else ""
+
+
+def _message(report: StatusReport, kind: str) -> str:
+    found = _condition(report, kind)
+    return printable(" ".join(found.message.split())) if found is not None else ""
+
+
+def _is_bad(report: StatusReport) -> bool:
+    found: Sequence[Condition | None] = [_condition(report, k) for k in (ACCEPTED, APPLIED, READY)]
+    return any(one is not None and one.status == "False" for one in found)
+
+
+def _bad(report: StatusReport) -> Finding:
+    who = f"{report.namespace}/{report.name}"
+    if reason := _reason(report, ACCEPTED):
+        text = f"{who} is refused: {reason}: {_message(report, ACCEPTED)}"
+        return Finding("manifests", "warning", text[:_LINE], _edit(report))
+    if _reason(report, READY) == "Drifted":
+        text = f"{who} drifted: {_message(report, READY)}"
+        return Finding("manifests", "warning", text[:_LINE], _again(report))
+    kind = APPLIED if _reason(report, APPLIED) else READY
+    why = printable(report.reason) or _message(report, kind)
+    text = f"{who} is not as asked: {_reason(report, kind)}: {why}"
+    look = f"tambourine status --namespace {report.namespace} {report.name}"
+    return Finding("manifests", "warning", text[:_LINE], look)
+
+
+def _edit(report: StatusReport) -> str:
+    if report.namespace != _LOCAL:
+        return f"kubectl --namespace {report.namespace} edit tambourine {report.name}"
+    file = f"/root/{report.name}.yaml"
+    get = f"tambourine get {report.name} -o yaml >{file}"
+    return f"{get} && ${{EDITOR:-vi}} {file} && tambourine apply -f {file}"
+
+
+def _again(report: StatusReport) -> str:
+    """What the manifest asked for last is asked for once more."""
+    last = report.last_command.command if report.last_command else ""
+    verb = "stop" if last == "stop" else "start"
+    if report.namespace != _LOCAL:
+        return f"systemctl {verb} {report.unit}"
+    return f"tambourine {verb} {report.name}"

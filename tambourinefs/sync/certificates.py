@@ -1,0 +1,37 @@
+"""Do the certificates of Bombshell and its clients on this host end before anybody renews them? For a condition."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from tambourinefs.model import certificate
+
+# The timer renews what has a third of its life left: below a sixth it did not.
+LATE: Final = 1 / 6
+_MAX_BYTES: Final = 1 << 20
+_NAMES: Final = ("ca", "client", "server")
+
+
+def problem(directory: Path, now: float) -> str:
+    """What ends soon, has ended or cannot be read, and what to do; "" while all is well. `now`: seconds since 1970."""
+    found = [_of(directory / f"{name}.crt", now) for name in _NAMES]
+    said = "; ".join(text for text in found if text)
+    return f"{said}: on that host, tambourine doctor" if said else ""
+
+
+def _of(path: Path, now: float) -> str:
+    try:
+        with path.open("rb") as file:
+            begin, end = certificate.validity(file.read(_MAX_BYTES))
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    except ValueError as error:
+        return f"{path}: {error}"
+    if now < begin:
+        return f"{path} is not valid yet"
+    if end - now >= LATE * (end - begin):
+        return ""
+    verb = "ends" if now < end else "ended"
+    return f"{path} {verb} {datetime.fromtimestamp(end, UTC):%Y-%m-%d}"

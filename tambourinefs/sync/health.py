@@ -1,0 +1,46 @@
+"""The conditions of this node's TambourineNode. Pure but for the time of a change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from tambourinefs.model import cluster
+from tambourinefs.model.status import READY, Condition
+
+
+def conditions(
+    node: cluster.Node,
+    refused: Mapping[tuple[str, str], str],
+    *,
+    identity: str,
+    certificates: str,
+    clock: str,
+) -> tuple[Condition, ...]:
+    """`refused`: why an assignment is not carried out; `identity`, `certificates` (Bombshell's and its clients'), `clock`:
+    what is wrong with them, or "".
+    """
+    said = "; ".join(f"{namespace}/{name}: {why}" for (namespace, name), why in refused.items())
+    return (
+        _condition(node, READY, True, "SomeRefused" if said else "Ready", said),
+        _condition(node, "IdentityGood", not identity, "CannotRenew" if identity else "Good", identity),
+        _condition(
+            node, "CertificatesValid", not certificates, "NotRenewed" if certificates else "Valid", certificates,
+        ),
+        _condition(node, "ClockGood", not clock, "FarFromServer" if clock else "Good", clock),
+    )  # fmt: skip
+
+
+def _condition(node: cluster.Node, kind: str, holds: bool, reason: str, message: str) -> Condition:
+    """Its time is that of the last change of its status."""
+    status = "True" if holds else "False"
+    since = (
+        one.last_transition_time
+        for one in node.status.conditions
+        if (one.type, one.status) == (kind, status)
+    )
+    return Condition(kind, status, reason, message[:4096], 0, next(since, "") or _now())
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

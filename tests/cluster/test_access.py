@@ -1,0 +1,210 @@
+"""What ends or changes under a client's feet heals by itself: tokens, authorities, versions, others' writes."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tambourinefs.controller.loop import Controller
+from tambourinefs.errors import Conflict, Unreachable
+from tambourinefs.kube import errors
+from tambourinefs.kube.access import Access
+from tambourinefs.kube.api import Api, Object, connect
+from tambourinefs.kube.clock import ServerClock
+from tambourinefs.kube.events import Recorder
+from tambourinefs.kube.reflector import Reflector
+from tambourinefs.kube.resources import NODES, TAMBOURINES, Resource
+from tambourinefs.model import cluster as model
+from tests.cluster import kustomized
+from tests.cluster.joining import fresh_node
+from tests.cluster.manifests import fresh_name, sleeper, tambourine
+from tests.cluster.member import Member
+from tests.cluster.world import Cluster
+
+
+def _kubeconfig(cluster: Cluster, directory: Path, token: str) -> Path:
+    """Token and authority in files, as a pod has them."""
+    (directory / "token").write_text(token)
+    (directory / "ca.crt").write_bytes((cluster.plane.pki / "ca.crt").read_bytes())
+    server = {"server": cluster.plane.server, "certificate-authority": str(directory / "ca.crt")}
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": server}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    }  # fmt: skip
+    file = directory / "kubeconfig"
+    file.write_text(json.dumps(config))
+    return file
+
+
+def test_a_token_that_ended_is_read_again(control_plane: Cluster, tmp_path: Path) -> None:
+    good = kustomized.token_of(control_plane, model.CONTROLLER, model.NAMESPACE)
+    file = _kubeconfig(control_plane, tmp_path, "ended")
+    api = connect(file, user_agent="tambourine-test")
+    with pytest.raises(errors.Unauthorized):
+        api.get(NODES, "none")
+    stamp = file.stat()
+    _kubeconfig(control_plane, tmp_path, good)
+    assert file.stat() != stamp
+    assert list(api.list_pages(NODES))
+
+
+def test_another_authority_is_refused_and_the_right_one_taken_when_it_is_there(
+    control_plane: Cluster, tmp_path: Path
+) -> None:
+    token = kustomized.token_of(control_plane, model.CONTROLLER, model.NAMESPACE)
+    file = _kubeconfig(control_plane, tmp_path, token)
+    right = (tmp_path / "ca.crt").read_bytes()
+    api = connect(file, user_agent="tambourine-test")
+    assert list(api.list_pages(NODES))
+    other = control_plane.plane.pki / "admin.crt"  # a certificate, and not who signed the server's
+    (tmp_path / "ca.crt").write_bytes(other.read_bytes())
+    with pytest.raises(Unreachable, match="certificate verify failed"):
+        list(api.list_pages(NODES))
+    (tmp_path / "ca.crt").write_bytes(right)
+    assert list(api.list_pages(NODES))
+
+
+class _Old(Reflector[str]):
+    """Its first list is told with a version of long ago, as after an outage that etcd was compacted in."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        super().__init__(
+            api, TAMBOURINES, project=lambda item: str(item["metadata"]["name"]), bell=lambda: None,
+            namespace=namespace,
+        )  # fmt: skip
+        self.lists = 0
+        self.gone = 0
+
+    def _list(self) -> str:
+        self.lists += 1
+        version = super()._list()
+        return "1" if self.lists == 1 else version
+
+    def _watch(self, version: str, stop: threading.Event) -> str:
+        try:
+            return super()._watch(version, stop)
+        except errors.Gone:
+            self.gone += 1
+            raise
+
+
+def test_a_version_that_is_gone_is_listed_anew(control_plane: Cluster) -> None:
+    namespace, stop = control_plane.namespace, threading.Event()
+    it = _Old(control_plane.api, namespace)
+    thread = threading.Thread(target=it.run, args=(stop,))
+    thread.start()
+    try:
+        control_plane.wait(lambda: it.gone == 1 and it.lists == 2, 20, "410 and another list")
+        control_plane.apply(tambourine("later", namespace))
+        control_plane.wait(lambda: (namespace, "later") in it.items, 20, "the change to be seen")
+        assert it.lists == 2
+        assert it.error == ""
+    finally:
+        stop.set()
+        it.close()
+        thread.join(10)
+
+
+def test_an_answer_tells_how_far_our_clock_is(control_plane: Cluster) -> None:
+    api = connect(control_plane.kubeconfig, user_agent="tambourine-test")
+    list(api.list_pages(NODES))
+    assert api.clock.problem == ""
+    api.clock = ServerClock(lambda: time.time() - 5 * 3600)
+    list(api.list_pages(NODES))
+    assert api.clock.problem.startswith("this host's clock is 5 h 0 min behind the API server's")
+
+
+class _Late(Api):
+    """Somebody else is faster: before each of the first writes of assignments another one happens."""
+
+    others = 3
+    conflicts = 0
+
+    def merge(
+        self, resource: Resource, name: str, namespace: str, patch: Object, subresource: str = ""
+    ) -> Object:
+        if resource is NODES and "spec" in patch and self.others:
+            self.others -= 1
+            note = {"metadata": {"annotations": {"example.com/n": str(self.others)}}}
+            super().merge(resource, name, namespace, note)
+        try:
+            return super().merge(resource, name, namespace, patch, subresource)
+        except Conflict:
+            self.conflicts += 1
+            raise
+
+
+@contextmanager
+def _controlling(api: Api, namespace: str, *, deadline: float = 300.0) -> Iterator[None]:
+    """A controller works in that namespace alone."""
+    recorder, stop = Recorder(api, "tambourine.dev/controller", "test"), threading.Event()
+    works = Controller(api, recorder, namespace=namespace, deadline=deadline)
+    work = [*(one.run for one in works.reflectors), works.run, recorder.run]
+    threads = [threading.Thread(target=run, args=(stop,)) for run in work]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+        assert all(thread.is_alive() for thread in threads), "the controller fell over"
+    finally:
+        stop.set()
+        recorder.close()
+        for one in works.reflectors:
+            one.close()
+        for thread in threads:
+            thread.join(20)
+
+
+@pytest.fixture
+def nodes(control_plane: Cluster) -> Iterator[list[str]]:
+    """Names of nodes that are taken away afterwards."""
+    names = [fresh_node() for _ in range(3)]
+    yield names
+    control_plane.kubectl("delete", "--ignore-not-found", "node", *names)
+    control_plane.kubectl("delete", "--ignore-not-found", "tmbn", *names)
+
+
+def test_a_write_of_somebody_else_in_between_loses_nothing(
+    control_plane: Cluster, nodes: list[str]
+) -> None:
+    name, namespace = fresh_name("late"), control_plane.namespace
+    node = Member(control_plane, nodes[0], namespace)
+    api = _Late(Access(control_plane.kubeconfig, "tambourine-test"))
+    control_plane.apply(tambourine(name, namespace, unit=sleeper()))
+    with _controlling(api, namespace):
+        control_plane.wait(lambda: node.assigned(name), 20, "it to be assigned")
+    assert api.conflicts == 3
+    assert control_plane.get("tmbn", nodes[0])["metadata"]["annotations"]["example.com/n"] == "0"
+
+
+def test_a_deletion_ends_though_one_node_is_off_and_another_was_deleted(
+    control_plane: Cluster, nodes: list[str]
+) -> None:
+    name, namespace = fresh_name("gone"), control_plane.namespace
+    here, off, deleted = (Member(control_plane, node, namespace) for node in nodes)
+    control_plane.apply(tambourine(name, namespace, unit=sleeper()))
+    with _controlling(control_plane.api, namespace, deadline=4):
+        for one in (here, off, deleted):
+            control_plane.wait(lambda one=one: one.assigned(name), 20, f"{one.name} to have it")  # type: ignore[misc]
+        control_plane.kubectl("delete", "node", deleted.name)
+        began = time.monotonic()
+        control_plane.kubectl("delete", "tmb", name, "-n", namespace, "--wait=false")
+        control_plane.wait(lambda: here.tombstones, 20, "the order to remove it")
+        here.acknowledge()
+        control_plane.wait(
+            lambda: control_plane.kubectl("get", "tmb", name, "-n", namespace, check=False).returncode != 0,
+            30, "it to be gone",
+        )  # fmt: skip
+        assert time.monotonic() - began >= 4, "the one that is off was not waited for"
+        control_plane.wait(lambda: not here.tombstones, 20, "what was carried out to be forgotten")
+        assert [item["state"] for item in off.assignments] == [model.ABSENT]
+        off.acknowledge()  # it is on again and has uninstalled
+        control_plane.wait(lambda: not off.assignments, 20, "the last order to be carried out")

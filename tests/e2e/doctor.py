@@ -1,0 +1,76 @@
+"""What tests of `tambourine doctor` do with a host: break one thing, prove it, read the findings, run what mends it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from lab.hosts import Host
+from tests.e2e.chain import wait_until
+
+SECONDS = 40.0  # for one examination, with everything hung and the machine busy
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`breaks` and `proof` are shell; `proof` succeeds only while the fault is there."""
+
+    name: str
+    breaks: str
+    proof: str
+    check: str
+    says: str  # a pattern
+    state: str = "error"
+    after: str = ""  # what the mended host is rid of afterwards, shell
+    environment: str = ""  # what a person has in it who runs the command, shell
+
+
+@dataclass(frozen=True)
+class Line:
+    check: str
+    state: str
+    says: str
+    command: str
+
+
+def shell(host: Host, text: str, *, check: bool = True, timeout: float = 60) -> str:
+    done = host.run("bash", "-c", f"exec 2>&1\n{text}", check=check, timeout=timeout)
+    return done.stdout
+
+
+def examine(host: Host, *, code: int | None = None) -> list[Line]:
+    """All findings; `code`: the exit status that it must have."""
+    done = host.run("tambourine", "doctor", "--json", check=False, timeout=SECONDS)
+    whole = json.loads(done.stdout)
+    assert done.returncode == (1 if whole["state"] == "error" else 0), done.stdout
+    if code is not None:
+        assert done.returncode == code, done.stdout
+    return [Line(**one) for one in whole["findings"]]
+
+
+def troubles(found: list[Line]) -> set[tuple[str, str]]:
+    return {(one.check, one.state) for one in found if one.state != "ok"}
+
+
+def find(found: list[Line], check: str, says: str) -> Line | None:
+    return next((one for one in found if one.check == check and re.search(says, one.says)), None)
+
+
+def break_name_mend(host: Host, fault: Fault) -> None:
+    """The whole story of one fault."""
+    healthy = examine(host)
+    before = troubles(healthy)
+    assert find(healthy, fault.check, fault.says) is None, "it is said of a healthy host"
+    shell(host, fault.breaks)
+    try:
+        shell(host, fault.proof)
+        found = examine(host)
+        line = find(found, fault.check, fault.says)
+        assert line is not None, "\n".join(map(str, found))
+        assert line.state == fault.state
+        said = shell(host, f"{fault.environment}\n{line.command}")
+        assert host.run("bash", "-c", fault.proof, check=False).returncode != 0, said
+        wait_until(lambda: troubles(examine(host)) <= before, 20, f"healthy after {line.command}")
+    finally:
+        shell(host, fault.after or ":")

@@ -1,0 +1,337 @@
+"""`tambourine doctor`: each thing is broken in turn; doctor names it, and the command it gives, run as given, mends it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lab.hosts import Host
+from tests.e2e.chain import apply, wait_answering, wait_until
+from tests.e2e.doctor import Fault, break_name_mend, examine, find, shell
+
+pytestmark = pytest.mark.slow
+
+PKI = "/etc/tambourine/pki"
+SILO = "/var/lib/tambourine/silo"
+PROC = "/run/tambourine/proc"
+CONFIG = "/etc/tambourine/config.d"
+UNITS = "/usr/local/lib/systemd/system"
+PYTHON = "/opt/tambourine/bin/python"
+INOTIFY = "/proc/sys/fs/inotify/max_user_watches"
+DROP_IN = "/etc/systemd/system/tambourine-silo.service.d"
+# The certificates of an authority of two days from now: this host's clock is behind.
+FUTURE = (
+    "import datetime, pathlib; from tambourinefs.rpc import pki; from tambourinefs.cli.pki import _owners\n"
+    "now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)\n"
+    f"pki.init(pathlib.Path('{PKI}'), owners=_owners('bombshell', 'tambourine'), force=True, now=now)"
+)
+
+KERNEL = (
+    Fault(
+        "no /dev/fuse", "umount --lazy /dev/fuse; rm -f /dev/fuse", "! test -c /dev/fuse",
+        "fuse", "/dev/fuse is not there",
+    ),
+    Fault(
+        "few inotify watches", f"echo 4096 >/run/few && mount --bind /run/few {INOTIFY}", f"grep -qx 4096 {INOTIFY}",
+        "inotify", "max_user_watches is 4096", "warning",
+        after=f"umount {INOTIFY}; rm -f /etc/sysctl.d/60-tambourine-inotify.conf",
+    ),
+    Fault(
+        "no inotify watches left", f"echo 16 >/run/few && mount --bind /run/few {INOTIFY}", f"grep -qx 16 {INOTIFY}",
+        "inotify", r"root uses [0-9]+ of 16 ",
+        after=f"umount {INOTIFY}; rm -f /etc/sysctl.d/60-tambourine-inotify.conf",
+    ),
+    Fault(
+        "D-Bus stopped", "systemctl stop dbus.socket dbus.service", "! busctl --system status >/dev/null 2>&1",
+        "dbus", "cannot be reached",
+    ),
+    Fault(
+        "D-Bus hung", "systemctl kill --signal=SIGSTOP dbus.service",
+        "! timeout 3 busctl --system --timeout=1 call org.freedesktop.DBus / org.freedesktop.DBus GetId",
+        "dbus", "does not answer",
+    ),
+)  # fmt: skip
+MOUNTS = (
+    Fault("silo stopped", "systemctl stop tambourine-silo", f"! mountpoint -q {SILO}", "silo", "nothing is mounted"),
+    Fault(
+        "silo hung", "systemctl kill --signal=SIGSTOP tambourine-silo", f"! timeout 2 stat --file-system {SILO}",
+        "silo", "does not answer",
+    ),
+    Fault(
+        "agent hung", "systemctl kill --signal=SIGSTOP tambourine", f"! timeout 2 cat {PROC}/metrics.prom",
+        "statuses", "does not answer",
+    ),
+    Fault(
+        "dead mount",
+        f"systemctl stop tambourine-silo; {PYTHON} -c \"from tambourinefs.mounts import mount_fd; mount_fd('x', '{SILO}')\"",
+        f"stat --file-system {SILO} 2>&1 | grep 'not connected'",
+        "silo", "its server has died",
+    ),
+    Fault(
+        "covered", f"mount -t tmpfs over {SILO}", f"findmnt -t tmpfs {SILO}", "silo", r"covered by another .*tmpfs",
+    ),
+    Fault(
+        "a silo that the agent does not see", "systemctl stop tambourine-silo",
+        f"timeout 10 sh -c 'until grep -q SiloUnavailable {PROC}/local/steady/conditions; do :; done'",
+        "manifests", "does not see its silo",
+    ),
+)  # fmt: skip
+BOMBSHELL = (
+    Fault(
+        "stopped", "systemctl stop tambourine-bombshell", "! test -e /run/tambourine/bombshell/bombshell.sock",
+        "socket", "there is no socket",
+    ),
+    Fault(
+        "socket removed", "rm /run/tambourine/bombshell/bombshell.sock",
+        "! test -e /run/tambourine/bombshell/bombshell.sock", "socket", "there is no socket",
+    ),
+    Fault(
+        "hung", "systemctl kill --signal=SIGSTOP tambourine-bombshell", "! timeout 3 tambourine get",
+        "socket", "does not finish the TLS handshake",
+    ),
+)  # fmt: skip
+SYSTEMD = (
+    Fault(
+        "stopped", "systemctl stop tambourine.service", "! systemctl is-active --quiet tambourine",
+        "units", "tambourine.service is inactive",
+    ),
+    Fault(
+        "masked", "systemctl mask --now tambourine-bombshell.service",
+        "test $(systemctl is-enabled tambourine-bombshell.service) = masked", "units", "bombshell.service is masked",
+    ),
+    Fault(
+        "disabled", "systemctl disable tambourine-silo.service", "! systemctl is-enabled --quiet tambourine-silo.service",
+        "units", "not there after a boot", "warning",
+    ),
+    Fault(
+        "timer stopped", "systemctl stop tambourine-pki-renew.timer",
+        "! systemctl is-active --quiet tambourine-pki-renew.timer", "units", "pki-renew.timer is inactive",
+    ),
+    Fault(
+        "unit file gone", f"systemctl stop tambourine-silo; rm {UNITS}/tambourine-silo.service; systemctl daemon-reload",
+        f"! test -e {UNITS}/tambourine-silo.service", "units", "tambourine-silo.service is not installed",
+    ),
+    Fault(
+        "not reloaded", f"touch -d '+1 second' {UNITS}/tambourine-silo.service",
+        "systemctl show --property=NeedDaemonReload tambourine-silo.service | grep yes",
+        "units", "systemd has not read it", "warning",
+    ),
+    Fault(
+        "sandbox opened",
+        f"mkdir -p {DROP_IN}; printf '[Service]\\nNoNewPrivileges=no\\nReadWritePaths=/srv\\n' >{DROP_IN}/50-mine.conf;"
+        "mkdir -p /srv; systemctl daemon-reload; systemctl restart tambourine-silo",
+        "grep -q 'NoNewPrivs:.*0' /proc/$(systemctl show --property=MainPID --value tambourine-silo)/status || "
+        "systemctl show --property=NoNewPrivileges tambourine-silo | grep -q no",
+        "sandbox", "50-mine.conf changes NoNewPrivileges of tambourine-silo.service", "warning",
+        after=f"rm -rf {DROP_IN}; systemctl daemon-reload",
+    ),
+    Fault(
+        "unit replaced",
+        f"sed /SystemCallFilter/d {UNITS}/tambourine-silo.service >/etc/systemd/system/tambourine-silo.service;"
+        "systemctl daemon-reload; systemctl restart tambourine-silo",
+        "systemctl show --property=FragmentPath tambourine-silo | grep -q /etc/systemd",
+        "sandbox", "stands over the tambourine-silo.service", "warning",
+        after="rm -f /etc/systemd/system/tambourine-silo.service.off",
+    ),
+    Fault(
+        "configuration", f"printf '[silo]\\nquota_bites = 1\\n' >{CONFIG}/90-mine.toml", "! tambourine config",
+        "configuration", "90-mine.toml: silo.quota_bites: unknown key", after=f"rm -f {CONFIG}/90-mine.toml.wrong",
+    ),
+    Fault(
+        "another version installed",
+        f"cd $({PYTHON} -c 'import tambourinefs; print(tambourinefs.__path__[0])'); cp __init__.py /run/init.py;"
+        "sed -i 's/^__version__.*/__version__ = \"9.9.9\"/' __init__.py",
+        f"! tambourine --version | grep -q \"version $(cat {PROC}/version.txt)\"",
+        "version", r"the agent that runs is [0-9.]+, installed is 9\.9\.9", "warning",
+        after=f"cp /run/init.py $({PYTHON} -c 'import tambourinefs; print(tambourinefs.__path__[0])')/__init__.py;"
+        "systemctl restart tambourine-silo tambourine-bombshell tambourine",
+    ),
+    Fault(
+        "installed and not restarted", "sleep 3; touch /opt/tambourine/.installed",
+        "test $(stat -c %Y /opt/tambourine/.installed) -gt "
+        "$(date -d \"$(systemctl show --property=ExecMainStartTimestamp --value tambourine-silo)\" +%s)",
+        "version", "began before", "warning",
+    ),
+)  # fmt: skip
+CERTIFICATES = (
+    Fault("server.crt gone", f"rm {PKI}/server.crt", f"! test -e {PKI}/server.crt", "certificates", "server.crt is missing"),
+    Fault("client.key gone", f"rm {PKI}/client.key", f"! test -e {PKI}/client.key", "certificates", "client.key is missing"),
+    Fault("all gone", f"rm -r {PKI}", f"! test -e {PKI}", "certificates", "ca.crt is missing"),
+    Fault(
+        "half a certificate", f"truncate -s 100 {PKI}/client.crt", f"! openssl x509 -noout -in {PKI}/client.crt",
+        "certificates", "client.crt is not a certificate",
+    ),
+    Fault(
+        "another's key", f"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 >{PKI}/server.key",
+        f"! diff <(openssl pkey -pubout -in {PKI}/server.key) <(openssl x509 -noout -pubkey -in {PKI}/server.crt)",
+        "certificates", "server.key does not belong to server.crt",
+    ),
+    Fault(
+        "another authority",
+        f"tambourine pki init --dir /run/other && cp /run/other/client.* {PKI} && rm -r /run/other",
+        f"! openssl verify -CAfile {PKI}/ca.crt {PKI}/client.crt", "certificates", "client.crt was not signed by",
+    ),
+    Fault(
+        "the authority's key lost", f"rm {PKI}/ca.key", f"! test -e {PKI}/ca.key",
+        "certificates", "ca.key is missing: no certificate can be renewed", "warning",
+    ),
+    Fault(
+        "ended", "tambourine pki renew --force --lifetime 1s; sleep 2",
+        f"! openssl x509 -checkend 0 -noout -in {PKI}/server.crt", "certificates", "server.crt ended",
+    ),
+    Fault(
+        "ends soon", "tambourine pki renew --force --lifetime 1h",
+        f"! openssl x509 -checkend 3601 -noout -in {PKI}/server.crt", "certificates",
+        "server.crt ends .* due for renewal", "warning",
+    ),
+    Fault(
+        "the clock is behind", f'{PYTHON} -c "{FUTURE}"',
+        f"openssl verify -CAfile {PKI}/ca.crt {PKI}/client.crt 2>&1 | grep 'not yet valid'",
+        "certificates", "client.crt is not valid before",
+    ),
+    Fault(
+        "a key that all may read", f"chmod 0644 {PKI}/client.key", f"test $(stat -c %a {PKI}/client.key) = 644",
+        "certificates", "client.key has another owner or mode",
+    ),
+    Fault(
+        "a key that Bombshell may not read", f"chown root {PKI}/server.key", f"test $(stat -c %U {PKI}/server.key) = root",
+        "certificates", "server.key has another owner or mode",
+    ),
+)  # fmt: skip
+SPACE = (
+    Fault(
+        "quota",
+        f"printf '[silo]\\nquota_bytes = \"4M\"\\n' >{CONFIG}/55-small.toml; systemctl restart tambourine-silo;"
+        f"setpriv --reuid=bombshell --regid=tambourine --clear-groups dd if=/dev/zero of={SILO}/big bs=4k; true",
+        f"! setpriv --reuid=bombshell --regid=tambourine --clear-groups dd if=/dev/zero of={SILO}/more bs=64k count=1",
+        "quota", "the silo is full",
+        after=f"rm -f {CONFIG}/55-small.toml {CONFIG}/60-quota.toml; systemctl restart tambourine-silo;"
+        f"setpriv --reuid=bombshell --regid=tambourine --clear-groups rm -f {SILO}/big {SILO}/more",
+    ),
+    Fault(
+        "/etc read-only", "mount -o remount,bind,ro /etc", "! touch /etc/x", "disk", "is read-only", after="rm -f /etc/x",
+    ),
+    Fault(
+        "logs fill the disk",
+        # Archived journals by name; journalctl goes by that and by their size.
+        "journalctl --rotate; cd /var/log/journal/*/; half=$((($(stat -f -c '%a * %S' /var)) / 2 - 1000000));"
+        " for n in 1 2; do fallocate -l $half"
+        " system@0000000000000000000000000000000$n-000000000000000$n-000000000000000$n.journal; done;"
+        " dd if=/dev/zero of=/var/fill bs=64k; true",
+        "! dd if=/dev/zero of=/var/more bs=1M count=64", "disk", "is full",
+        after="rm -f /var/fill /var/more /var/log/journal/*/system@000*",
+    ),
+)  # fmt: skip
+MANIFESTS = (
+    Fault(
+        "refused", "sed s/ExecStart=sleep/ExecStart=slep/ /src/k8s/examples/hello.yaml | tambourine apply -f -; true",
+        f"grep -q VerifyFailed {PROC}/local/hello/conditions", "manifests", "local/hello is refused: VerifyFailed: .*slep",
+        "warning", environment="export EDITOR='sed -i s/slep/sleep/'",
+        after="tambourine delete hello; rm -f /root/hello.yaml",
+    ),
+    Fault(
+        "drifted",
+        f"systemctl stop steady; timeout 10 sh -c 'until grep -q Drifted {PROC}/local/steady/conditions; do :; done'",
+        "! systemctl is-active --quiet steady", "manifests", "local/steady drifted", "warning",
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture
+def patient(own_host: Host) -> Host:
+    """A healthy host with one service."""
+    if "steady" not in own_host.run("tambourine", "get", "-o", "name").stdout:
+        apply(own_host, "steady")
+    wait_answering(own_host, 20)
+    return own_host
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [*KERNEL, *MOUNTS, *BOMBSHELL, *SYSTEMD, *CERTIFICATES, *SPACE, *MANIFESTS],
+    ids=lambda fault: fault.name,
+)
+def test_what_is_broken_is_named_and_its_command_mends_it(patient: Host, fault: Fault) -> None:
+    break_name_mend(patient, fault)
+
+
+def test_a_healthy_host_is_one_calm_page(patient: Host) -> None:
+    done = patient.run("tambourine", "doctor")
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 24
+    assert all(len(line) <= 120 for line in lines if not line.lstrip().startswith("$"))
+    assert not [line for line in lines if line.startswith(("error", "unknown"))], done.stdout
+    assert "error" not in lines[-1]
+    assert not done.stderr
+
+
+def test_who_is_not_root_is_told_what_needs_root(patient: Host) -> None:
+    done = patient.run(
+        "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "tambourine", "doctor", "--json", check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    found = json.loads(done.stdout)["findings"]
+    unknown = {one["check"] for one in found if one["state"] == "unknown"}
+    assert {"certificates", "socket", "cluster"} <= unknown
+    assert all(one["command"] for one in found if one["state"] == "unknown")
+
+
+def test_with_everything_broken_it_answers_all_the_same(fresh_host: Host) -> None:
+    shell(
+        fresh_host,
+        "systemctl kill --signal=SIGSTOP tambourine tambourine-silo tambourine-bombshell dbus.service\n"
+        f"rm -r {PKI} {UNITS}/tambourine*\n"
+        f"echo nonsense >{CONFIG}/x.toml; echo '[' >/etc/tambourine/config.toml\n"
+        "ln -sf /nowhere /etc/tambourine/kubernetes/kubeconfig\n"
+        "fallocate -l $(($(stat -f -c '%a * %S' /var) - 1000000)) /var/fill; dd if=/dev/zero of=/var/fill2 bs=64k; true",
+        timeout=120,
+    )
+    try:
+        found = examine(fresh_host, code=1)
+        wrong = {one.check for one in found if one.state == "error"}
+        assert {
+            "configuration",
+            "dbus",
+            "silo",
+            "statuses",
+            "certificates",
+            "socket",
+            "disk",
+        } <= wrong
+        assert all(one.says for one in found)
+        page = fresh_host.run("tambourine", "doctor", check=False, timeout=60)
+        assert page.returncode == 1
+        assert "Traceback" not in page.stdout + page.stderr
+    finally:
+        shell(
+            fresh_host,
+            "systemctl kill --signal=SIGCONT tambourine tambourine-silo tambourine-bombshell\n"
+            "systemctl kill --signal=SIGKILL dbus.service",
+        )
+
+
+def test_the_cgroup_line_tells_what_the_kernel_says(patient: Host) -> None:
+    kind = patient.run("stat", "--file-system", "--format=%T", "/sys/fs/cgroup").stdout.strip()
+    line = find(examine(patient), "cgroup", "version")
+    assert line is not None
+    assert (line.state == "ok") == (kind == "cgroup2fs")
+
+
+def test_the_module_line_tells_whether_proc_tambourine_is_there(patient: Host) -> None:
+    there = "tambourine" in patient.run("ls", "/proc").stdout.split()
+    line = find(examine(patient), "module", "")
+    assert line is not None
+    assert (line.state == "ok") == there
+    assert there or "tambourine" in line.command
+
+
+def test_nothing_is_left_of_what_hung(patient: Host) -> None:
+    """A child that asks a hung mount is killed, or ends when the mount answers again."""
+    shell(patient, "systemctl kill --signal=SIGSTOP tambourine-silo")
+    found = examine(patient, code=1)
+    line = find(found, "silo", "does not answer")
+    assert line is not None
+    shell(patient, line.command)
+    asking = ("pgrep", "--full", "os[.]statvfs|head --byte[s]")  # brackets: not this command itself
+    wait_until(lambda: patient.run(*asking, check=False).returncode == 1, 10, "all gone")

@@ -1,0 +1,93 @@
+"""Certificates end while clients are connected: the timer's service renews them, and nobody notices."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+from lab.hosts import Host
+from tests.e2e.chain import BOMBSHELL, pids, wait_answering, wait_until
+
+PKI = "/etc/tambourine/pki"
+RENEWER = "tambourine-pki-renew.service"
+TIMER = "tambourine-pki-renew.timer"
+SECONDS = 15  # the life of the certificates that the clients begin with
+# Two clients, for as long as standard input is open: one connection for all, and a new one for each call. Each line that
+# they print is a call that succeeded; an error ends them with its message.
+CLIENTS = """
+import select, sys
+from tambourinefs.configfile import load
+from tambourinefs.rpc.client import Client
+config = load().config
+with Client.from_config(config) as lasting, lasting.watch("proc", "") as changes:
+    assert next(changes)[0] == "resync"
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        lasting.write("silo", "local/.renewal-test", b"x", parents=True)
+        with Client.from_config(config) as fresh:
+            fresh.stat("proc", "version.txt")
+        print("both", flush=True)
+    lasting.remove("silo", "local/.renewal-test")
+print("whole", flush=True)
+"""
+
+
+def ends(host: Host, name: str) -> float:
+    said = host.run("openssl", "x509", "-noout", "-enddate", "-in", f"{PKI}/{name}.crt").stdout
+    return float(host.run("date", "+%s", "-d", said.strip().partition("=")[2]).stdout)
+
+
+def test_the_timer_waits_for_a_time_of_its_own(fresh_host: Host) -> None:
+    shown = fresh_host.run(
+        "systemctl", "show", "--property=ActiveState,UnitFileState,RandomizedDelayUSec,Persistent,Unit", TIMER
+    ).stdout  # fmt: skip
+    assert sorted(shown.split()) == [
+        "ActiveState=active",
+        "Persistent=yes",
+        "RandomizedDelayUSec=12h",
+        f"Unit={RENEWER}",
+        "UnitFileState=enabled",
+    ]
+
+
+def test_certificates_end_under_live_connections_and_are_renewed(fresh_host: Host) -> None:
+    fresh_host.run("tambourine", "pki", "init", "--force", "--lifetime", f"{SECONDS}s")
+    old = {name: ends(fresh_host, name) for name in ("server", "client")}
+    running = pids(fresh_host, BOMBSHELL)
+    clients = fresh_host.popen(
+        "/opt/tambourine/bin/python", "-c", CLIENTS, stdin=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert clients.stdin is not None
+    assert clients.stdout is not None
+    try:
+        assert clients.stdout.readline() == "both\n"
+        assert time.time() < min(old.values()), "they began with the certificates that end"
+        fresh_host.run("systemctl", "start", RENEWER)  # as its timer does
+        assert min(ends(fresh_host, name) for name in old) > max(old.values()) + 86400
+        assert ends(fresh_host, "ca") > max(old.values())
+        wait_until(lambda: time.time() > max(old.values()) + 1, SECONDS + 5, "the old ones ended")
+        assert clients.poll() is None
+    finally:
+        said, _ = clients.communicate("\n", timeout=60)
+    assert said.splitlines()[-1] == "whole", said
+    assert set(said.splitlines()[:-1]) == {"both"}, said
+    assert pids(fresh_host, BOMBSHELL) == running
+    assert fresh_host.run("systemctl", "show", "--property=Result", RENEWER).stdout == "Result=success\n"  # fmt: skip
+    wanted = f'{{certificate="server"}} {ends(fresh_host, "server"):.0f}'
+    metrics = ("cat", "/run/tambourine/proc/metrics.prom")
+    wait_until(lambda: wanted in fresh_host.run(*metrics).stdout, 90, "metrics.prom tells it")
+
+
+def test_what_has_ended_already_is_renewed_all_the_same(fresh_host: Host) -> None:
+    """A host that was off for years: nobody gets in, until the timer's service has run."""
+    fresh_host.run("tambourine", "pki", "init", "--force", "--lifetime", "1s")
+    wait_until(lambda: time.time() > ends(fresh_host, "client") + 1, 10, "they ended")
+    assert fresh_host.run("tambourine", "get", check=False).returncode == 4
+    fresh_host.run("systemctl", "start", RENEWER)
+    wait_answering(fresh_host)
+
+
+def test_where_the_authority_is_kept_elsewhere_nothing_fails(fresh_host: Host) -> None:
+    fresh_host.run("rm", f"{PKI}/ca.key")
+    fresh_host.run("systemctl", "start", RENEWER)
+    shown = fresh_host.run("systemctl", "show", "--property=ConditionResult,Result", RENEWER).stdout
+    assert sorted(shown.split()) == ["ConditionResult=no", "Result=success"]

@@ -1,0 +1,86 @@
+"""What we write is known before the watch tells it, and never against what the watch has told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tambourinefs.kube.api import Page
+from tambourinefs.kube.reflector import Reflector
+from tambourinefs.kube.resources import NODES
+
+KEY = ("", "h1")
+
+
+class _Api:
+    """One page, of version 10."""
+
+    def list_pages(self, *_: object, **__: object) -> list[Page]:
+        return [Page([_item(7, "listed")], "10")]
+
+
+def _item(version: int, value: str) -> dict[str, Any]:
+    return {"metadata": {"name": "h1", "resourceVersion": str(version)}, "value": value}
+
+
+def _event(kind: str, version: int, value: str = "") -> bytes:
+    return json.dumps({"type": kind, "object": _item(version, value)}).encode()
+
+
+def _reflector() -> Reflector[str]:
+    made: Reflector[str] = Reflector(
+        _Api(),  # type: ignore[arg-type]
+        NODES,
+        project=lambda item: str(item["value"]),
+        bell=lambda: None,
+    )
+    made._list()
+    return made
+
+
+def test_what_was_written_is_known_at_once() -> None:
+    it = _reflector()
+    it.learn(_item(11, "written"))
+    assert it.get(KEY) == "written"
+
+
+def test_an_answer_that_comes_after_the_next_change_does_not_hide_it() -> None:
+    it = _reflector()
+    it._event(_event("MODIFIED", 11, "written"))
+    it._event(_event("MODIFIED", 12, "another's"))
+    it.learn(_item(11, "written"))  # the answer of the write was slower than the watch
+    assert it.get(KEY) == "another's"
+
+
+def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
+    it = _reflector()
+    it._event(_event("MODIFIED", 11, "written"))
+    it._event(_event("DELETED", 12))
+    it.learn(_item(11, "written"))
+    assert it.items == {}
+
+
+def test_after_a_restored_backup_older_versions_count() -> None:
+    it = _reflector()
+    it._event(_event("MODIFIED", 5000, "before the restore"))
+    it._list()
+    it.learn(_item(11, "written"))
+    assert it.get(KEY) == "written"
+
+
+def test_a_bookmark_rings_no_bell_and_counts() -> None:
+    rung: list[int] = []
+    it = _reflector()
+    it._bell = lambda: rung.append(1)
+    it._event(_event("BOOKMARK", 20))
+    assert rung == []
+    it.learn(_item(11, "old"))
+    assert it.get(KEY) == "listed"
+
+
+def test_a_version_that_is_no_number_is_believed() -> None:
+    it = _reflector()
+    item = _item(0, "written")
+    item["metadata"]["resourceVersion"] = "a1"
+    it.learn(item)
+    assert it.get(KEY) == "written"

@@ -1,0 +1,33 @@
+"""Each of our services has a set of capabilities and a filter of system calls, and its unit says why it has these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHIPPED = Path(__file__).parents[2] / "systemd"
+SERVICES = sorted(file.name for file in SHIPPED.glob("*.service"))
+OURS = [
+    f"tambourine{name}.service"
+    for name in ("", "-silo", "-bombshell", "-sync", "-pki-renew", "-first-boot")
+]
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("key", ["CapabilityBoundingSet", "SystemCallFilter"])
+def test_it_is_bounded_and_says_why(name: str, key: str) -> None:
+    lines = (SHIPPED / name).read_text().splitlines()
+    at = next((n for n, line in enumerate(lines) if line.startswith(f"{key}=")), None)
+    assert at is not None, f"{name} has no {key}="
+    assert lines[at - 1].startswith("#"), f"{name}: no comment above {key}= says why"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_may_gain_what_it_does_not_have(name: str) -> None:
+    lines = (SHIPPED / name).read_text().splitlines()
+    assert "NoNewPrivileges=yes" in lines
+    assert "SystemCallFilter=~@privileged @resources" in lines
+    granted = next(line for line in lines if line.startswith("CapabilityBoundingSet="))
+    for power in ("SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "NET_ADMIN", "SYS_RAWIO", "~"):
+        assert power not in granted

@@ -1,0 +1,172 @@
+"""One look of sync: what one service is refused holds up no other, and is said (DESIGN: sync)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from announced import Announced
+from tambourinefs.errors import OutOfSpace, TambourineError, Unreachable
+from tambourinefs.kube.clock import ServerClock
+from tambourinefs.kube.errors import Invalid
+from tambourinefs.kube.events import Recorder
+from tambourinefs.model import cluster
+from tambourinefs.model.schema import API_VERSION
+from tambourinefs.model.status import StatusReport
+from tambourinefs.sync.loop import Sync
+from tests.unit.cluster_world import NAMESPACE, assigned, manifest_at, service
+
+ONE, TWO = service("one", generation=2), service("two", generation=2)
+
+
+class _Api:
+    """An API server with the revisions of both; what is applied is kept, `refuses` by name."""
+
+    def __init__(self) -> None:
+        self.clock = ServerClock(lambda: 0.0)
+        self.refuses: dict[str, TambourineError] = {}
+        self.applied: dict[str, Any] = {}
+
+    def get(self, _: object, name: str, __: str = "") -> dict[str, Any]:
+        it = next(one for one in (ONE, TWO) if one.revision == name)
+        assert it.spec is not None
+        spec = cluster.RevisionSpec(it.name, it.digest, cluster.content_of(it.spec))
+        return {"metadata": {"name": name}, "spec": cluster.to_dict(spec)}
+
+    def apply(self, _: object, item: dict[str, Any], **__: Any) -> dict[str, Any]:
+        name = item["metadata"]["name"]
+        if name in self.refuses:
+            raise self.refuses[name]
+        self.applied[name] = item["status"]
+        return {"metadata": {"name": name, "uid": "u"}}
+
+
+class _Host:
+    """A silo; `refuses` by name."""
+
+    def __init__(self) -> None:
+        self.manifests: dict[Any, Any] = {}
+        self.statuses: dict[Any, StatusReport] = {}
+        self.refuses: dict[str, TambourineError] = {}
+
+    def held(self) -> dict[Any, Any]:
+        return dict(self.manifests)
+
+    def reports(self) -> dict[Any, StatusReport]:
+        return dict(self.statuses)
+
+    def journal(self, _: object) -> tuple[str, ...]:
+        return ()
+
+    def write(self, item: Any) -> None:
+        if item.metadata.name in self.refuses:
+            raise self.refuses[item.metadata.name]
+        self.manifests[item.metadata.namespace, item.metadata.name] = item
+
+    def remove(self, key: Any) -> None:
+        del self.manifests[key]
+
+
+def _sync(*assignments: Any) -> tuple[Sync, _Api, _Host]:
+    api, host = _Api(), _Host()
+    recorder = Recorder(api, "tambourine.dev/sync", "h1")  # type: ignore[arg-type]
+    made = Sync(api, recorder, host, "h1", ("*",), "boot")  # type: ignore[arg-type]
+    spec = cluster.to_dict(cluster.NodeSpec(tuple(assignments)))
+    item = {"apiVersion": API_VERSION, "metadata": {"name": "h1", "generation": 3}, "spec": spec}
+    made.mine.learn(item)
+    made.mine.synced.set()
+    return made, api, host
+
+
+def _ready(api: _Api) -> tuple[str, str]:
+    found = next(one for one in api.applied["h1"]["conditions"] if one["type"] == "Ready")
+    return found["reason"], found["message"]
+
+
+def test_what_the_silo_does_not_take_holds_up_no_other(announce: Announced) -> None:
+    announce("quota is reached")
+    sync, api, host = _sync(assigned(ONE), assigned(TWO))
+    host.refuses["one"] = OutOfSpace("the silo's quota is reached")
+    sync.look()
+    assert set(host.manifests) == {(NAMESPACE, "two")}
+    assert _ready(api) == ("SomeRefused", f"{NAMESPACE}/one: the silo's quota is reached")
+    host.refuses.clear()
+    sync.look()
+    assert len(host.manifests) == 2
+    assert _ready(api) == ("Ready", "")
+
+
+def test_a_status_that_is_refused_holds_up_no_other_and_no_acknowledgement(
+    announce: Announced,
+) -> None:
+    announce("Too long")
+    tomb = assigned(service("gone", generation=2), state="absent")
+    sync, api, host = _sync(assigned(ONE), assigned(TWO), tomb)
+    for it in (ONE, TWO):
+        host.manifests[NAMESPACE, it.name] = manifest_at(it)
+        host.statuses[NAMESPACE, it.name] = StatusReport(
+            namespace=NAMESPACE, name=it.name, uid=it.uid, observed_generation=2
+        )
+    api.refuses["one.h1"] = Invalid("status.drop-in: Too long")
+    sync.look()
+    assert "two.h1" in api.applied
+    assert [one["uid"] for one in api.applied["h1"]["acknowledged"]] == [tomb.uid]
+    assert "one: status.drop-in: Too long" in _ready(api)[1]
+
+
+@pytest.mark.parametrize("who", ["host", "api"])
+def test_who_is_away_holds_up_all(who: str) -> None:
+    sync, api, host = _sync(assigned(ONE))
+    if who == "host":
+        host.refuses["one"] = Unreachable("Bombshell is away")
+    else:
+        api.refuses["h1"] = Unreachable("the API server is away")
+    with pytest.raises(Unreachable):
+        sync.look()
+    assert "h1" not in api.applied
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (1_000_000.0, ""),
+        (1_000_290.0, ""),
+        (1_000_000.0 + 3 * 3600 + 60, "this host's clock is 3 h 1 min ahead of the API server's"),
+        (1_000_000.0 - 600, "this host's clock is 10 min behind the API server's"),
+    ],
+)
+def test_a_clock_that_is_far_off_is_a_condition(now: float, said: str) -> None:
+    sync, api, _ = _sync()
+    api.clock = ServerClock(lambda: now)
+    api.clock.hear("Mon, 12 Jan 1970 13:46:40 GMT")
+    sync.look()
+    found = next(one for one in api.applied["h1"]["conditions"] if one["type"] == "ClockGood")
+    assert (found["status"], found.get("message", "").partition(": look")[0]) == (
+        "False" if said else "True", said,
+    )  # fmt: skip
+
+
+def test_a_clock_that_trembles_is_told_once_and_one_that_was_mended_is_good() -> None:
+    now = [1_003_600.0]
+    clock = ServerClock(lambda: now[0])
+    said = set()
+    for step in range(60):
+        now[0] = 1_003_600.0 + step % 3
+        clock.hear("Mon, 12 Jan 1970 13:46:40 GMT")
+        said.add(clock.problem)
+    assert len(said) == 1
+    now[0] = 1_000_000.0
+    clock.hear("nonsense")
+    assert clock.problem
+    clock.hear("Mon, 12 Jan 1970 13:46:40 GMT")
+    assert clock.problem == ""
+
+
+def test_a_revision_that_is_not_its_digest_is_not_installed(announce: Announced) -> None:
+    announce("has not the digest")
+    lie = msgspec.structs.replace(assigned(ONE), digest="0" * 64)
+    sync, _, host = _sync(lie, assigned(TWO))
+    assert sync.look()
+    assert set(host.manifests) == {(NAMESPACE, "two")}
