@@ -59,7 +59,8 @@ def places() -> list[Path]:
 
 def command(options: Options, changes: Changes) -> str:
     """`tambourine` on everybody's PATH, and what mount(8) and umount(8) look for, in the one place where they do."""
-    changes.ledger.add(*LINKS)
+    for at in LINKS:
+        _remember(options, changes, at)
     made = [str(at) for at, to in LINKS.items() if link(options.at(at), to, changes)]
     return f"linked {', '.join(made)}" if made else ""
 
@@ -96,9 +97,14 @@ def _lay(options: Options, place: str, name: str, changes: Changes) -> tuple[Pat
     if options.packaged:
         return Path("/usr/lib", place), False
     file = LOCAL / place
-    changes.ledger.add(file)
+    _remember(options, changes, file)
     data = options.at(SHARE / "systemd" / name).read_bytes()
     return file, put(options.at(file), data, changes)
+
+
+def _remember(options: Options, changes: Changes, file: Path) -> None:
+    """That the file is ours, and the directories that are not there for it."""
+    changes.ledger.add(file, *(d for d in file.parents if not options.at(d).exists()))
 
 
 def _rooted(options: Options) -> tuple[str, ...]:
@@ -211,7 +217,8 @@ def units(options: Options, changes: Changes) -> str:
 
 def _lay_units(options: Options, changes: Changes) -> list[str]:
     directory = LOCAL / "systemd/system"
-    changes.ledger.add(*(directory / name for name in UNITS))
+    for name in UNITS:
+        _remember(options, changes, directory / name)
     return [
         name
         for name in UNITS

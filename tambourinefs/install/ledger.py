@@ -7,11 +7,11 @@ that looks like another's.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from tambourinefs import files
 from tambourinefs.errors import HostError
 from tambourinefs.model import paths
 
@@ -78,19 +78,4 @@ class Ledger:
             {"version": VERSION, "made": self.made, "build": self.build, "config": self.config},
             indent=1,
         )
-        new = self._file.with_name(f".{self._file.name}.new")
-        try:
-            with new.open("w") as file:
-                file.write(data + "\n")
-                os.fchmod(file.fileno(), 0o644)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._file)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
-        directory = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        files.replace_file_durably(self._file, f"{data}\n".encode(), mode=0o644)

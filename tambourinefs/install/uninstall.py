@@ -15,7 +15,7 @@ from typing import Final
 
 from tambourinefs import mounts
 from tambourinefs.errors import HostError
-from tambourinefs.install import host
+from tambourinefs.install import host, leftovers
 from tambourinefs.install.environment import PREFIX
 from tambourinefs.install.ledger import FILE, Ledger
 from tambourinefs.install.plan import PENDING, Changes, Step, carry_out
@@ -149,12 +149,7 @@ def _detach() -> str:
 
 def _remove_files(changes: Changes) -> str:
     """The single files that the ledger knows; those of a version from before it by their places."""
-    known = changes.ledger if changes.ledger.existed else host.places()
-    found = [
-        path for path in host.places() if path in known and (path.exists() or path.is_symlink())
-    ]
-    for path in found:
-        path.unlink()
+    found = leftovers.take_away(changes.ledger, all_are_ours=not changes.ledger.existed)
     if found and _systemd():
         run("systemctl", "daemon-reload")
     return f"removed {', '.join(map(str, found))}" if found else ""

@@ -117,6 +117,11 @@ CASES = {
         "place.link(root / 'f', root / 'to', plan.Changes(plan.Ledger(root / 'none')))",
         ["symlink .f.new", "rename .f.new f", "fsync ."],
     ),
+    "the ledger of the installation": (
+        "from tambourinefs.install.ledger import Ledger; ledger = Ledger(root / 'install.json')",
+        "ledger.add('/x')",
+        ["fsync TMP", "rename TMP install.json", "fsync ."],
+    ),
     "unlink_durably": (
         "import os; from tambourinefs import files; (root / 'f').touch(); fd = os.open(root, os.O_RDONLY)",
         "files.unlink_durably(fd, 'f')",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tambourinefs.errors import HostError
-from tambourinefs.install import check, environment, host
+from tambourinefs.install import check, environment, host, leftovers
 from tambourinefs.install.ledger import Ledger
 from tambourinefs.install.plan import Changes, Options, Step, carry_out
 
@@ -50,6 +50,26 @@ def test_half_an_environment_of_ours_is_not(tmp_path: Path) -> None:
     put(tmp_path, environment.PREFIX / "pyvenv.cfg")
     put(tmp_path, environment.PREFIX / "bin/python")
     assert not list(check.foreign(Options(root=tmp_path), ledger(tmp_path)))
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_what_was_made_goes_with_its_directories_but_not_with_what_others_put_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: bool
+) -> None:
+    unit, theirs = tmp_path / "lib/systemd/system/ours.service", tmp_path / "lib/a/theirs"
+    monkeypatch.setattr(host, "places", lambda: [unit, theirs])
+    known = ledger(tmp_path)
+    (tmp_path / "lib").mkdir()
+    host._remember(Options(), Changes(known, image=True), unit)
+    put(Path("/"), unit)
+    put(Path("/"), theirs)
+    if others:
+        put(Path("/"), unit.with_name("mine.service"))
+    assert leftovers.take_away(known) == [unit]
+    assert unit.parent.exists() == others
+    assert (tmp_path / "lib/systemd").exists() == others
+    assert theirs.exists()
+    assert not ledger(tmp_path).made
 
 
 @pytest.mark.parametrize(
