@@ -120,7 +120,7 @@ def _settle_services(*, remove: bool) -> str:
                 hint="Install Tambourine again first, or give --keep-services.",
             )
         run(str(host.COMMAND), "agent", "--withdraw-all", timeout=_WITHDRAW_SECONDS)
-    return f"removed {', '.join(found)}" if found else ""
+    return f"withdrawn {', '.join(found)}" if found else ""
 
 
 def _disable() -> str:

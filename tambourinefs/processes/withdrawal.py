@@ -99,7 +99,8 @@ class Withdrawal:
                 for key in outcome.gone:
                     _log.info("%s/%s withdrawn", *key)
             await self._launch(actions)
-            if self._flights.keys:
+            # All of them: a thousand services shall not be a thousand rounds.
+            while self._flights.keys:
                 await self._bell.wait()
                 self._bell = trio.Event()
         if left := sorted(self._book.records):

@@ -246,3 +246,22 @@ def test_uninstalled_nothing_is_left_and_services_run_on(fresh_bare_host: Host) 
     left = leaving.everything(host) - before
     assert left == leaving.Left(files={"/etc/systemd/system/steady.service"}), left
     assert before - leaving.everything(host) == leaving.Left()
+
+
+def test_into_an_image_nothing_is_started_and_its_first_boot_does_the_rest(
+    fresh_bare_host: Host,
+) -> None:
+    host, image = fresh_bare_host, "/mnt/image"
+    # The host's own disk, seen at another place: what lies there when it boots is what was put into the image.
+    host.run(
+        "sh", "-c", f"mkdir -p {image} && mount --rbind / {image} && mount --make-rslave {image}"
+    )
+    said = host.run(*INSTALL, f"--root={image}", timeout=300).stdout
+    assert "when this boots, it makes its certificates and starts" in said.lower()
+    host.run("umount", "--recursive", "--lazy", image)
+    active = host.run("systemctl", "is-active", *DAEMONS, check=False).stdout.split()
+    assert active == ["inactive"] * len(DAEMONS)
+    assert host.run("ls", "-A", "/etc/tambourine/pki", check=False).stdout == ""
+    host.reboot()
+    wait_answering(host)
+    apply(host, "after-the-first-boot")

@@ -10,11 +10,24 @@ import pytest
 
 from lab import package
 from lab.hosts import Host
-from tests.e2e.chain import answers, apply, pids, wait_answering
+from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
 from tests.e2e.leaving import Left, everything
 from tests.e2e.under_load import Reader
 
 ORIGINAL = "/etc/tambourine-test-original"
+ORPHAN = """\
+apiVersion: tambourine.dev/v1alpha1
+kind: Tambourine
+metadata:
+  name: stays
+spec:
+  name: stays
+  command: start
+  deletionPolicy: orphan
+  unit: |
+    [Service]
+    ExecStart=/bin/sleep infinity
+"""
 APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-o", "Dpkg::Use-Pty=0")
 
 
@@ -95,9 +108,13 @@ def test_installed_used_and_purged_in_both_ways_nothing_is_left(
     install(host, deb)
     apply(host, "steady")
     apply_over_an_original(host)
-    assert "removed local/over, local/steady" in purge(host, "remove")
+    host.run("tambourine", "apply", "-f", "-", input=ORPHAN)
+    running = pids(host, "stays.service")
+    assert "withdrawn local/over, local/stays, local/steady" in purge(host, "remove")
     assert host.run("cat", ORIGINAL).stdout == "original\n"
-    assert everything(host) - before == Left()
+    assert pids(host, "stays.service", "steady.service", "over.service") == (*running, 0, 0)
+    left = everything(host) - before
+    assert left == Left(files={"/etc/systemd/system/stays.service"}), left
     assert before - everything(host) == Left()
 
 
@@ -138,6 +155,25 @@ def test_updated_under_load_and_back_nobody_notices(
     wait_answering(host)
     assert "99.0" not in host.run("cat", version).stdout
     assert pids(host, *units) == running
+    apply(host, "after-all")
+
+
+def test_the_package_takes_the_place_of_an_installation_from_a_tree(
+    fresh_host: Host, debs: Path
+) -> None:
+    host = fresh_host
+    (file,) = debs.glob("tambourine_*.deb")
+    host.run("dpkg", "--configure", "-a", timeout=300)
+    apply(host, "steady")
+    running = pids(host, "steady.service")
+    install(host, bring(host, file))
+    assert answers(host)
+    assert pids(host, "steady.service") == running
+    from_the_package = host.run("systemctl", "show", "--property=FragmentPath", *DAEMONS).stdout
+    assert from_the_package.count("FragmentPath=/") == len(DAEMONS)
+    assert "/usr/local" not in from_the_package
+    assert host.run("readlink", "--canonicalize", "/usr/bin/tambourine").stdout.startswith("/opt/")
+    assert host.run("ls", "/usr/local/bin/tambourine", check=False).returncode != 0
     apply(host, "after-all")
 
 
