@@ -82,6 +82,7 @@ class Client:
         self._files = (Path(ca), Path(cert), Path(key))
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
+        self._methods: BombshellStub | None = None
         self._loaded: tuple[tuple[int, int], ...] = ()
 
     @classmethod
@@ -247,26 +248,28 @@ class Client:
             call.cancel()
 
     def _stub(self) -> BombshellStub:
+        """On the channel, or a new one when a certificate file has changed. Calls on the old one go on to their end.
+
+        Made under the lock under which the channel is closed: grpcio looks a method up in a channel that another thread
+        has closed meanwhile without asking, and the process ends with SIGSEGV.
+        """
         from tambourinefs.rpc.io_pb2_grpc import BombshellStub
 
-        return BombshellStub(self._connection())
-
-    def _connection(self) -> grpc.Channel:
-        """The channel; a new one when a certificate file has changed. Calls on the old one go on to their end."""
         reach.quiet()
         with self._lock:
             now = reach.stamps(self._files)
-            if self._channel is None or now != self._loaded:
+            if self._channel is None or self._methods is None or now != self._loaded:
                 self._channel = reach.connect(self.socket, *self._files, server_name=SERVER_NAME)
+                self._methods = BombshellStub(self._channel)
                 self._loaded = now
-            return self._channel
+            return self._methods
 
     def _reconnect(self) -> None:
         """Begin anew at the next call: gRPC would go on to tell of a failure that is over, for as long as it backs off."""
         with self._lock:
-            channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
+            channel, self._channel, self._methods = self._channel, None, None
+            if channel is not None:
+                channel.close()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -128,6 +128,7 @@ def test_the_statuses_are_bound_anywhere(served: Host) -> None:
     again = served.run("mount", "-t", "fuse.tambourine", "proc", "/mnt/statuses", check=False)
     assert (again.returncode, "already carries the statuses" in again.stderr) == (32, True)
     served.run("umount", "/mnt/statuses")
+    served.run("rmdir", "/mnt/statuses")
     assert answers(served)  # the agent's own mount is another
     delete(served, "seen")
 
