@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from tambourinefs.errors import InvalidConfig
 
 CONNECTIONS: Final = 20  # kept open: the controller has seven watches, eight writers and its lease
@@ -87,7 +89,7 @@ class Access:
                     client_configuration=configuration,
                     persist_config=False,
                 )
-        except (config.ConfigException, OSError, ValueError, TypeError) as error:
+        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
             raise InvalidConfig(
                 f"cannot be read as a kubeconfig: {error}",
                 source=", ".join(str(path) for path in self._kubeconfigs or ()) or "in-cluster",
