@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tambourinefs.agent.book import Book
     from tambourinefs.agent.plan import Job
     from tambourinefs.agent.ports import Journal, Systemd
-    from tambourinefs.agent.record import Key
+    from tambourinefs.agent.record import Key, Running
     from tambourinefs.model.unit import Unit
 
 log = logging.getLogger(__name__)
@@ -75,11 +75,15 @@ class Flights:
         """Send a job whose record is durable. One that is in flight for the service is no longer
         waited for: systemd merges the two, or cancels it.
         """
-        self._start(job.key, nursery, self._send, job)
+        self._start(job.key, nursery, self._send, (job, self._running(job.key)))
 
     def recover(self, key: Key, nursery: trio.Nursery) -> None:
         """Find out what became of the job that is recorded."""
-        self._start(key, nursery, self._recover, key)
+        self._start(key, nursery, self._recover, (key, self._running(key)))
+
+    def _running(self, key: Key) -> Running | None:
+        record = self._book.get(key)
+        return record.running if record is not None else None
 
     def _start(
         self, key: Key, nursery: trio.Nursery, task: Callable[[T], Awaitable[None]], about: T
@@ -102,7 +106,8 @@ class Flights:
                 del self._flights[key]
                 self._landed(key)
 
-    async def _send(self, job: Job) -> None:
+    async def _send(self, about: tuple[Job, Running | None]) -> None:
+        job, running = about
         try:
             if job.afresh:
                 await self._systemd.reset_failed(job.unit)
@@ -112,7 +117,7 @@ class Flights:
         except (SystemdRefused, UnitNotFound, RefusedByPolicy) as error:
             result, message = JobResult(job.unit, REFUSED), error.message
         unit = await self._look(job.unit)
-        await self._land(job.key, result.result, message, unit.invocation_id)
+        await self._land(job.key, running, result.result, message, unit.invocation_id)
 
     async def _do(self, job: Job) -> JobResult:
         verbs = {
@@ -135,26 +140,34 @@ class Flights:
         await self._systemd.reload()
         return await verbs[job.verb](job.unit)
 
-    async def _recover(self, key: Key) -> None:
+    async def _recover(self, about: tuple[Key, Running | None]) -> None:
+        key, running = about
         record = self._book.get(key)
-        if record is None or record.running is None:
+        if record is None or running is None:
             return
         await self._systemd.wait_job(record.unit)
         unit = await self._look(record.unit)
         logged: str | None = ""
         if not unit.invocation_id and self._evidence is not None:
-            logged = await self._evidence.started_since(record.unit, record.running.since_usec)
-        result = transitions.outcome(record.running, unit, self._systemd.boot_id, logged)
+            logged = await self._evidence.started_since(record.unit, running.since_usec)
+        result = transitions.outcome(running, unit, self._systemd.boot_id, logged)
         if result is None:
-            self._book.set(transitions.unsent(record))
-            await self._flush()
+            record = self._book.get(key)
+            if record is not None and record.running == running:
+                self._book.set(transitions.unsent(record))
+                await self._flush()
         else:
             invocation = unit.invocation_id or logged or ""
-            await self._land(key, result, "nobody saw how it ended", invocation)
+            await self._land(key, running, result, "nobody saw how it ended", invocation)
 
-    async def _land(self, key: Key, result: str, message: str, invocation_id: str) -> None:
+    async def _land(
+        self, key: Key, running: Running | None, result: str, message: str, invocation_id: str
+    ) -> None:
+        """The end of the job that was recorded as `running`. Where a newer one is recorded, which is sent as soon as the
+        disk has it, this end is not that one's: it would be called done before it began.
+        """
         record = self._book.get(key)
-        if record is not None and record.running is not None:
+        if record is not None and running is not None and record.running == running:
             after = transitions.finished(record, result, message, invocation_id, now())
             self._book.set(after)
             self._landed(key)
