@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from lab import kubecontroller
+from lab.hosts import Host
 from tambourinefs.cli.join import Invitation
 from tambourinefs.controller import approver
 from tambourinefs.kube.api import Api, connect
@@ -172,3 +173,22 @@ def aged(pki: Path, node: str, lived: dt.timedelta, left: dt.timedelta) -> bytes
         serialization.NoEncryption(),
     )
     return private + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@contextmanager
+def put_back(cluster: Cluster, host: Host) -> Iterator[None]:
+    """Whatever is done inside, this host has its identity and configuration again, and the cluster knows."""
+    sync = "tambourine-sync.service"
+    host.run("cp", "-a", "/etc/tambourine", "/var/lib/tambourine/identity", "/root/")
+    obeyed = cluster.get("tmbn", host.name)["status"]["namespaces"]
+    yield
+    host.run("systemctl", "stop", sync)
+    for kept, place in (("/root/tambourine", "/etc"), ("/root/identity", "/var/lib/tambourine")):
+        host.run("cp", "-a", kept, place)
+        host.run("rm", "-r", kept)
+    host.run("systemctl", "restart", sync, "tambourine.service")
+    cluster.wait(
+        lambda: cluster.get("tmbn", host.name)["status"]["namespaces"] == obeyed,
+        20,
+        f"{host.name} as it was",
+    )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.hosts import Host
-from tests.cluster.joining import aged, plugin
+from tests.cluster.joining import aged, plugin, put_back
 from tests.cluster.world import Cluster
 from tests.e2e.doctor import Line, examine, find, shell
 
@@ -26,17 +26,8 @@ def h2(cluster: Cluster) -> Iterator[Host]:
     """h2, healthy; its identity and configuration are put back."""
     host = cluster.host("h2")
     cluster.wait(lambda: well(host), 30, "h2 is well")
-    host.run("cp", "-a", "/etc/tambourine", "/var/lib/tambourine/identity", "/root/")
-    obeyed = cluster.get("tmbn", "h2")["status"]["namespaces"]
-    yield host
-    host.run("systemctl", "stop", SYNC)
-    for kept, place in (("/root/tambourine", "/etc"), ("/root/identity", "/var/lib/tambourine")):
-        host.run("cp", "-a", kept, place)
-        host.run("rm", "-r", kept)
-    host.run("systemctl", "restart", SYNC, "tambourine.service")
-    cluster.wait(
-        lambda: cluster.get("tmbn", "h2")["status"]["namespaces"] == obeyed, 20, "h2 as it was"
-    )
+    with put_back(cluster, host):
+        yield host
 
 
 def well(host: Host) -> bool:

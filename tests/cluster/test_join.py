@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from lab import tree
 from lab.hosts import Host
 from tambourinefs.cli.join import Invitation
-from tests.cluster.joining import aged, fresh_node, invite
+from tests.cluster.joining import aged, fresh_node, invite, put_back
 from tests.cluster.manifests import fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
 
@@ -48,17 +48,8 @@ def beats(cluster: Cluster, node: str) -> str:
 def h2(cluster: Cluster) -> Iterator[Host]:
     """h2, whose identity and configuration are put back."""
     host = cluster.host("h2")
-    host.run("cp", "-a", "/etc/tambourine", "/var/lib/tambourine/identity", "/root/")
-    obeyed = cluster.get("tmbn", "h2")["status"]["namespaces"]
-    yield host
-    host.run("systemctl", "stop", SYNC)
-    for kept, place in (("/root/tambourine", "/etc"), ("/root/identity", "/var/lib/tambourine")):
-        host.run("cp", "-a", kept, place)
-        host.run("rm", "-r", kept)
-    host.run("systemctl", "restart", SYNC, "tambourine.service")
-    cluster.wait(
-        lambda: cluster.get("tmbn", "h2")["status"]["namespaces"] == obeyed, 20, "h2 as it was"
-    )
+    with put_back(cluster, host):
+        yield host
 
 
 def test_a_joined_host_is_a_node_of_its_own(cluster: Cluster) -> None:
