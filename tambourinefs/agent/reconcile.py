@@ -141,6 +141,7 @@ class Reconciler:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sight.listen)
             nursery.start_soon(self._sight.watch)
+            nursery.start_soon(self._sight.watch_newborn)
             nursery.start_soon(self._announcer.read_journal)
             nursery.start_soon(self._retries.run)
             nursery.start_soon(self.reader.watch)

@@ -8,7 +8,9 @@ one that matters waiting.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +33,8 @@ PAUSE: Final = 0.1  # seconds between two such looks, when there are many
 PATIENCE: Final = 0.5  # seconds that many that rang at once wait for passes and jobs to end
 PATIENCE_OLD: Final = 5.0  # and what only may have changed
 FEW: Final = 48  # so many are looked at without a pause
+NEWBORN: Final = 2.0  # seconds after its fork in which a process may still have its parent's name
+GROWING: Final = 0.1  # seconds until it is looked at again
 
 
 class Sight:
@@ -59,6 +63,10 @@ class Sight:
         self._referenced: set[str] = set()
         self._held: set[str] = set()
         self._compared = False  # whether the cheap list was looked through for those in `_old`
+        self._question = itertools.count(1)
+        self._answered: dict[str, int] = {}  # unit -> the youngest question that was answered
+        self._newborn: set[str] = set()
+        self._born = trio.Event()
 
     # -- who is interested
 
@@ -111,25 +119,35 @@ class Sight:
 
     async def refresh(self, names: Iterable[str]) -> None:
         """Look at those that are not as they were. Raises SystemdUnavailable."""
-        asked = sorted(names)
+        question, asked = next(self._question), sorted(names)
         states = await self._systemd.states(asked)
         old = [name for name, state in states.items() if _differs(state, self.units.get(name))]
-        self._take(await self._systemd.units(old) if old else {})
+        self._take(question, await self._systemd.units(old) if old else {})
 
     async def look(self, name: str) -> Unit:
         """A snapshot after all signals that came before. Raises SystemdUnavailable."""
-        self._take({name: await self._systemd.unit(name)})
+        question = next(self._question)
+        self._take(question, {name: await self._systemd.unit(name)})
         return self.units[name]
 
     async def look_at(self, names: Iterable[str]) -> None:
         """The same of many."""
-        wanted = list(names)
+        question, wanted = next(self._question), list(names)
         if wanted:
-            self._take(await self._systemd.units(wanted, fresh=True))
+            self._take(question, await self._systemd.units(wanted, fresh=True))
 
-    def _take(self, found: dict[str, Unit]) -> None:
+    def _take(self, question: int, found: dict[str, Unit]) -> None:
+        """Answers may overtake each other. What a signal announced is asked for after it: the youngest question
+        has the right one.
+        """
         for name, unit in found.items():
             before = self.units.get(name)
+            if question < self._answered.get(name, 0):
+                continue
+            self._answered[name] = question
+            if _is_newborn(unit):
+                self._newborn.add(name)
+                self._born.set()
             if before == unit:
                 continue
             self.units[name] = unit
@@ -161,6 +179,20 @@ class Sight:
                 log.info("units cannot be read: %s", error)
                 await self._systemd.wait_connected()
 
+    async def watch_newborn(self) -> None:
+        """A task: between fork and exec a process has its parent's name, and no signal says when it gets
+        its own. Look again.
+        """
+        while True:
+            await self._born.wait()
+            self._born = trio.Event()
+            await trio.sleep(GROWING)
+            names, self._newborn = self._newborn & self._services.keys(), set()
+            try:
+                await self.look_at(sorted(names))
+            except SystemdUnavailable as error:  # all are looked at again when it is back
+                log.info("units cannot be read: %s", error)
+
     async def _look_again(self) -> None:
         begin = trio.current_time()
         while self._rang - self._held or self._old - self._held:
@@ -182,13 +214,14 @@ class Sight:
                 names = _some(self._old, self._held, SLOWLY)
                 if many:
                     await self._pause()
+            question = next(self._question)
             try:
                 found = await self._systemd.units(names)
             except SystemdUnavailable:
                 self._old.update(names)
                 raise
             # Those that were released meanwhile are nobody's: to take them up again would hold them for ever.
-            self._take({name: unit for name, unit in found.items() if self._services.get(name)})
+            self._take(question, {n: unit for n, unit in found.items() if self._services.get(n)})
             await self._reference(names)
         self._wake = trio.Event()
 
@@ -226,8 +259,19 @@ class Sight:
         if not self._services.get(name):
             self._services.pop(name, None)
             self.units.pop(name, None)
+            self._answered.pop(name, None)
             self._referenced.discard(name)
             await self._systemd.unref(name)
+
+
+def _is_newborn(unit: Unit) -> bool:
+    """Whether the main process may be seen before its exec: as "systemd", as "(name)" (rename_process_from_path()
+    of systemd's src/core/exec-invoke.c) or as the executor of systemd 255.
+    """
+    name = unit.main_command
+    if name not in ("systemd", "init", "systemd-executo") and not name.startswith("("):
+        return False
+    return abs(time.time() - unit.exec_main_start_usec / 1e6) < NEWBORN
 
 
 def _essence(unit: Unit | None) -> tuple[object, ...]:

@@ -47,6 +47,10 @@ def test_status_shows_what_systemctl_status_shows_on_each_node(
     name = fresh_name()
     _apply(cluster, name, command="start", unit=sleeper("Told by the plugin"))
     _ready(cluster, name)
+    # Between fork and exec a process has systemd's name: it is told, and a moment later its own.
+    cluster.wait(
+        lambda: plugin("status", name).stdout.count("(sleep)\n") == 2, 10, "processes by name"
+    )
     done = plugin("status", name)
     assert (done.returncode, done.stderr) == (0, "")
     head, _, rest = done.stdout.partition("\n\n")

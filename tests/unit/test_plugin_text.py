@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -250,3 +251,38 @@ def test_what_the_kubelet_says_instead_of_lines_is_not_taken_for_lines(answer: l
 def test_lines_of_the_journal_come_through_whole() -> None:
     for lines in (["a"], ["", "b"], ["a", "", "c"]):
         assert list(logs.checked(iter(lines))) == lines
+
+
+class Reported:
+    """The API server's instance, as it is at each look."""
+
+    def __init__(self, *statuses: dict[str, Any]) -> None:
+        self.statuses = list(statuses)
+
+    def get(self, _resource: object, name: str, namespace: str) -> dict[str, Any]:
+        assert (name, namespace) == ("web.h1", "shop")
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        return {"metadata": {"name": name, "namespace": namespace}, "spec": {}, "status": status}
+
+
+def _instance(**status: Any) -> cluster.Instance:
+    metadata = cluster.ObjectMeta(name="web.h1", namespace="shop")
+    return cluster.Instance(metadata=metadata, status=cluster.InstanceStatus(**status))
+
+
+def test_the_excerpt_of_a_run_that_has_just_failed_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "_LOOK_SECONDS", 0.001)
+    api = Reported({"activeState": "failed"}, {"activeState": "failed", "journal": ["no disk"]})
+    assert logs._excerpt(api, _instance(active_state="failed")) == ("no disk",)  # type: ignore[arg-type]
+
+
+def test_the_excerpt_of_a_run_without_a_word_is_waited_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(logs, "_EXCERPT_SECONDS", 0.02)
+    api = Reported({"activeState": "failed"})
+    assert logs._excerpt(api, _instance(active_state="failed")) == ()  # type: ignore[arg-type]
+    assert logs._excerpt(api, _instance(active_state="active")) == ()  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from tambourinefs.kube.api import Api
     from tambourinefs.model import cluster
 
+_EXCERPT_SECONDS: Final = (
+    5.0  # so long may a node's excerpt come after its word that the service failed
+)
+_LOOK_SECONDS: Final = 0.25
 _SECONDS: Final = 35.0  # the kubelet itself gives journalctl 30
 _MOST_LINES: Final = 100_000  # the kubelet's own bound (maxTailLines)
 _MOST_BYTES: Final = 64 << 20
@@ -88,7 +93,7 @@ def _lines(api: Api, instance: cluster.Instance, lines: int) -> Iterator[str]:
     try:
         yield from _of_kubelet(api, instance, lines)
     except NotOffered as error:
-        excerpt = instance.status.journal[-lines:]
+        excerpt = _excerpt(api, instance)[-lines:]
         why = printable(str(error))
         if excerpt:
             said = f"an excerpt: the last {len(excerpt)} lines of the run that failed, as the node reported them"
@@ -99,6 +104,23 @@ def _lines(api: Api, instance: cluster.Instance, lines: int) -> Iterator[str]:
             err=True,
         )
         yield from excerpt
+
+
+def _excerpt(api: Api, instance: cluster.Instance) -> tuple[str, ...]:
+    """What the node reported of the run that failed; that is a moment later than the failure itself."""
+    from tambourinefs.cli.plugin.objects import instance_of
+    from tambourinefs.kube.resources import INSTANCES
+
+    deadline = time.monotonic() + _EXCERPT_SECONDS
+    here, known = instance.metadata, instance.status
+    while known.active_state == "failed" and not known.journal and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        try:
+            found = instance_of(api.get(INSTANCES, here.name, here.namespace))
+        except TambourineError:
+            break
+        known = found.status if found else known
+    return known.journal
 
 
 def query(node: str, unit: str, lines: int) -> str:
