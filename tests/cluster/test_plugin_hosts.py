@@ -133,7 +133,11 @@ def test_a_rollout_that_stops_is_told_with_node_reason_and_journal_and_undone(
     def stopped() -> bool:
         return "RolloutStopped" in plugin("status", name).stdout
 
+    def logged() -> bool:  # the excerpt comes a moment after the failure
+        return "it went wrong" in plugin("status", name).stdout
+
     cluster.wait(stopped, 30, "the rollout to stop")
+    cluster.wait(logged, 10, "what the run logged")
     told = plugin("status", name)
     assert told.returncode == 1
     assert "ended with exit code 3" in told.stdout
