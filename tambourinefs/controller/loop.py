@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from tambourinefs.controller import fanout, summary, world
+from tambourinefs.controller import fanout, history, summary, world
 from tambourinefs.controller.heartbeats import Heartbeats
-from tambourinefs.controller.world import Member, Report, Service, World
+from tambourinefs.controller.world import Member, Report, Revision, Service, World
 from tambourinefs.controller.writers import Write, Writers
 from tambourinefs.errors import AlreadyExists, Conflict, NotFound, TambourineError, Unreachable
 from tambourinefs.kube.api import Api
@@ -70,7 +70,7 @@ class Controller:
             api, INSTANCES, project=world.report, bell=ring, namespace=namespace
         )
         self.revisions = Reflector(
-            api, REVISIONS, project=lambda _: True, bell=ring, namespace=namespace
+            api, REVISIONS, project=world.revision, bell=ring, namespace=namespace
         )
         self.nodes = Reflector(api, CORE_NODES, project=_labels, bell=ring)
         self.leases = Reflector(
@@ -124,6 +124,9 @@ class Controller:
                     self._let_go(now, service)
         self._forget(now)
         self._forget_nodes(now)
+        self._writers.each(
+            (item.uid, partial(self._delete_revision, item)) for item in history.excess(now)
+        )
         return self._report(dataclasses.replace(now, problems=problems), wanted)
 
     def _is_due(self) -> bool:
@@ -149,7 +152,7 @@ class Controller:
             members=members,
             labels={name: labels for (_, name), labels in self.nodes.items.items()},
             reports=self.reports.items,
-            revisions=frozenset(self.revisions.items),
+            revisions=self.revisions.items,
             lost=self._were_lost,
             orders=not deleted or self._crds_stay(),
             expired=frozenset(expired),
@@ -209,6 +212,12 @@ class Controller:
         try:
             self.revisions.learn(self._api.create(REVISIONS, item))
         except AlreadyExists:
+            return
+
+    def _delete_revision(self, revision: Revision) -> None:
+        try:
+            self._api.delete(REVISIONS, revision.name, revision.namespace, uid=revision.uid)
+        except (NotFound, Conflict):
             return
 
     def _make_instance(self, now: World, service: Service, node: str) -> None:

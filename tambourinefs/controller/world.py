@@ -81,6 +81,18 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """A TambourineRevision, without its content."""
+
+    namespace: str
+    name: str
+    uid: str
+    owner: str  # uid of the Tambourine
+    created: str  # RFC 3339
+    version: int  # resourceVersion: within one second it says who was first
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """One look at everything."""
 
@@ -88,7 +100,7 @@ class World:
     members: dict[str, Member]
     labels: dict[str, dict[str, str]]  # of each core Node
     reports: dict[Key, Report]
-    revisions: frozenset[Key]
+    revisions: dict[Key, Revision]
     lost: frozenset[str] = frozenset()  # nodes whose heartbeat stopped
     orders: bool = True  # deletions are orders: our CRDs are there to stay
     expired: frozenset[str] = field(
@@ -163,4 +175,19 @@ def report(item: dict[str, Any]) -> Report | None:
         found.spec.node_name,
         owners[0] if owners else "",
         msgspec.structs.replace(found.status, journal=()),  # for eyes; not kept in memory
+    )
+
+
+def revision(item: dict[str, Any]) -> Revision:
+    """A TambourineRevision."""
+    metadata = item["metadata"]
+    owners = [ref.get("uid", "") for ref in metadata.get("ownerReferences") or ()]
+    version = str(metadata.get("resourceVersion", ""))
+    return Revision(
+        metadata["namespace"],
+        metadata["name"],
+        metadata.get("uid", ""),
+        owners[0] if owners else "",
+        metadata.get("creationTimestamp", ""),
+        int(version) if version.isdecimal() else 0,
     )

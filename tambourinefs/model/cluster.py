@@ -48,6 +48,9 @@ LEASE_NAMESPACE: Final = "kube-node-lease"  # in every cluster; no kustomization
 NODE_LOST_AFTER: Final = 40.0  # seconds without a change of the Lease
 HEARTBEAT_EVERY: Final = 10.0  # seconds
 TOMBSTONE_DEADLINE: Final = 300.0  # seconds that a deletion waits for its nodes
+REVISIONS_KEPT: Final = (
+    10  # of each Tambourine, beside those in use (a Deployment's revisionHistoryLimit)
+)
 
 INSTALLED: Final = "installed"
 ABSENT: Final = "absent"  # remove it, restore what was there

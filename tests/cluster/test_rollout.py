@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tambourinefs.model.cluster import REVISIONS_KEPT
 from tests.cluster.manifests import counter, fresh_name, tambourine
 from tests.cluster.world import Cluster
 
@@ -71,4 +72,35 @@ def test_a_paused_rollout_waits(cluster: Cluster) -> None:
     cluster.kubectl("patch", "tmb", name, "-n", namespace, "--type=merge", "-p", json.dumps(patch))
     cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 40, "the second")
     assert _descriptions(cluster, name) == ["Two", "Two"]
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
+def test_the_newest_ten_contents_are_kept_beside_the_one_in_use(cluster: Cluster) -> None:
+    name, namespace = fresh_name("old"), cluster.respected_namespace
+    cluster.apply(tambourine(name, namespace, state="installed", unit=_unit(name, "One")))
+    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 20, "the first")
+
+    def revisions() -> dict[str, dict[str, Any]]:
+        items = cluster.get("tambourinerevisions", "-n", namespace)["items"]
+        return {item["metadata"]["name"]: item for item in items}
+
+    ((current, model),) = revisions().items()
+    metadata = model["metadata"]
+    made = [
+        {
+            "apiVersion": model["apiVersion"],
+            "kind": model["kind"],
+            "metadata": {
+                "name": f"{name}-{number}",
+                "namespace": namespace,
+                "ownerReferences": metadata["ownerReferences"],
+            },
+            "spec": model["spec"] | {"digest": f"{number:064x}"},
+        }
+        for number in range(REVISIONS_KEPT + 5)
+    ]
+    cluster.apply(*made)
+    kept = {current} | {f"{name}-{number}" for number in range(5, REVISIONS_KEPT + 5)}
+    cluster.wait(lambda: revisions().keys() == kept, 20, "the oldest to go")
+    assert _descriptions(cluster, name) == ["One", "One"]
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")

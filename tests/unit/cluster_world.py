@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tambourinefs.controller import world
-from tambourinefs.controller.world import Member, Report, Service, World
+from tambourinefs.controller.world import Member, Report, Revision, Service, World
 from tambourinefs.model import cluster, manifest
 from tambourinefs.model.cluster import Assignment
 from tambourinefs.model.schema import API_VERSION
@@ -85,6 +85,7 @@ def make(
     *services: Service,
     members: tuple[Member, ...] = (),
     reports: tuple[Report, ...] = (),
+    revisions: tuple[Revision, ...] = (),
     labels: dict[str, dict[str, str]] | None = None,
     **more: Any,
 ) -> World:
@@ -94,7 +95,7 @@ def make(
         members={item.name: item for item in members},
         labels={item.name: {} for item in members} if labels is None else labels,
         reports={(item.namespace, item.name): item for item in reports},
-        revisions=frozenset(),
+        revisions={(item.namespace, item.name): item for item in revisions},
         **more,
     )
 
