@@ -16,7 +16,7 @@ from tambourinefs.agent.ports import SystemdRefused, UnitNotFound, UnitState
 from tambourinefs.agent.properties import to_state, to_unit, unloaded
 from tambourinefs.errors import TambourineError
 from tambourinefs.model import names as unit_names
-from tambourinefs.model.unit import Process, Unit
+from tambourinefs.model.unit import OLDEST_RELEASE, Process, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -50,6 +50,7 @@ class Observer:
     """What systemd said, and how current that is."""
 
     def __init__(self, manager: Manager, *, proc: Path) -> None:
+        self.release = OLDEST_RELEASE  # of the systemd that answers
         self._manager = manager
         self._proc = proc
         self._epoch = 0
@@ -181,6 +182,7 @@ class Observer:
             return Unit(name=name, id=name, load_error=("", error.message))
         return replace(
             unit,
+            release=self.release,
             job=(unit.job[0], await self._job_type(unit.job[0])),
             main_command=self._command(unit.main_pid),
             control_command=self._command(unit.control_pid),

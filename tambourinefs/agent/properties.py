@@ -6,10 +6,11 @@ systemd.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tambourinefs.agent.ports import UnitState
-from tambourinefs.model.unit import Condition, Exec, Unit
+from tambourinefs.model.unit import OLDEST_RELEASE, Condition, Exec, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -163,6 +164,10 @@ def to_unit(name: str, properties: Mapping[str, tuple[str, Any]]) -> Unit:
         execs=p.execs(),
         status_text=p.text("StatusText"),
         status_errno=p.number("StatusErrno"),
+        status_bus_error=p.text("StatusBusError"),
+        status_varlink_error=p.text("StatusVarlinkError"),
+        fd_store=p.number("NFileDescriptorStore"),
+        fd_store_max=p.number("FileDescriptorStoreMax"),
         n_restarts=p.number("NRestarts"),
         tasks_current=p.size("TasksCurrent"),
         tasks_max=p.size("TasksMax"),
@@ -174,6 +179,16 @@ def to_unit(name: str, properties: Mapping[str, tuple[str, Any]]) -> Unit:
         memory_swap_max=p.size("MemorySwapMax"),
         memory_limit=p.size("MemoryLimit"),
         memory_available=p.size("MemoryAvailable"),
+        memory_peak=p.size("MemoryPeak"),
+        memory_swap_current=p.size("MemorySwapCurrent"),
+        memory_swap_peak=p.size("MemorySwapPeak"),
+        memory_zswap_current=p.size("MemoryZSwapCurrent"),
+        memory_zswap_max=p.size("MemoryZSwapMax"),
+        startup_memory_low=_protection(p, "StartupMemoryLow"),
+        startup_memory_high=p.size("StartupMemoryHigh"),
+        startup_memory_max=p.size("StartupMemoryMax"),
+        startup_memory_swap_max=p.size("StartupMemorySwapMax"),
+        startup_memory_zswap_max=p.size("StartupMemoryZSwapMax"),
         cpu_usage_nsec=p.size("CPUUsageNSec"),
         ip_ingress_bytes=p.size("IPIngressBytes"),
         ip_egress_bytes=p.size("IPEgressBytes"),
@@ -197,6 +212,14 @@ def to_unit(name: str, properties: Mapping[str, tuple[str, Any]]) -> Unit:
 
 def _protection(p: _Reader, name: str) -> int | None:
     return 0 if p.value(name, None) is None else p.size(name)
+
+
+def to_release(version: str) -> int:
+    """The release in the manager's Version, such as 252 in "252.39-1~deb12u2"; where there is none, the oldest
+    that we know.
+    """
+    digits = re.match(r"v?(\d{1,6})", version)
+    return int(digits[1]) if digits else OLDEST_RELEASE
 
 
 def unloaded(unit: Unit) -> bool:

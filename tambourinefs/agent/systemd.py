@@ -29,7 +29,7 @@ from tambourinefs.agent.ports import (
     UnitNotFound,
     UnitState,
 )
-from tambourinefs.agent.properties import from_path
+from tambourinefs.agent.properties import from_path, to_release
 from tambourinefs.agent.unitdirs import watch_unit_directories
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class HostSystemd:
                 self._everything()
 
     async def found(self) -> None:
+        version = await self._manager.property(MANAGER_PATH, MANAGER, "Version")
+        self._observer.release = to_release(str(version))
         self._everything()
         for name in sorted(self._references):
             await self._add_reference(name)

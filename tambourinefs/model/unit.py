@@ -8,6 +8,9 @@ systemd's "unset" (UINT64_MAX) or "this unit type has no such property".
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+OLDEST_RELEASE: Final = 252  # of systemd: Debian 12's
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,10 @@ class Unit:
     execs: tuple[Exec, ...] = ()
     status_text: str = ""
     status_errno: int = 0
+    status_bus_error: str = ""  # D-Bus error name
+    status_varlink_error: str = ""
+    fd_store: int = 0  # descriptors that systemd keeps for it
+    fd_store_max: int = 0
     n_restarts: int = 0
 
     tasks_current: int | None = None
@@ -112,6 +119,16 @@ class Unit:
     memory_swap_max: int | None = None
     memory_limit: int | None = None  # MemoryLimit=, cgroup v1
     memory_available: int | None = None
+    memory_peak: int | None = None  # this and what follows: systemd 254 and later
+    memory_swap_current: int | None = None
+    memory_swap_peak: int | None = None
+    memory_zswap_current: int | None = None
+    memory_zswap_max: int | None = None
+    startup_memory_low: int | None = 0
+    startup_memory_high: int | None = None
+    startup_memory_max: int | None = None
+    startup_memory_swap_max: int | None = None
+    startup_memory_zswap_max: int | None = None
     cpu_usage_nsec: int | None = None
     ip_ingress_bytes: int | None = None
     ip_egress_bytes: int | None = None
@@ -132,6 +149,7 @@ class Unit:
     where: str = ""
     sysfs_path: str = ""  # devices
     environment_files: tuple[str, ...] = field(default=())
+    release: int = OLDEST_RELEASE  # of systemd: its systemctl's words are ours
 
     @property
     def suffix(self) -> str:

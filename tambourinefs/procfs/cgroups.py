@@ -46,6 +46,11 @@ class Cgroups:
         name = "memory.current" if self.layout == "unified" else "memory.usage_in_bytes"
         return _number(f"{self._memory}{group}/{name}")
 
+    def memory_figure(self, group: str, what: str) -> int | None:
+        """Bytes in `memory.WHAT`, such as "peak" or "swap.current"; of cgroup v2 alone."""
+        unified = self.layout == "unified"
+        return _number(f"{self._memory}{group}/memory.{what}") if unified else None
+
     def cpu_nsec(self, group: str) -> int | None:
         """Processor time used since the group was made, in nanoseconds. systemd makes it anew with each start."""
         if self.layout != "unified":

@@ -16,6 +16,10 @@ class Figures:
     tasks: int | None = None
     memory: int | None = None  # bytes
     memory_available: int | None = None  # bytes until the nearest limit
+    memory_peak: int | None = None  # bytes; the most that there were
+    memory_swap: int | None = None
+    memory_swap_peak: int | None = None
+    memory_zswap: int | None = None
     cpu_nsec: int | None = None
     main_command: str = ""  # comm of the main process; "" where it does not run
     control_command: str = ""
@@ -29,6 +33,10 @@ def figures_of(unit: Unit) -> Figures:
         tasks=unit.tasks_current,
         memory=unit.memory_current,
         memory_available=unit.memory_available,
+        memory_peak=unit.memory_peak,
+        memory_swap=unit.memory_swap_current,
+        memory_swap_peak=unit.memory_swap_peak,
+        memory_zswap=unit.memory_zswap_current,
         cpu_nsec=unit.cpu_usage_nsec,
         main_command=unit.main_command,
         control_command=unit.control_command,

@@ -82,7 +82,16 @@ class Host:
         if available is not None and memory is not None and seen.memory is not None:
             # What the unit itself took since is gone from it; what its neighbours took, systemd knows at the next look.
             available = max(available + seen.memory - memory, 0)
-        return replace(seen, tasks=tasks, memory=memory, cpu_nsec=cpu, memory_available=available)
+        return replace(
+            seen, tasks=tasks, memory=memory, cpu_nsec=cpu, memory_available=available,
+            memory_peak=self._memory(group, "peak", seen.memory_peak),
+            memory_swap=self._memory(group, "swap.current", seen.memory_swap),
+            memory_swap_peak=self._memory(group, "swap.peak", seen.memory_swap_peak),
+            memory_zswap=self._memory(group, "zswap.current", seen.memory_zswap),
+        )  # fmt: skip
+
+    def _memory(self, group: str, what: str, seen: int | None) -> int | None:
+        return None if seen is None else _first(self._cgroups.memory_figure(group, what), seen)
 
     async def with_processes(self, unit: Unit | None, figures: Figures) -> Figures:
         """The figures with the processes that are in the unit's group now; those of the last look if a read hangs."""

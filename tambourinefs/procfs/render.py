@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tambourinefs.model.status import ServiceView
 from tambourinefs.procfs import report, tables, values
 from tambourinefs.procfs.figures import Figures
+from tambourinefs.procfs.memory import memory
 from tambourinefs.procfs.status_text import status_text
 from tambourinefs.procfs.times import Moment
 
@@ -80,7 +81,7 @@ FILES: Final = (
     # Live, because a process may change its name at any time, and does so right after it was started (fork, then exec).
     FileSpec("pid", _of_figures(values.pid), live=True, needs=Needs.COMMANDS),
     FileSpec("tasks", _of_figures(values.tasks), live=True, needs=Needs.NUMBERS),
-    FileSpec("memory", _of_figures(values.memory), live=True, needs=Needs.NUMBERS),
+    FileSpec("memory", _of_figures(memory), live=True, needs=Needs.NUMBERS),
     FileSpec("cgroup", _of_unit(values.cgroup)),
     FileSpec("conditions", _of_view(tables.conditions)),
     FileSpec(

@@ -9,6 +9,7 @@ import msgspec
 from tambourinefs.model.names import printable
 from tambourinefs.model.status import Condition, LastCommand, ServiceView, StatusReport
 from tambourinefs.procfs import values
+from tambourinefs.procfs.memory import memory
 from tambourinefs.procfs.times import rfc3339
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _with_unit(blank: StatusReport, unit: Unit, figures: Figures, moment: Moment
         docs=values.docs(unit),
         pid=values.pid(unit, figures),
         tasks=values.tasks(unit, figures),
-        memory=values.memory(unit, figures),
+        memory=memory(unit, figures),
         cgroup=values.cgroup(unit),
         load_state=printable(unit.load_state),
         active_state=printable(unit.active_state),

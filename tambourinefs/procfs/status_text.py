@@ -1,7 +1,7 @@
 """The file `status`: what `systemctl status` prints of a unit, without its journal lines, and why it failed. Pure.
 
-Source: print_status_info() of systemd 252 (src/systemctl/systemctl-show.c), whose order and columns
-this follows line by line.
+Source: print_status_info() of systemd 252 and 257 (src/systemctl/systemctl-show.c), whose order and columns this
+follows line by line, in the words of the release that runs here. Of those between, the words are as we believe.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tambourinefs.model.names import printable
 from tambourinefs.procfs import values
 from tambourinefs.procfs.exits import ending
+from tambourinefs.procfs.memory import memory, peak
 from tambourinefs.procfs.processes import process_tree
 from tambourinefs.procfs.sizes import size
 from tambourinefs.procfs.times import MSEC, SECOND, is_set, next_elapse, timespan
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from tambourinefs.procfs.times import Moment
 
 _LABEL: Final = 11  # columns before the colon
+# Releases since which systemctl says so.
+_UNMET: Final = (
+    254  # "condition unmet"; what a service says went wrong, by more than a number; FD Store
+)
+_RUNS: Final = 257  # job and invocation
 _INDENT: Final = " " * 13
 # Those of mounts and swaps have ended too, and systemctl does not say so.
 _EXECS_SHOWN: Final = frozenset(
@@ -40,7 +46,13 @@ _EXECS_SHOWN: Final = frozenset(
         "StopPost",
     )
 )
-_GLYPHS: Final = {"reloading": "↻", "inactive": "○", "failed": "\u00d7", "maintenance": "○"}
+_GLYPHS: Final = {
+    "reloading": "↻",
+    "refreshing": "↻",
+    "inactive": "○",
+    "failed": "\u00d7",
+    "maintenance": "○",
+}
 
 
 def glyph(active_state: str) -> str:
@@ -79,6 +91,7 @@ def _unit_lines(view: ServiceView, figures: Figures, moment: Moment) -> list[str
         f"{glyph(unit.active_state)} {values.systemd_name(unit)}",
         *_load_lines(unit),
         *_active_lines(unit, moment),
+        *_run_lines(unit),
         *_relations(unit, moment),
         *_checks(unit, moment),
         *_places(unit),
@@ -123,6 +136,15 @@ def _active_lines(unit: Unit, moment: Moment) -> Iterator[str]:
         yield _line("Duration", timespan(left - entered, MSEC))
 
 
+def _run_lines(unit: Unit) -> Iterator[str]:
+    if unit.release < _RUNS:
+        return
+    if unit.job[0]:
+        yield _line("Job", str(unit.job[0]))
+    if unit.invocation_id.strip("0"):
+        yield _line("Invocation", unit.invocation_id)
+
+
 def _relations(unit: Unit, moment: Moment) -> Iterator[str]:
     yield from _lines(
         "TriggeredBy", [f"{glyph(state)} {printable(name)}" for name, state in unit.triggered_by]
@@ -137,8 +159,9 @@ def _relations(unit: Unit, moment: Moment) -> Iterator[str]:
 
 def _checks(unit: Unit, moment: Moment) -> Iterator[str]:
     if not unit.condition_result and unit.condition_usec > 0:
+        word = "unmet" if unit.release >= _UNMET else "failed"
         yield _line(
-            "Condition", f"start condition failed at {values.when(unit.condition_usec, moment)}"
+            "Condition", f"start condition {word} at {values.when(unit.condition_usec, moment)}"
         )
         # systemd prepends: the last one in the file comes first.
         unmet = [c for c in reversed(unit.conditions) if c.result < 0]
@@ -193,8 +216,25 @@ def _process_lines(unit: Unit, figures: Figures) -> Iterator[str]:
         yield _line("Cntrl PID", control)
     if unit.status_text:
         yield _line("Status", f'"{printable(unit.status_text)}"')
-    if unit.status_errno > 0:
-        yield _line("Error", f"{unit.status_errno} ({os.strerror(unit.status_errno)})")
+    error = "; ".join(_errors(unit))
+    if error:
+        yield _line("Error", error)
+
+
+def _errors(unit: Unit) -> Iterator[str]:
+    number = (
+        f"{unit.status_errno} ({os.strerror(unit.status_errno)})" if unit.status_errno > 0 else ""
+    )
+    if unit.release < _UNMET:
+        yield from filter(None, [number])
+        return
+    for word, text in (
+        ("code", number),
+        ("D-Bus", unit.status_bus_error),
+        ("Varlink", unit.status_varlink_error),
+    ):
+        if text:
+            yield printable(f"{word}: {text}")
 
 
 def _ended(process: Exec) -> str:
@@ -204,12 +244,17 @@ def _ended(process: Exec) -> str:
 
 def _accounting(unit: Unit, figures: Figures) -> Iterator[str]:
     if unit.ip_ingress_bytes is not None and unit.ip_egress_bytes is not None:
-        yield _line("IP", f"{size(unit.ip_ingress_bytes)} in, {size(unit.ip_egress_bytes)} out")
+        came, went = (size(n, unit.release) for n in (unit.ip_ingress_bytes, unit.ip_egress_bytes))
+        yield _line("IP", f"{came} in, {went} out")
     if unit.io_read_bytes is not None and unit.io_write_bytes is not None:
-        yield _line("IO", f"{size(unit.io_read_bytes)} read, {size(unit.io_write_bytes)} written")
+        read, written = (size(n, unit.release) for n in (unit.io_read_bytes, unit.io_write_bytes))
+        yield _line("IO", f"{read} read, {written} written")
+    kept = unit.release >= _UNMET and (unit.fd_store or unit.fd_store_max)
     for label, text in (
         ("Tasks", values.tasks(unit, figures)),
-        ("Memory", values.memory(unit, figures)),
+        ("FD Store", f"{unit.fd_store} (limit: {unit.fd_store_max})" if kept else ""),
+        ("Memory", memory(unit, figures)),
+        ("Mem peak", peak(unit, figures)),
     ):
         if text:
             yield _line(label, text)

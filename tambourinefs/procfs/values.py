@@ -1,7 +1,7 @@
 """The seed's nine values of a unit, each as `systemctl status` words it. Pure.
 
 A value is text without a newline at its end; docs and drop-in may have several lines; "" is "systemctl prints no such line".
-Source of the wording: print_status_info() of systemd 252 (src/systemctl/systemctl-show.c). Everything that came from
+Source of the wording: print_status_info() of systemd 252 and 257 (src/systemctl/systemctl-show.c). Everything that came from
 outside is escaped here: no value can bring a line, a colour or a cursor movement that we did not write.
 """
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from tambourinefs.model.names import printable
 from tambourinefs.procfs.exits import ending
-from tambourinefs.procfs.sizes import protection, size
 from tambourinefs.procfs.times import is_set, relative, timestamp
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def drop_in(unit: Unit) -> str:
 def changed_usec(unit: Unit) -> int:
     """Since when the unit is in its state, in microseconds; 0: it never was in another."""
     match unit.active_state:
-        case "active" | "reloading":
+        case "active" | "reloading" | "refreshing":
             return unit.active_enter_usec
         case "inactive" | "failed":
             return unit.inactive_enter_usec
@@ -141,31 +140,6 @@ def tasks(unit: Unit, figures: Figures) -> str:
         return ""
     limit = "" if unit.tasks_max is None else f" (limit: {unit.tasks_max})"
     return f"{figures.tasks}{limit}"
-
-
-def memory(unit: Unit, figures: Figures) -> str:
-    """`17.5M (high: 1.0G max: 2.0G available: 1006.4M)`."""
-    if figures.memory is None:
-        return ""
-    bounds = [
-        *(f"{word}: {protection(n)}" for word, n in _protections(unit) if n != 0),
-        *(f"{word}: {size(n)}" for word, n in _limits(unit, figures) if n is not None),
-    ]
-    return size(figures.memory) + (f" ({' '.join(bounds)})" if bounds else "")
-
-
-def _protections(unit: Unit) -> tuple[tuple[str, int | None], ...]:
-    return ("min", unit.memory_min), ("low", unit.memory_low)
-
-
-def _limits(unit: Unit, figures: Figures) -> tuple[tuple[str, int | None], ...]:
-    return (
-        ("high", unit.memory_high),
-        ("max", unit.memory_max),
-        ("swap max", unit.memory_swap_max),
-        ("limit", unit.memory_limit),
-        ("available", figures.memory_available),
-    )
 
 
 def cgroup(unit: Unit) -> str:

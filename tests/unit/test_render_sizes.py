@@ -37,15 +37,13 @@ K, M, G, T, P, E = (1024**n for n in range(1, 7))
     ],
 )
 def test_sizes(count: int, text: str) -> None:
-    assert size(count) == text
+    assert size(count, 252) == text
+    assert size(count, 257) == text.replace(".0", "")
 
 
 def test_no_limit_of_a_protection_is_infinity() -> None:
-    assert (protection(None), protection(2**64 - 1), protection(K)) == (
-        "infinity",
-        "infinity",
-        "1.0K",
-    )
+    assert (protection(None, 252), protection(2**64 - 1, 257)) == ("infinity", "infinity")
+    assert (protection(K, 252), protection(K, 257)) == ("1.0K", "1K")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tambourinefs.model.status import ServiceView
 from tambourinefs.model.unit import Condition, Exec, Process, Unit
 from tambourinefs.procfs import values
 from tambourinefs.procfs.figures import Figures, figures_of
+from tambourinefs.procfs.memory import memory
 from tambourinefs.procfs.render import FILES
 from tambourinefs.procfs.status_text import status_text
 from tambourinefs.procfs.times import DAY, HOUR, SECOND, Moment
@@ -72,7 +73,7 @@ def test_the_seeds_example() -> None:
     assert values.docs(RUNNING) == "man:NetworkManager(8)"
     assert values.pid(RUNNING, figures) == "514 (NetworkManager)"
     assert values.tasks(RUNNING, figures) == "3 (limit: 77070)"
-    assert values.memory(RUNNING, figures) == "17.5M"
+    assert memory(RUNNING, figures) == "17.5M"
     assert values.cgroup(RUNNING) == "/system.slice/NetworkManager.service"
 
 
@@ -225,12 +226,58 @@ def test_a_process_may_have_changed_its_name_since_systemd_said_its_pid() -> Non
 )
 def test_memory(fields: dict[str, object], text: str) -> None:
     unit = replace(Unit("x.service", memory_current=1024), **fields)  # type: ignore[arg-type]
-    assert values.memory(unit, figures_of(unit)) == text
+    assert memory(unit, figures_of(unit)) == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "1K"),
+        ({"memory_min": 1024, "startup_memory_low": 2048}, "1K (min: 1K, low (startup): 2K)"),
+        ({"memory_peak": 1536}, "1K (peak: 1.5K)"),
+        (
+            {"memory_max": 4096, "memory_available": 3072, "memory_peak": 2048},
+            "1K (max: 4K, available: 3K, peak: 2K)",
+        ),
+        ({"memory_available": 3072}, "1K"),  # of a limit above it
+        ({"memory_swap_current": 0, "memory_swap_peak": 0, "memory_zswap_current": 0}, "1K"),
+        (
+            {"memory_swap_current": 0, "memory_swap_peak": 1024, "memory_zswap_current": 512},
+            "1K (swap: 0B, swap peak: 1K, zswap: 512B)",
+        ),
+        (
+            {"startup_memory_swap_max": 0, "memory_zswap_max": 1024},
+            "1K (swap max (startup): 0B, zswap max: 1K)",
+        ),
+    ],
+)
+def test_memory_as_debian_13_says_it(fields: dict[str, object], text: str) -> None:
+    unit = replace(Unit("x.service", memory_current=1024, release=257), **fields)  # type: ignore[arg-type]
+    assert memory(unit, figures_of(unit)) == text
+
+
+def test_a_newer_systemctl_says_more_and_says_it_otherwise() -> None:
+    unit = replace(
+        RUNNING, release=257, invocation_id="ab" * 16, job=(7, "restart"), fd_store_max=8, fd_store=1,
+        status_errno=5, status_bus_error="org.example.No", status_varlink_error="io.example.Not",
+        condition_result=False, condition_usec=1, memory_current=None, memory_peak=3 << 20,
+        memory_swap_peak=1 << 20,
+    )  # fmt: skip
+    new, old = status(unit).splitlines(), status(replace(unit, release=252)).splitlines()
+    assert [line for line in new if line not in old] == [
+        "        Job: 7",
+        f" Invocation: {'ab' * 16}",
+        next(line for line in new if line.startswith("  Condition: start condition unmet at ")),
+        "      Error: code: 5 (Input/output error); D-Bus: org.example.No; Varlink: io.example.Not",
+        "   FD Store: 1 (limit: 8)",
+        "   Mem peak: 3M (swap: 1M)",
+    ]
+    assert [line.split(":")[0].strip() for line in old if line not in new] == ["Condition", "Error"]
 
 
 def test_what_is_not_accounted_has_no_value() -> None:
     unit = Unit("x.timer")
-    assert values.memory(unit, Figures()) == values.tasks(unit, Figures()) == ""
+    assert memory(unit, Figures()) == values.tasks(unit, Figures()) == ""
     assert "Memory" not in status(unit)
 
 

@@ -11,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tambourinefs.agent.observe import unaskable
-from tambourinefs.agent.properties import UNSET, from_path, to_path, to_state, to_unit, unloaded
+from tambourinefs.agent.properties import (
+    UNSET,
+    from_path,
+    to_path,
+    to_release,
+    to_state,
+    to_unit,
+    unloaded,
+)
 from tambourinefs.agent.unitdirs import unit_of
-from tambourinefs.model.unit import Unit
+from tambourinefs.model.unit import OLDEST_RELEASE, Unit
 
 RECORDED = Path(__file__).parent / "recorded" / "systemd_properties.json"
 
@@ -173,3 +181,14 @@ def test_names_that_it_is_asked_for(name: str) -> None:
 )
 def test_whose_file_it_is(path: bytes, unit: str | None) -> None:
     assert unit_of(path) == unit
+
+
+@pytest.mark.parametrize(
+    ("version", "release"),
+    [
+        ("252.39-1~deb12u2", 252), ("257", 257), ("v256~rc3", 256), ("257.9-1.fc42", 257),
+        ("", OLDEST_RELEASE), ("rolling", OLDEST_RELEASE),
+    ],
+)  # fmt: skip
+def test_the_release_of_a_version(version: str, release: int) -> None:
+    assert to_release(version) == release
