@@ -196,6 +196,21 @@ def _mount(source: str, place: Path, fstype: str, flags: int, data: str) -> None
         raise OSError(number, os.strerror(number), str(place))
 
 
+def make_mountpoint(place: Path) -> None:
+    """Make the directory to mount on where there is none; one that a dead mount covers is there.
+
+    Raises HostError.
+    """
+    if find(place) is not None:
+        return  # dead or alive, it is on a directory; a dead one must not be asked
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise HostError(f"{place} is not a directory") from None
+    except OSError as error:
+        raise HostError(f"{place}: {error.strerror}") from error
+
+
 def bind(source: str | Path, mountpoint: str | Path) -> None:
     """Show the mount at `source` at another directory, too (MS_BIND: its flags go with it).
 

@@ -16,7 +16,7 @@ from typing import Final, cast
 import grpc
 
 from tambourinefs.errors import AlreadyExists, HostError
-from tambourinefs.rpc import pki, reach
+from tambourinefs.rpc import keypair, reach
 
 log = logging.getLogger("bombshell.listen")
 
@@ -73,7 +73,7 @@ class Credentials:
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         certificate, key, *authority = (_read(file) for file in self._certificates.files)
-        if not pki.matches(certificate, key):
+        if not keypair.matches(certificate, key):
             raise HostError(
                 f"{self._certificates.certificate} and {self._certificates.key} do not belong together",
                 hint="see `tambourine pki show`",

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from tambourinefs.doctor.finding import Finding, needs_root
 from tambourinefs.doctor.patient import quoted
 from tambourinefs.model import paths
-from tambourinefs.rpc import pki
+from tambourinefs.rpc import keypair, pki
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def _key(directory: Path, name: pki.Name) -> tuple[Key, bool]:
         return "hidden", False
     try:
         with path.open("rb") as file, (directory / f"{name}.crt").open("rb") as certificate:
-            fits = pki.matches(certificate.read(_MAX), file.read(_MAX))
+            fits = keypair.matches(certificate.read(_MAX), file.read(_MAX))
     except FileNotFoundError:
         return "differs", key_open
     except OSError:

@@ -23,7 +23,6 @@ from tambourinefs.model.schema import (
     Rollout,
     Spec,
 )
-from tambourinefs.model.yamldocument import from_yaml
 
 __all__ = [
     "API_VERSION",
@@ -58,6 +57,9 @@ def parse_yaml(data: bytes, *, source: str) -> list[Manifest]:
 
     Raises InvalidManifest with source, line and field; also when there is none.
     """
+    # A daemon parses JSON alone, and goes without the reader of YAML.
+    from tambourinefs.model.yamldocument import from_yaml
+
     found = [_manifest(item) for whole in from_yaml(data, source) for item in _items(whole)]
     if not found:
         raise wrong("holds no manifest", source)

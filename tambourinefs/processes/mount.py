@@ -20,7 +20,6 @@ from typing import Final
 from tambourinefs import daemon, mounts
 from tambourinefs.errors import HostError, InvalidInput
 from tambourinefs.model.config import Config
-from tambourinefs.processes.mounting import make_mountpoint
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ def mount(name: str, config: Config) -> None:
             hint="systemd runs this (ExecStartPre=+, NotifyAccess=exec). By hand, the server mounts by itself.",
         )
     enter_host_namespace()
-    make_mountpoint(place)
+    mounts.make_mountpoint(place)
     while mounts.detach(place):
         _log.info("detached what an earlier server left at %s", place)
     fd = mounts.mount_fd(f"tambourine-{name}", place, _OPTIONS[name])

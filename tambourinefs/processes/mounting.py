@@ -44,7 +44,7 @@ def mount_to_serve(
     if name in fds:
         yield Served(fds[name], place, inherited=True)
         return
-    make_mountpoint(place)
+    mounts.make_mountpoint(place)
     with mounts.mounted(f"tambourine-{name}", place, options) as fd:
         yield Served(fd, place, inherited=False)
 
@@ -74,21 +74,6 @@ async def answer(
             if mount is None or mounts.attached(mount):
                 raise
     raise Unmounted(f"{served.mountpoint} was unmounted by hand")
-
-
-def make_mountpoint(place: Path) -> None:
-    """Make the directory to mount on where there is none; one that a dead mount covers is there.
-
-    Raises HostError.
-    """
-    if mounts.find(place) is not None:
-        return  # dead or alive, it is on a directory; a dead one must not be asked
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise HostError(f"{place} is not a directory") from None
-    except OSError as error:
-        raise HostError(f"{place}: {error.strerror}") from error
 
 
 async def wait_readable(served: Served, name: str) -> bytes:

@@ -128,16 +128,6 @@ def show(directory: Path) -> tuple[Certificate, ...]:
     return tuple(_describe(directory, name) for name in NAMES)
 
 
-def matches(certificate_pem: bytes, key_pem: bytes) -> bool:
-    """Do the first certificate and the private key belong together? False also where either cannot be parsed."""
-    try:
-        certificate = x509.load_pem_x509_certificate(certificate_pem)
-        key = serialization.load_pem_private_key(key_pem, password=None)
-    except (ValueError, TypeError):
-        return False
-    return bool(certificate.public_key() == key.public_key())
-
-
 def _check_fits(directory: Path, missing: tuple[Name, ...]) -> None:
     present = [name for name in NAMES if name not in missing]
     if "ca" in missing and present:

@@ -85,4 +85,9 @@ def command(plane: ControlPlane, name: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    """In which `layer.python()` runs this tree as it is now; compiled once, and not into the tree."""
+    return {
+        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPYCACHEPREFIX": str(layer.cache() / "compiled"),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }

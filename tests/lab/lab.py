@@ -69,11 +69,17 @@ def up(
 def _make(lab: LabState, *, hosts: int, kind: Kind, owner: int | None, kubernetes: bool) -> None:
     if owner is not None:
         _watch_owner(lab, owner)
-    packages, house = layer.prepared() if hosts else (None, None)
     made = [HostState(lab, f"h{number}") for number in range(1, hosts + 1)]
-    for host in made:
-        machine.create(host, layer=None if kind == "bare" else packages, house=house)
-        machine.start(host)
+    if made:
+        found = layer.prepared()
+        layers = {
+            "installed": [found.package, found.packages],
+            "prepared": [found.packages],
+            "bare": [],
+        }[kind]
+        for host in made:
+            machine.create(host, image=found.disk, layers=layers, house=found.house)
+            machine.start(host)
     if kubernetes:
         controlplane.up(ControlPlane(lab))
         cluster.prepare(ControlPlane(lab), [host.name for host in made])
@@ -82,7 +88,7 @@ def _make(lab: LabState, *, hosts: int, kind: Kind, owner: int | None, kubernete
         machine.wait_booted(host)
         plug(host)
     if kind == "installed":
-        _install(made)
+        _install(made, start=not kubernetes)  # joining starts all anew
         if kubernetes and made:
             kubeplugin.lay(ControlPlane(lab).plugin, layer.python())
             kubecontroller.start(ControlPlane(lab))
@@ -91,11 +97,12 @@ def _make(lab: LabState, *, hosts: int, kind: Kind, owner: int | None, kubernete
         say(f"{host.name}: running" + (", with Tambourine" if kind == "installed" else ""))
 
 
-def _install(hosts: list[HostState]) -> None:
+def _install(hosts: list[HostState], *, start: bool) -> None:
     """What a person would do on a host without a network, on all of them side by side."""
+    argv = ["env", f"PYTHONPATH={tree.SOURCE}", *INSTALL, *([] if start else ["--no-start"])]
     started = [
         (host, subprocess.Popen(
-            machine.command(host, ["env", f"PYTHONPATH={tree.SOURCE}", *INSTALL]),
+            machine.command(host, argv),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env=machine.ENVIRONMENT,
         ))

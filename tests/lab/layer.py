@@ -1,8 +1,9 @@
-"""What makes a host with Tambourine a matter of seconds: an /opt/tambourine with all that the package needs, made once,
-and a directory of wheels with this tree's own on top.
+"""What makes a host with Tambourine a matter of seconds, made once: an /opt/tambourine with all that the package needs,
+the same with this tree's own package in it, a directory of wheels, and a disk to copy.
 
-Both lie in ~/.cache/tambourine-lab, keyed by what they are made of. The host itself is installed by `tambourine install`
-from the wheels, as a person would do it without a network.
+All lie in ~/.cache/tambourine-lab, keyed by what they are made of. The host itself is installed by `tambourine install`
+from the wheels, as a person would do it without a network; where its /opt/tambourine holds that wheel already, as after
+an installation that was interrupted, that step has nothing left to do.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab import tree
+from lab import disk, tree
 from lab.state import CHECKOUT
 from lab.tools import LabError, run, say
 
@@ -37,10 +39,25 @@ PACKAGED: Final = (
     "systemd",
     "k8s",
 )
-KEPT: Final = 5  # wheel directories of former states of the tree
+KEPT: Final = 5  # of what was made of former states of the tree, or of this machine
 # /opt/tambourine/.installed of an environment that has all but our package (tambourinefs/install/environment.py).
 MARK: Final = "deps\n"
 CLONE_NEWNS: Final = 0x00020000  # linux/sched.h
+# The step of `tambourine install` that takes most of its time.
+ENSURE: Final = (
+    "from pathlib import Path; from tambourinefs.install import environment, plan; "
+    "environment.ensure(plan.Options(wheelhouse=Path({house!r})), plan.Changes())"
+)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What hosts are made of."""
+
+    packages: Path  # goes over /opt/tambourine: all that the package needs
+    package: Path  # goes over that: our package
+    house: Path  # the wheels of both
+    disk: Path  # an image to copy
 
 
 def cache() -> Path:
@@ -48,28 +65,32 @@ def cache() -> Path:
     return Path(pwd.getpwuid(os.geteuid()).pw_dir, ".cache/tambourine-lab")
 
 
-def prepared() -> tuple[Path, Path]:
-    """The layer (a directory that goes over `/`) and the directory of wheels; made where they are missing."""
+def prepared() -> Made:
+    """Made where it is missing."""
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         key = _digest_of_requirements()
         wheels = _once(cache() / f"wheels-{key}", _make_wheels)
         builder = _once(cache() / f"builder-{key}", _make_builder)
-        layer = _once(cache() / f"layer-{key}", lambda target: _make_layer(target, wheels))
+        packages = _once(cache() / f"layer-{key}", lambda target: _make_layer(target, wheels))
+        state = f"{key}-{_digest_of_tree()}"
         house = _once(
-            cache() / f"house-{key}-{_digest_of_tree()}",
-            lambda target: _make_house(target, wheels, builder),
+            cache() / f"house-{state}", lambda target: _make_house(target, wheels, builder)
         )
-        os.utime(house)
-        _forget_old(f"house-{key}-*")
-    return layer, house
+        package = _once(
+            cache() / f"package-{state}", lambda target: _make_package(target, packages, house)
+        )
+        image = _once(cache() / f"disk-{tree.digest_of_machine()}", _make_disk)
+        for kept in (house, package, image):
+            os.utime(kept)
+            _forget_old(f"{kept.name.partition('-')[0]}-*")
+        return Made(packages, package / "upper", house, image / "disk.img")
 
 
 def python() -> Path:
     """An interpreter that has what a host of the lab has, but for this tree's own package."""
-    layer, _ = prepared()
-    return layer / "bin/python"
+    return prepared().packages / "bin/python"
 
 
 def _once(target: Path, make: Callable[[Path], None]) -> Path:
@@ -175,6 +196,29 @@ def _at(target: Path, place: Path) -> Iterator[Path]:
             place.mkdir()
         run("mount", "--bind", str(target), str(place))
         yield place
+
+
+def _make_package(target: Path, packages: Path, house: Path) -> None:
+    """What `tambourine install` writes to an /opt/tambourine that has the rest, as an overlay's upper directory."""
+    say("lab: this tree's package (once for each state of the tree)")
+    for name in ("upper", "work"):
+        (target / name).mkdir()
+    with _at(packages, Path(tree.PREFIX)) as prefix:
+        options = f"lowerdir={packages},upperdir={target}/upper,workdir={target}/work"
+        run("mount", "-t", "overlay", "-o", options, "tambourine-lab", str(prefix))
+        run(
+            "mount", "-t", "tmpfs", "tambourine-lab", "/run"
+        )  # it notes there that it has changed something
+        ensure = ENSURE.format(house=str(house))
+        run("env", f"PYTHONPATH={CHECKOUT}", "PYTHONDONTWRITEBYTECODE=1", PYTHON, "-c", ensure)
+
+
+def _make_disk(target: Path) -> None:
+    say("lab: a disk for hosts (once for each state of this machine's /etc and packages)")
+    stage = target / "stage"
+    tree.stage(stage)
+    disk.make(target / "disk.img", stage)
+    shutil.rmtree(stage)
 
 
 def _make_house(target: Path, wheels: Path, builder: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lab import background, cgroups, disk, tree
+from lab import background, cgroups, disk
 from lab.state import HostState, Process
 from lab.tools import LabError, run, wait_until, which
 
@@ -24,16 +25,16 @@ ENVIRONMENT: Final = {
 }
 
 
-def create(host: HostState, *, layer: Path | None, house: Path | None) -> None:
+def create(host: HostState, *, image: Path, layers: Sequence[Path], house: Path) -> None:
     """Make the disk of a new host; nothing runs yet.
 
-    `layer` goes over this machine's root; `house` is a directory of wheels.
+    `image` is the disk to copy; `layers` go over /opt/tambourine, the first uppermost; `house` is a directory of wheels.
     """
     host.directory.mkdir(parents=True)
     host.write()
-    (host.directory / "layer").write_text(str(layer or ""))
-    (host.directory / "house").write_text(str(house or ""))
-    tree.make_disk(host)
+    (host.directory / "layers").write_text(":".join(map(str, layers)))
+    (host.directory / "house").write_text(str(house))
+    run("cp", "--sparse=always", "--", str(image), str(host.image))
 
 
 def start(host: HostState) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -41,16 +43,27 @@ exec /lib/systemd/systemd
 """
 
 
-def make_disk(host: HostState) -> None:
-    """Make the host's disk, with an /etc and a /var."""
-    stage = host.directory / "stage"
-    _make_etc(host, stage / "etc")
-    _make_var(stage / "var")
-    disk.make(host.image, stage)
-    shutil.rmtree(stage)
+def digest_of_machine() -> str:
+    """Tells one state of what `stage` copies from another."""
+    found = hashlib.sha256()
+    found.update(repr((disk.SIZE, VAR_KEPT, VAR_MADE, ETC_DROPPED)).encode())
+    for top in ("/etc", *(f"/var/{name}" for name in VAR_KEPT)):
+        for place, directories, names in os.walk(top):
+            directories.sort()
+            for name in sorted((*directories, *names)):
+                there = os.lstat(os.path.join(place, name))
+                known = (place, name, there.st_mode, there.st_size, there.st_mtime_ns)
+                found.update(repr(known).encode())
+    return found.hexdigest()[:12]
 
 
-def _make_etc(host: HostState, etc: Path) -> None:
+def stage(directory: Path) -> None:
+    """An /etc and a /var for the disks of hosts; what tells one host from another is missing (see `mount`)."""
+    _make_etc(directory / "etc")
+    _make_var(directory / "var")
+
+
+def _make_etc(etc: Path) -> None:
     etc.parent.mkdir()
     run("cp", "-a", "--", "/etc", str(etc))
     for name in ETC_DROPPED:
@@ -60,10 +73,22 @@ def _make_etc(host: HostState, etc: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     (etc / "systemd/system").mkdir(parents=True)
-    # With a machine-id systemd does not take this for a first boot, which would enable everything by preset.
-    (etc / "machine-id").write_text(uuid.uuid4().hex + "\n")
-    (etc / "hostname").write_text(host.name + "\n")
-    (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n::1 localhost\n")
+
+
+def _name(host: HostState, etc: Path) -> None:
+    """Once for each host, and kept from then on, power cuts included."""
+    if (etc / "machine-id").exists():
+        return
+    files = {
+        "hostname": host.name + "\n",
+        "hosts": f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n::1 localhost\n",
+        # With a machine-id systemd does not take this for a first boot, which would enable everything by preset.
+        "machine-id": uuid.uuid4().hex + "\n",
+    }
+    for name, text in files.items():
+        (etc / name).unlink(missing_ok=True)  # a link to elsewhere on some machines
+        (etc / name).write_text(text)
+    run("sync", "--file-system", str(etc))
 
 
 def _make_var(var: Path) -> None:
@@ -84,11 +109,12 @@ def mount(host: HostState) -> None:
 
     What the host writes elsewhere (/usr/local, /opt) is kept as long as the host, power cuts included.
     """
-    _overlay(host, "root", lower=Path("/"), at=host.root)
-    if layer := (host.directory / "layer").read_text():
+    _overlay(host, "root", lower="/", at=host.root)
+    if layers := (host.directory / "layers").read_text():
         # An overlay of its own: one that has `/` below takes no second layer that lies in `/`.
-        _overlay(host, "opt", lower=Path(layer), at=host.root / PREFIX.lstrip("/"))
+        _overlay(host, "opt", lower=layers, at=host.root / PREFIX.lstrip("/"))
     disk.attach(host.image, host.disk)
+    _name(host, host.disk / "etc")
     for name in ("etc", "var"):
         run("mount", "--bind", str(host.disk / name), str(host.root / name))
     init = host.root / INIT_PATH.lstrip("/")
@@ -98,7 +124,8 @@ def mount(host: HostState) -> None:
         (host.root / name.lstrip("/")).mkdir(exist_ok=True)
 
 
-def _overlay(host: HostState, name: str, *, lower: Path, at: Path) -> None:
+def _overlay(host: HostState, name: str, *, lower: str, at: Path) -> None:
+    """`lower`: directories, the uppermost first, with `:` between them."""
     upper, work = host.overlay / name / "upper", host.overlay / name / "work"
     for directory in (at, upper, work):
         directory.mkdir(parents=True, exist_ok=True)
