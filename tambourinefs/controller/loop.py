@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from tambourinefs.controller import fanout, history, summary, world
 from tambourinefs.controller.heartbeats import Heartbeats
-from tambourinefs.controller.world import Member, Report, Revision, Service, World
+from tambourinefs.controller.objects import Objects
+from tambourinefs.controller.world import Member, Service, World
 from tambourinefs.controller.writers import Write, Writers
-from tambourinefs.errors import AlreadyExists, Conflict, NotFound, TambourineError, Unreachable
+from tambourinefs.errors import NotFound, TambourineError, Unreachable
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.events import Recorder, Regarding
@@ -30,14 +31,13 @@ from tambourinefs.kube.resources import (
     REVISIONS,
     TAMBOURINES,
 )
-from tambourinefs.model import cluster, news, schema
+from tambourinefs.model import cluster, news
 
 log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 5.0  # seconds: heartbeats that stop ring no bell
 LOOK_ANYWAY_EVERY: Final = 60.0  # seconds
 REMEMBER_GONE: Final = 86400.0  # seconds
 GATHER: Final = 0.05  # seconds in which changes gather into one look
-NODE_LOST: Final = "NodeLost"
 STATUS_EVERY: Final = 1.0  # seconds between two statuses of one Tambourine
 
 
@@ -76,6 +76,10 @@ class Controller:
         self.leases = Reflector(
             api, LEASES, project=_version, bell=lambda: None, namespace=lease_namespace
         )
+        self._objects = Objects(
+            api, services=self.services, members=self.members, reports=self.reports,
+            revisions=self.revisions, again=ring,
+        )  # fmt: skip
         self._heartbeats = Heartbeats(clock)
         self._were_lost: frozenset[str] = frozenset()
         self._looked = clock()
@@ -115,7 +119,7 @@ class Controller:
         wanted = fanout.wanted(now)
         problems = self._writers.each(self._preparations(now, wanted))
         problems |= self._writers.each(
-            (name, partial(self._assign, now.members[name], _without(assignments, now.members[name], problems)))
+            (name, partial(self._objects.assign, now.members[name], _without(assignments, now.members[name], problems)))
             for name, assignments in wanted.assignments.items()
         )  # fmt: skip
         for service in now.services.values():
@@ -125,7 +129,7 @@ class Controller:
         self._forget(now)
         self._forget_nodes(now)
         self._writers.each(
-            (item.uid, partial(self._delete_revision, item)) for item in history.excess(now)
+            (item.uid, partial(self._objects.delete_revision, item)) for item in history.excess(now)
         )
         return self._report(dataclasses.replace(now, problems=problems), wanted)
 
@@ -178,95 +182,12 @@ class Controller:
             targets = wanted.spreads[service.uid].targets
             if cluster.FINALIZER not in service.finalizers and targets:
                 finalizers = [*service.finalizers, cluster.FINALIZER]
-                yield service.uid, partial(self._patch_finalizers, service, finalizers)
+                yield service.uid, partial(self._objects.patch_finalizers, service, finalizers)
             if (service.namespace, service.revision) not in now.revisions and targets:
-                yield service.uid, partial(self._make_revision, service)
+                yield service.uid, partial(self._objects.make_revision, service)
             for node in targets:
                 if now.report(service, node) is None:
-                    yield service.uid, partial(self._make_instance, now, service, node)
-
-    def _patch_finalizers(self, service: Service, finalizers: list[str]) -> None:
-        metadata = {"uid": service.uid, "finalizers": finalizers}
-        answer = self._api.merge(
-            TAMBOURINES, service.name, service.namespace, {"metadata": metadata}
-        )
-        self.services.learn(answer)
-
-    def _make_revision(self, service: Service) -> None:
-        assert service.spec is not None
-        spec = cluster.RevisionSpec(
-            tambourine=service.name,
-            digest=service.digest,
-            content=cluster.content_of(service.spec),
-        )
-        item = {
-            "apiVersion": schema.API_VERSION,
-            "kind": cluster.REVISION_KIND,
-            "metadata": {
-                "name": service.revision,
-                "namespace": service.namespace,
-                "ownerReferences": [_owner(service)],
-            },
-            "spec": cluster.to_dict(spec),
-        }
-        try:
-            self.revisions.learn(self._api.create(REVISIONS, item))
-        except AlreadyExists:
-            return
-
-    def _delete_revision(self, revision: Revision) -> None:
-        try:
-            self._api.delete(REVISIONS, revision.name, revision.namespace, uid=revision.uid)
-        except (NotFound, Conflict):
-            return
-
-    def _make_instance(self, now: World, service: Service, node: str) -> None:
-        assert service.spec is not None
-        name = cluster.instance_name(service.name, node)
-        old = now.reports.get((service.namespace, name))
-        if old is not None:  # of a Tambourine that had this name before
-            self._delete_instance(old)
-            return
-        item = {
-            "apiVersion": schema.API_VERSION,
-            "kind": cluster.INSTANCE_KIND,
-            "metadata": {
-                "name": name,
-                "namespace": service.namespace,
-                "ownerReferences": [_owner(service)],
-            },
-            "spec": {
-                "nodeName": node,
-                "tambourine": service.name,
-                "unit": service.spec.unit_name,
-            },
-        }
-        try:
-            self.reports.learn(self._api.create(INSTANCES, item))
-        except AlreadyExists:
-            return
-
-    def _delete_instance(self, report: Report) -> None:
-        try:
-            self._api.delete(INSTANCES, report.name, report.namespace, uid=report.uid)
-        except (NotFound, Conflict):
-            return
-
-    def _assign(self, member: Member, wanted: dict[str, cluster.Assignment]) -> None:
-        """One write a node, of all that changed; somebody else's write in between is seen and looked at again."""
-        after = tuple(
-            sorted(wanted.values(), key=lambda item: (item.namespace, item.name, item.uid))
-        )
-        if set(after) == set(member.assignments):
-            return
-        patch = {
-            "metadata": {"resourceVersion": member.version},
-            "spec": {"assignments": [cluster.to_dict(item) for item in after]},
-        }
-        try:
-            self.members.learn(self._api.merge(NODES, member.name, "", patch))
-        except Conflict:
-            self._bell.set()
+                    yield service.uid, partial(self._objects.make_instance, now, service, node)
 
     def _let_go(self, now: World, service: Service) -> None:
         """Take our finalizer off when every node has removed it, is gone, or was waited for long enough."""
@@ -281,7 +202,7 @@ class Controller:
                 return
         rest = [item for item in service.finalizers if item != cluster.FINALIZER]
         try:
-            self._patch_finalizers(service, rest)
+            self._objects.patch_finalizers(service, rest)
         except NotFound:
             return
 
@@ -294,12 +215,12 @@ class Controller:
                 continue
             if member is None:
                 if report.node not in now.labels:
-                    self._delete_instance(report)
+                    self._objects.delete_instance(report)
                 continue
             entry = member.assignment(service.uid)
             fine = cluster.respects(member.status.namespaces, service.namespace)
             if entry is None and fine and not fanout.is_target(now, service, member.name):
-                self._delete_instance(report)
+                self._objects.delete_instance(report)
 
     def _forget_nodes(self, now: World) -> None:
         """TambourineNodes whose Node is gone and whose agent is silent: at once, or a day later where a removal waits for
@@ -314,10 +235,7 @@ class Controller:
             if waits and clock - since < REMEMBER_GONE:
                 continue
             log.info("node %s is gone: forgetting it", name)
-            try:
-                self._api.delete(NODES, name)
-            except (NotFound, Conflict):
-                continue
+            self._objects.delete_node(name)
 
     def _report(self, now: World, wanted: fanout.Wanted) -> bool:
         """The status of each Tambourine that changed, at most once a second; True when one had to wait."""
@@ -345,20 +263,8 @@ class Controller:
         return waiting
 
     def _write_status(self, service: Service, status: dict[str, Any]) -> None:
-        metadata = {"name": service.name, "namespace": service.namespace, "uid": service.uid}
-        try:
-            answer = self._api.apply(
-                TAMBOURINES,
-                {"metadata": metadata, "status": status},
-                manager=cluster.CONTROLLER,
-                subresource="status",
-            )
-        except (NotFound, Conflict):
+        if not self._objects.write_status(service, status):
             return
-        self.services.learn(answer)
-        self._announce(service, status)
-
-    def _announce(self, service: Service, status: dict[str, Any]) -> None:
         about = Regarding(TAMBOURINES, service.namespace, service.name, service.uid)
         for item in news.of_conditions(service.status, status):
             self._recorder.event(about, item.kind, item.reason, item.note, action="Sync")
@@ -370,48 +276,13 @@ class Controller:
         for report in now.reports.values():
             if report.node in now.lost:
                 if report.status.active_state not in {"unknown", ""}:
-                    silent.append((report.uid, partial(self._take_word, report)))
-            elif report.ready is not None and report.ready.reason == NODE_LOST:
+                    silent.append((report.uid, partial(self._objects.take_word, report)))
+            elif report.ready is not None and report.ready.reason == cluster.NODE_LOST:
                 since = report.ready.last_transition_time
                 back[report.node] = max(back.get(report.node, ""), since)
         _all_well(self._writers.each(silent))
         for name, since in back.items():
-            self._ask_again(now.members.get(name), since)
-
-    def _take_word(self, report: Report) -> None:
-        said = f"{report.node} was not heard of for {cluster.NODE_LOST_AFTER:g} s"
-        conditions = [
-            {
-                "type": "Ready",
-                "status": "Unknown",
-                "reason": NODE_LOST,
-                "message": said,
-                "observedGeneration": report.status.observed_generation,
-                "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            }
-        ]
-        status = {"active": "unknown", "activeState": "unknown", "conditions": conditions}
-        metadata = {"name": report.name, "namespace": report.namespace}
-        try:
-            answer = self._api.apply(
-                INSTANCES,
-                {"metadata": metadata, "status": status},
-                manager=cluster.CONTROLLER,
-                subresource="status",
-            )
-        except (NotFound, Conflict):
-            return
-        self.reports.learn(answer)
-
-    def _ask_again(self, member: Member | None, since: str) -> None:
-        """A node that lives, of which we said that it does not: it may never have noticed that we did not hear it."""
-        if member is None or member.asked_again >= since:
-            return
-        patch = {"metadata": {"annotations": {cluster.SAY_AGAIN: since}}}
-        try:
-            self.members.learn(self._api.merge(NODES, member.name, "", patch))
-        except (NotFound, Conflict):
-            return
+            self._objects.ask_again(now.members.get(name), since)
 
 
 def _all_well(problems: dict[str, str]) -> None:
@@ -439,17 +310,6 @@ def _without(
     found = {uid: item for uid, item in wanted.items() if uid not in problems}
     found |= {item.uid: item for item in member.assignments if item.uid in problems}
     return found
-
-
-def _owner(service: Service) -> dict[str, object]:
-    return {
-        "apiVersion": schema.API_VERSION,
-        "kind": "Tambourine",
-        "name": service.name,
-        "uid": service.uid,
-        "controller": True,
-        "blockOwnerDeletion": False,
-    }
 
 
 def _labels(item: dict[str, Any]) -> dict[str, str]:

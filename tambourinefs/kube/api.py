@@ -110,6 +110,16 @@ class Api:
         what = _what(resource, name, namespace)
         return self._write("PATCH", "apply", resource, path, full, what, APPLY)
 
+    def apply_status(
+        self, resource: Resource, metadata: Object, status: Object, *, manager: str
+    ) -> Object:
+        """Server-side apply of all that `manager` says of a status; `metadata` names the object.
+
+        Raises NotFound where it is gone: none is made.
+        """
+        item = {"metadata": metadata, "status": status}
+        return self.apply(resource, item, manager=manager, subresource="status")
+
     def merge(
         self,
         resource: Resource,

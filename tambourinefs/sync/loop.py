@@ -201,12 +201,7 @@ class Sync:
         name = cluster.instance_name(item.name, self._node)
         metadata = {"name": name, "namespace": item.namespace}
         try:
-            answer = self._api.apply(
-                INSTANCES,
-                {"metadata": metadata, "status": status},
-                manager=cluster.SYNC,
-                subresource="status",
-            )
+            answer = self._api.apply_status(INSTANCES, metadata, status, manager=cluster.SYNC)
         except NotFound:  # the controller makes it
             return True
         self._written[key] = upward.written(before, status, now, memory)
@@ -240,12 +235,7 @@ class Sync:
         wanted = cluster.to_dict(status)
         if wanted == self._said:
             return
-        self._api.apply(
-            NODES,
-            {"metadata": {"name": self._node}, "status": wanted},
-            manager=cluster.SYNC,
-            subresource="status",
-        )
+        self._api.apply_status(NODES, {"name": self._node}, wanted, manager=cluster.SYNC)
         self._said = wanted
 
 

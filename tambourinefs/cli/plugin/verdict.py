@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from tambourinefs.cli.plugin.objects import report_of
 from tambourinefs.cli.verdict import Goal, Outcome, Verdict
 from tambourinefs.cli.verdict import verdict as of_host
+from tambourinefs.model.cluster import NODE_LOST
 from tambourinefs.model.status import ACCEPTED, READY, Condition
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 UNSEEN: Final = Verdict(
     Outcome.PENDING, "", "Waiting", "the controller has not looked at this generation yet"
 )
-NODE_LOST: Final = "NodeLost"
 # Of a Tambourine's Ready: what only a person, or a node that is not there, can change.
 _STOPPED: Final = frozenset({"NoNodes", "RolloutPaused", "RolloutStopped"})
 
