@@ -35,11 +35,13 @@ class _Api:
         spec = cluster.RevisionSpec(it.name, it.digest, cluster.content_of(it.spec))
         return {"metadata": {"name": name}, "spec": cluster.to_dict(spec)}
 
-    def apply(self, _: object, item: dict[str, Any], **__: Any) -> dict[str, Any]:
-        name = item["metadata"]["name"]
+    def apply_status(
+        self, _: object, metadata: dict[str, Any], status: dict[str, Any], **__: Any
+    ) -> dict[str, Any]:
+        name = metadata["name"]
         if name in self.refuses:
             raise self.refuses[name]
-        self.applied[name] = item["status"]
+        self.applied[name] = status
         return {"metadata": {"name": name, "uid": "u"}}
 
 
