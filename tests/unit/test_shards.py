@@ -24,13 +24,27 @@ def test_each_file_is_run_by_one_process_and_whole(tmp_path: Path) -> None:
         "TAMBOURINE_SHARDS": str(shared),
         "PYTHONPATH": str(Path(__file__).parent.parent),
     }
-    argv = [sys.executable, "-m", "pytest", "-v", "--import-mode=importlib", "-p", "no:cacheprovider", "-c", "/dev/null", str(tmp_path)]  # fmt: skip
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-v",
+        "--import-mode=importlib",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "/dev/null",
+        str(tmp_path),
+    ]
     started = [
         subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
         for _ in range(2)
     ]
     said = [process.communicate(timeout=120)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0], said
-    ran = [[line.split()[0].partition("::")[2] for line in text.splitlines() if " PASSED" in line] for text in said]  # fmt: skip
+    ran = [
+        [line.split()[0].partition("::")[2] for line in text.splitlines() if " PASSED" in line]
+        for text in said
+    ]
     assert sorted(ran[0] + ran[1]) == [f"test_{n}_{t}" for n in range(FILES) for t in range(TESTS)]
     assert {name[:6] for name in ran[0]} & {name[:6] for name in ran[1]} == set()
