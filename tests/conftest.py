@@ -12,7 +12,7 @@ import pytest
 
 from announced import Announced, collected
 from leftovers import MARK, Left
-from room import register
+from shards import register
 
 SUMMARY = "TAMBOURINE_SUMMARY"  # a file that takes one line of this run's outcome
 GRACE = 3.0  # seconds for what is ending

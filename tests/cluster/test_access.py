@@ -200,7 +200,7 @@ def test_a_deletion_ends_though_one_node_is_off_and_another_was_deleted(
         control_plane.wait(lambda: here.tombstones, 20, "the order to remove it")
         here.acknowledge()
         control_plane.wait(
-            lambda: control_plane.kubectl("get", "tmb", name, "-n", namespace, check=False).returncode != 0,
+            lambda: not control_plane.is_there("tmb", name, "-n", namespace),
             30, "it to be gone",
         )  # fmt: skip
         assert time.monotonic() - began >= 4, "the one that is off was not waited for"

@@ -5,13 +5,12 @@ One lab for the module; each test leaves it working.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.hosts import Host
+from lab.hosts import CommandFailed, Host
 from tests.cluster.manifests import counter, fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
 
@@ -37,10 +36,10 @@ def _lines(host: Host, path: str) -> int:
 
 
 def _is_ready(cluster: Cluster, name: str, nodes: str = "2/2") -> bool:
-    done = cluster.kubectl("get", "tmb", name, "-o", "json", check=False)
-    if done.returncode != 0:
+    try:
+        found = cluster.get("tmb", name)
+    except CommandFailed:
         return False
-    found: dict[str, Any] = json.loads(done.stdout)
     status = found.get("status", {})
     return bool(
         status.get("ready") == nodes

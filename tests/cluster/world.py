@@ -12,10 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab import cluster, controlplane, kubebuild, kubecontroller, kubejoin
+from lab import cluster, controlplane, kubeapi, kubebuild, kubecontroller, kubejoin
 from lab.controlplane import ControlPlane
 from lab.hosts import CommandFailed, Host
 from lab.state import LabState
+from lab.tools import LabError
 
 if TYPE_CHECKING:
     from tambourinefs.kube.api import Api
@@ -76,8 +77,16 @@ class Cluster:
         return done
 
     def get(self, *argv: str) -> dict[str, Any]:
-        """The decoded `kubectl get ARGV… -o json`."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", *argv, "-o", "json").stdout)
+        """The decoded `kubectl get ARGV… -o json`; a request without kubectl where it is one of ours: tests wait by it."""
+        if (path := _path(argv)) is None:
+            found: dict[str, Any] = json.loads(self.kubectl("get", *argv, "-o", "json").stdout)
+            return found
+        try:
+            found = kubeapi.ask(self.plane.server, self.plane.pki, "GET", path)
+        except (LabError, OSError) as error:
+            raise CommandFailed(f"get {' '.join(argv)}: {error}") from error
+        for item in found.get("items", [found]):
+            item["metadata"].pop("managedFields", None)  # as kubectl does
         return found
 
     def apply(
@@ -166,16 +175,44 @@ class Cluster:
         """What lies in k8s/ once more."""
         cluster.apply_manifests(self.plane)
 
+    def is_there(self, *argv: str) -> bool:
+        """Whether `get` finds it; False also while nobody answers."""
+        try:
+            self.get(*argv)
+        except CommandFailed:
+            return False
+        return True
+
     @staticmethod
     def wait(condition: Callable[[], object], seconds: float, what: str) -> None:
         """Return when condition() is true; AssertionError naming `what` and the last complaint after so long."""
         deadline = time.monotonic() + seconds
         said: object = None
-        while time.monotonic() < deadline:
+        while (began := time.monotonic()) < deadline:
             try:
                 if condition():
                     return
             except (AssertionError, KeyError, ValueError) as error:  # not there yet
                 said = error
-            time.sleep(0.05)
+            # A look that starts a program takes its time from what is waited for: half of it for them.
+            time.sleep(max(0.05, min(time.monotonic() - began, 0.5)))
         raise AssertionError(f"waited {seconds:g} s for {what}: {said}")
+
+
+def _path(argv: tuple[str, ...]) -> str | None:
+    """The path of `kubectl get KIND [NAME] [-n NAMESPACE]` for our kinds and of single Leases; None for all else."""
+    from tambourinefs.kube import resources as kinds
+
+    ours = {
+        "tmb": kinds.TAMBOURINES,
+        "tmbi": kinds.INSTANCES,
+        "tmbn": kinds.NODES,
+        "tambourinerevisions": kinds.REVISIONS,
+    }
+    what, rest = argv[0], list(argv[1:])
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+    namespace = "default"
+    if len(rest) == 2 and rest[0] == "-n":
+        namespace, rest = rest[1], []
+    kind = kinds.LEASES if what == "lease" and name else ours.get(what)
+    return None if kind is None or rest else kind.path(namespace, name)
