@@ -1,7 +1,8 @@
 """Runs on a host, as root: prints, as JSON, everything that an example could leave there.
 
 Files with owner, mode and digest, units, mounts, network, packet filters, BPF. Not Tambourine's own state, nor what
-systemd, containerd and crun keep for themselves, nor counters.
+systemd, containerd and crun keep for themselves, nor counters. A file that is the same inode with the same ctime as at
+the last look, which no program can set, is not read again: with a Go in /usr/local that is a gigabyte each time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import stat
 import subprocess
+import time
 
 OWN = {
     "/var/lib/tambourine", "/opt/tambourine", "/var/lib/systemd", "/var/lib/containerd", "/opt/containerd",
@@ -19,16 +21,22 @@ OWN = {
 }  # fmt: skip
 COUNTERS = re.compile(r"\[\d+:\d+\]|\b(packets|bytes) \d+")
 UNIT_TYPES = "service,socket,mount,timer,path,target"
+KNOWN = (
+    "/tmp/host-probe.json"  # digests of the last look, by path; in memory, and gone with the boot
+)
+SETTLED_NS = 1_000_000_000  # a file changed since may change again without another ctime
 
 
 def main() -> None:
+    digests = Digests()
     found = {}
     for root in ("/etc", "/usr/local", "/opt", "/var/lib"):
         for directory, names, files in os.walk(root):
             names[:] = [name for name in names if os.path.join(directory, name) not in OWN]
             for name in (*names, *files):
                 path = os.path.join(directory, name)
-                found[path] = _file(path)
+                found[path] = _file(path, digests)
+    digests.keep()
     found |= {"/run": _names("/run"), "pins": _names("/sys/fs/bpf")}
     found["unit files"] = _said("systemctl", "list-unit-files", "--no-legend")
     units = _said("systemctl", "list-units", "--all", "--plain", "--no-legend", f"--type={UNIT_TYPES}")  # fmt: skip
@@ -45,12 +53,38 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def _file(path: str) -> str:
+class Digests:
+    """Of files' contents, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[object]] = {}
+        self._seen: dict[str, list[object]] = {}
+        if os.path.exists(KNOWN):
+            with open(KNOWN) as file:
+                self._known = json.load(file)
+
+    def of(self, path: str, status: os.stat_result) -> str:
+        stamp = [status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size]  # fmt: skip
+        known = self._known.get(path, [])
+        if known[:-1] == stamp:
+            digest = str(known[-1])
+        else:
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if time.time_ns() - status.st_ctime_ns > SETTLED_NS:
+            self._seen[path] = [*stamp, digest]
+        return digest
+
+    def keep(self) -> None:
+        with open(KNOWN, "w") as file:
+            json.dump(self._seen, file)
+
+
+def _file(path: str, digests: Digests) -> str:
     status = os.lstat(path)
     found = f"{stat.filemode(status.st_mode)} {status.st_uid}:{status.st_gid}"
     if stat.S_ISREG(status.st_mode):
-        with open(path, "rb") as file:
-            found += f" {hashlib.sha256(file.read()).hexdigest()}"
+        found += f" {digests.of(path, status)}"
     elif stat.S_ISLNK(status.st_mode):
         found += f" -> {os.readlink(path)}"
     return found

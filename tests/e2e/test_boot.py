@@ -40,6 +40,7 @@ def managed(host: Host) -> Iterator[str]:
     delete(host, "steady")
 
 
+@pytest.mark.alone  # 10 s are measured: of the chain, not of the company
 @pytest.mark.parametrize("order", ORDERS, ids=names)
 def test_kill_9_in_any_order(host: Host, managed: str, order: tuple[str, ...]) -> None:
     before, service = pids(host, *order), pids(host, managed)

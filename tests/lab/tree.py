@@ -51,7 +51,10 @@ def digest_of_machine() -> str:
         for place, directories, names in os.walk(top):
             directories.sort()
             for name in sorted((*directories, *names)):
-                there = os.lstat(os.path.join(place, name))
+                try:
+                    there = os.lstat(os.path.join(place, name))
+                except FileNotFoundError:  # a package is being installed at this moment
+                    continue
                 known = (place, name, there.st_mode, there.st_size, there.st_mtime_ns)
                 found.update(repr(known).encode())
     return found.hexdigest()[:12]
