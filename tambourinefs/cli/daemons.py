@@ -189,6 +189,9 @@ def bombshell(
     help="Obey this silo from now on: its store was replaced on purpose.",
 )
 @click.option("--plain", is_flag=True, help="Take a directory that is not a mount for a silo, too.")
+@click.option(
+    "--withdraw-all", is_flag=True, hidden=True
+)  # `tambourine uninstall --remove-services`
 @_daemon
 def agent(
     silo_mountpoint: str | None,
@@ -197,12 +200,14 @@ def agent(
     namespaces: tuple[str, ...],
     accept_silo: str,
     plain: bool,
+    withdraw_all: bool,
     config_file: str,
     foreground: bool,
     log_level: str,
 ) -> None:
     """Serve the agent: make systemd services of the silo's manifests and show what became of them."""
     from tambourinefs.processes import agent as process
+    from tambourinefs.processes import withdrawal
 
     _log_to_stderr(log_level)
     config = _load(
@@ -211,6 +216,9 @@ def agent(
         proc={"mountpoint": proc_mountpoint},
         agent={"state_directory": state, "namespaces": namespaces},
     )
+    if withdraw_all:
+        withdrawal.main(config)
+        return
     process.main(config, foreground=foreground, accept_silo=accept_silo, plain=plain)
 
 

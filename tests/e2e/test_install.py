@@ -9,6 +9,7 @@ import pytest
 
 from lab.hosts import Host
 from lab.tree import SOURCE, WHEELS
+from tests.e2e import leaving
 from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
 
 INSTALL = (
@@ -101,7 +102,8 @@ def test_dry_run_changes_nothing(fresh_bare_host: Host) -> None:
     ).stdout
     said = fresh_bare_host.run(*INSTALL, "--dry-run").stdout.splitlines()
     assert len(said) == STEPS
-    assert all(line.startswith("would: ") for line in said)
+    assert said[0] == "check this host: as it should be"
+    assert all(line.startswith("would: ") for line in said[1:])
     assert (
         fresh_bare_host.run("find", "/opt", "/etc", "/usr/local", "-printf", "%p %s %T@\n").stdout
         == before
@@ -159,3 +161,107 @@ def test_a_name_that_is_none_is_refused_before_anything_is_written(
     assert done.returncode == 1
     assert said in done.stderr
     assert everything(host) == before
+
+
+# What is wrong with a host, as a command that makes it so in a mount namespace of its own, and what the person is told.
+BAD = {
+    "systemd is not PID 1": (
+        "mount -t tmpfs none /run",
+        "systemd is not running this host\nhint: For an image that boots later: --root DIR",
+    ),
+    "no FUSE": (
+        (
+            "mkdir -p /var/cache/dev && mount -t tmpfs none /var/cache/dev && cp -a /dev/null /dev/urandom /var/cache/dev"
+            " && mount --bind /var/cache/dev /dev"
+        ),
+        "/dev/fuse is missing\nhint: Load the kernel module: modprobe fuse",
+    ),
+    "a disk that is nearly full": (
+        "mount -t tmpfs -o size=100M none /opt",
+        "/opt has 100 MiB free, the installation needs 400 MiB\nhint: Make room on /opt",
+    ),
+    "/etc is read-only": (
+        "mount --bind /etc /etc && mount -o remount,ro,bind /etc",
+        "/etc is read-only\nhint: mount -o remount,rw /etc",
+    ),
+    "statuses' place is taken": (
+        "mkdir -p /run/tambourine/proc && mount -t tmpfs stranger /run/tambourine/proc",
+        (
+            "/run/tambourine/proc is where ours goes, and stranger (tmpfs) is mounted there by somebody else\n"
+            "hint: Unmount it (umount /run/tambourine/proc)"
+        ),
+    ),
+    "a foreign file at a unit's place": (
+        (
+            "mkdir -p /usr/local/lib/systemd/system && mount -t tmpfs none /usr/local/lib/systemd/system"
+            " && echo '# mine' >/usr/local/lib/systemd/system/tambourine.service"
+        ),
+        "/usr/local/lib/systemd/system/tambourine.service is there and not ours: it is kept\nhint: Move it away",
+    ),
+    "a foreign /opt/tambourine": (
+        "mount -t tmpfs none /opt && mkdir /opt/tambourine && touch /opt/tambourine/mine",
+        "/opt/tambourine is there and not ours: it is kept\nhint: Move it away",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_host_that_will_not_do_is_told_why_and_nothing_is_written(
+    bare_host: Host, case: str
+) -> None:
+    make, said = BAD[case]
+    before = everything_at_all(bare_host)
+    script = f"{make} || exit 99; exec {' '.join(INSTALL)}"
+    done = bare_host.run("unshare", "--mount", "sh", "-c", script, check=False)
+    bare_host.run("rm", "-rf", "/var/cache/dev", "/run/tambourine")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert said in done.stderr
+    assert everything_at_all(bare_host) == before
+
+
+def everything_at_all(host: Host) -> str:
+    return host.run(
+        "find",
+        "/etc",
+        "/opt",
+        "/var/lib",
+        "-not",
+        "-path",
+        "/var/lib/systemd*",
+        "-printf",
+        "%p %m %s\n",
+    ).stdout
+
+
+def test_uninstalled_nothing_is_left_and_services_run_on(fresh_bare_host: Host) -> None:
+    host = fresh_bare_host
+    before = leaving.everything(host)
+    host.run(*INSTALL, timeout=300)
+    apply(host, "steady")
+    running = pids(host, "steady.service")
+    said = host.run("tambourine", "uninstall").stdout
+    assert "1 run on as they are" in said
+    assert "Tambourine is gone from this host." in said
+    assert pids(host, "steady.service") == running
+    left = leaving.everything(host) - before
+    assert left == leaving.Left(files={"/etc/systemd/system/steady.service"}), left
+    assert before - leaving.everything(host) == leaving.Left()
+
+
+def test_into_an_image_nothing_is_started_and_its_first_boot_does_the_rest(
+    fresh_bare_host: Host,
+) -> None:
+    host, image = fresh_bare_host, "/mnt/image"
+    # The host's own disk, seen at another place: what lies there when it boots is what was put into the image.
+    host.run(
+        "sh", "-c", f"mkdir -p {image} && mount --rbind / {image} && mount --make-rslave {image}"
+    )
+    said = host.run(*INSTALL, f"--root={image}", timeout=300).stdout
+    assert "when this boots, it makes its certificates and starts" in said.lower()
+    host.run("umount", "--recursive", "--lazy", image)
+    active = host.run("systemctl", "is-active", *DAEMONS, check=False).stdout.split()
+    assert active == ["inactive"] * len(DAEMONS)
+    assert host.run("ls", "-A", "/etc/tambourine/pki", check=False).stdout == ""
+    host.reboot()
+    wait_answering(host)
+    apply(host, "after-the-first-boot")
