@@ -9,7 +9,8 @@ from lab.hosts import Host
 # Where programs that are not ours write as they are used: logs, dpkg's own records, debconf's, systemd's stamps and caches.
 _NOT_OURS = (
     "/var/log", "/var/lib/dpkg", "/var/cache", "/var/lib/apt", "/var/backups", "/var/lib/systemd", "/var/tmp", "/root",
-    "/var/lib/private", "/etc/ld.so.cache", "/etc/.pwd.lock", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-",
+    "/var/lib/private", "/var/lib/PackageKit", "/etc/ld.so.cache", "/etc/.pwd.lock", "/etc/passwd-", "/etc/group-",
+    "/etc/shadow-", "/etc/gshadow-",
 )  # fmt: skip
 
 
