@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -160,14 +160,22 @@ def _mount_of(place: Path) -> Path:
 
 
 def _check_mounts() -> None:
+    table = mounts.parse(Path("/proc/self/mountinfo").read_bytes())
+    for place, there in taken(table):
+        what = f"{there.source.decode('utf-8', 'replace')} ({there.fstype})"
+        raise HostError(
+            f"{place} is where ours goes, and {what} is mounted there by somebody else",
+            hint=f"Unmount it (umount {place}), see to it that it does not come back (/etc/fstab), and run this again.",
+        )
+
+
+def taken(table: Sequence[mounts.Mount]) -> Iterator[tuple[str, mounts.Mount]]:
+    """The places of our mounts on which another's lies, and the one on top there."""
+    on_top = {mount.mountpoint: mount for mount in table}
     for place in (paths.PROC, paths.SILO, paths.PROC_LITERAL):
-        there = mounts.find(str(place))
+        there = on_top.get(os.fsencode(Path(os.path.realpath(place.parent), place.name)))
         if there is not None and not there.ours:
-            what = f"{there.source.decode('utf-8', 'replace')} ({there.fstype})"
-            raise HostError(
-                f"{place} is where ours goes, and {what} is mounted there by somebody else",
-                hint=f"Unmount it (umount {place}), see to it that it does not come back (/etc/fstab), and run this again.",
-            )
+            yield str(place), there
 
 
 def foreign(options: Options, ledger: Ledger) -> Iterator[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tambourinefs import mounts
 from tambourinefs.errors import HostError
 from tambourinefs.install import check, environment, host, leftovers
 from tambourinefs.install.ledger import Ledger
@@ -44,6 +45,18 @@ def test_a_directory_of_others_in_the_environment_s_place_is_foreign(tmp_path: P
     options = Options(root=tmp_path)
     put(tmp_path, environment.PREFIX / "readme", "mine")
     assert list(check.foreign(options, ledger(tmp_path))) == [tmp_path / "opt/tambourine"]
+
+
+@pytest.mark.parametrize("place", ["/proc/tambourine", "/run/tambourine/proc"])
+def test_a_mount_of_others_at_our_place_is_named_and_one_of_ours_is_not(place: str) -> None:
+    """proc(5); the literal path is there with the kernel module alone, which few machines that run tests have."""
+    ours = f"36 22 0:41 / {place} ro - fuse.tambourine tambourine-proc ro\n"
+    stranger = f"37 22 0:42 / {place} rw - tmpfs stranger rw\n"
+    beside = "38 22 0:43 / /proc/tambourine2 rw - tmpfs other rw\n"
+    assert not list(check.taken(mounts.parse((ours + beside).encode())))
+    assert not list(check.taken(mounts.parse((stranger + ours).encode())))  # ours is on top
+    ((at, there),) = check.taken(mounts.parse((ours + stranger).encode()))
+    assert (at, there.source) == (place, b"stranger")
 
 
 def test_half_an_environment_of_ours_is_not(tmp_path: Path) -> None:
