@@ -1,7 +1,10 @@
-"""What an installation could leave on a host: files, users, groups, units, links that enable them, mounts."""
+"""What an installation could leave on a host: files, users, groups, units, links that enable them, mounts; and a service
+that has taken the place of a file.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from lab.hosts import Host
@@ -12,6 +15,9 @@ _NOT_OURS = (
     "/var/lib/private", "/var/lib/PackageKit", "/etc/ld.so.cache", "/etc/.pwd.lock", "/etc/passwd-", "/etc/group-",
     "/etc/shadow-", "/etc/gshadow-",
 )  # fmt: skip
+
+
+ORIGINAL = "/etc/tambourine-test-original"
 
 
 @dataclass(frozen=True)
@@ -64,3 +70,24 @@ def everything(host: Host) -> Left:
         units={line.split()[0] for line in units.splitlines()},
         mounts={line for line in mounts.splitlines() if "tambourine" in line},
     )
+
+
+def make_original(host: Host) -> None:
+    """The file that stands where `apply_over_an_original` will put one."""
+    host.run("sh", "-c", f"echo original >{ORIGINAL}")
+
+
+def apply_over_an_original(host: Host) -> None:
+    manifest = {
+        "apiVersion": "tambourine.dev/v1alpha1",
+        "kind": "Tambourine",
+        "metadata": {"name": "over"},
+        "spec": {
+            "name": "over",
+            "command": "start",
+            "unit": "[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=multi-user.target\n",
+            "files": [{"path": ORIGINAL, "content": "ours\n"}],
+        },
+    }
+    host.run("tambourine", "apply", "-f", "-", input=json.dumps(manifest))
+    assert host.run("cat", ORIGINAL).stdout == "ours\n"

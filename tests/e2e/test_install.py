@@ -10,7 +10,8 @@ import pytest
 from lab.hosts import Host
 from lab.tree import SOURCE, WHEELS
 from tests.e2e import leaving
-from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
+from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering, wait_until
+from tests.e2e.install_page import follow
 
 INSTALL = (
     "env",
@@ -22,6 +23,7 @@ INSTALL = (
     WHEELS,
 )
 STEPS = 11
+REMOVAL_STEPS = 9
 
 
 def everything(host: Host) -> str:
@@ -233,16 +235,39 @@ def everything_at_all(host: Host) -> str:
     ).stdout
 
 
-def test_uninstalled_nothing_is_left_and_services_run_on(fresh_bare_host: Host) -> None:
+def test_uninstalled_nothing_is_left_and_services_run_on_or_go_as_asked(
+    fresh_bare_host: Host,
+) -> None:
     host = fresh_bare_host
+    leaving.make_original(host)
     before = leaving.everything(host)
-    host.run(*INSTALL, timeout=300)
+    follow(host, "## From a tree", stands=SOURCE)
     apply(host, "steady")
     running = pids(host, "steady.service")
-    said = host.run("tambourine", "uninstall").stdout
-    assert "1 run on as they are" in said
-    assert "Tambourine is gone from this host." in said
+    assert "1 run on as they are" in follow(host, "### An installation from a tree", stands=SOURCE)
     assert pids(host, "steady.service") == running
+    left = leaving.everything(host) - before
+    assert left == leaving.Left(files={"/etc/systemd/system/steady.service"}), left
+    assert before - leaving.everything(host) == leaving.Left()
+
+    # The other answer, killed amid each of its steps.
+    host.run(*INSTALL, timeout=300)
+    leaving.apply_over_an_original(host)
+    remove = (*INSTALL[:5], "--uninstall", "--remove-services")
+    for step in range(1, REMOVAL_STEPS):
+        process = host.popen(*remove, stderr=subprocess.STDOUT)
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(step)]
+        process.kill()
+        process.communicate()
+        assert all(lines), lines
+        # What it had started goes on to its end, and applied state has one user at a time.
+        wait_until(
+            lambda: host.run("pgrep", "-f", "withdraw-all", check=False).returncode == 1, 30, "end"
+        )
+    assert len(host.run(*remove).stdout.splitlines()) == REMOVAL_STEPS
+    assert host.run("cat", leaving.ORIGINAL).stdout == "original\n"
+    assert pids(host, "over.service", "steady.service") == (0, *running)
     left = leaving.everything(host) - before
     assert left == leaving.Left(files={"/etc/systemd/system/steady.service"}), left
     assert before - leaving.everything(host) == leaving.Left()
@@ -256,8 +281,7 @@ def test_into_an_image_nothing_is_started_and_its_first_boot_does_the_rest(
     host.run(
         "sh", "-c", f"mkdir -p {image} && mount --rbind / {image} && mount --make-rslave {image}"
     )
-    said = host.run(*INSTALL, f"--root={image}", timeout=300).stdout
-    assert "when this boots, it makes its certificates and starts" in said.lower()
+    follow(host, "## Into an image", stands=SOURCE)
     host.run("umount", "--recursive", "--lazy", image)
     active = host.run("systemctl", "is-active", *DAEMONS, check=False).stdout.split()
     assert active == ["inactive"] * len(DAEMONS)

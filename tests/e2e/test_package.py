@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from lab import package
 from lab.hosts import Host
 from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
 from tests.e2e.install_page import follow
-from tests.e2e.leaving import Left, everything
+from tests.e2e.leaving import ORIGINAL, Left, apply_over_an_original, everything, make_original
 from tests.e2e.under_load import Reader
 
-ORIGINAL = "/etc/tambourine-test-original"
 ORPHAN = """\
 apiVersion: tambourine.dev/v1alpha1
 kind: Tambourine
@@ -65,7 +63,7 @@ def packaged(debs: Path, own_bare_host: Host) -> Packaged:
     prepare(host)
     (file,) = debs.glob("tambourine_*.deb")
     deb = bring(host, file)
-    host.run("sh", "-c", f"echo original >{ORIGINAL}")
+    make_original(host)
     before = everything(host)
     follow(host, "## From the package", stands=STANDS)
     return Packaged(host, before, deb)
@@ -87,22 +85,6 @@ def prepare(host: Host) -> None:
 
 def install(host: Host, deb: str) -> str:
     return host.run(*APT, "--allow-downgrades", "install", deb, timeout=300).stdout
-
-
-def apply_over_an_original(host: Host) -> None:
-    manifest = {
-        "apiVersion": "tambourine.dev/v1alpha1",
-        "kind": "Tambourine",
-        "metadata": {"name": "over"},
-        "spec": {
-            "name": "over",
-            "command": "start",
-            "unit": "[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=multi-user.target\n",
-            "files": [{"path": ORIGINAL, "content": "ours\n"}],
-        },
-    }
-    host.run("tambourine", "apply", "-f", "-", input=json.dumps(manifest))
-    assert host.run("cat", ORIGINAL).stdout == "ours\n"
 
 
 def test_installed_it_works_and_brings_its_pages(packaged: Packaged) -> None:
@@ -161,7 +143,7 @@ def test_an_older_version_goes_back_on_and_purged_services_run_on_and_belong_to_
     host.run("systemctl", "disable", "--now", *names)
     host.run("rm", *files)
     host.run("systemctl", "daemon-reload")
-    host.run("sh", "-c", f"echo original >{ORIGINAL}")
+    make_original(host)
 
 
 def test_purged_with_its_services_what_stood_there_before_is_back(packaged: Packaged) -> None:
@@ -198,6 +180,19 @@ def test_the_package_takes_the_place_of_an_installation_from_a_tree(
     assert host.run("readlink", "--canonicalize", "/usr/bin/tambourine").stdout.startswith("/opt/")
     assert host.run("ls", "/usr/local/bin/tambourine", check=False).returncode != 0
     apply(host, "after-all")
+
+
+def test_lintian_has_nothing_to_say_beyond_what_the_overrides_explain(
+    debs: Path, tmp_path: Path
+) -> None:
+    """`make deb` asks it of the whole package; here other people's files are left out, of which it says nothing else."""
+    (product,) = debs.glob("tambourine_*.deb")
+    (module,) = debs.glob("tambourine-dkms_*.deb")
+    argv = ("lintian", "--allow-root", "--fail-on=error,warning", str(module))
+    done = subprocess.run(
+        [*argv, str(package.without_others(product, tmp_path))], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_module_s_package_brings_what_dkms_builds(debs: Path) -> None:
