@@ -207,7 +207,6 @@ def agent(
 ) -> None:
     """Serve the agent: make systemd services of the silo's manifests and show what became of them."""
     from tambourinefs.processes import agent as process
-    from tambourinefs.processes import withdrawal
 
     _log_to_stderr(log_level)
     config = _load(
@@ -217,6 +216,8 @@ def agent(
         agent={"state_directory": state, "namespaces": namespaces},
     )
     if withdraw_all:
+        from tambourinefs.processes import withdrawal
+
         withdrawal.main(config)
         return
     process.main(config, foreground=foreground, accept_silo=accept_silo, plain=plain)

@@ -21,7 +21,7 @@ KEPT: Final = 3
 
 def packages() -> Path:
     """A directory with tambourine_*.deb and tambourine-dkms_*.deb of this tree."""
-    _, house = layer.prepared()
+    house = layer.prepared().house
     with (layer.cache() / "lock-deb").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         target = layer.cache() / f"deb-{_digest(house)}"
