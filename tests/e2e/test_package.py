@@ -94,7 +94,6 @@ def test_installed_it_works_and_brings_its_pages(packaged: Packaged) -> None:
     apply(host, "steady")
 
 
-@pytest.mark.alone
 def test_updated_under_load_nobody_notices(packaged: Packaged, newer: Path) -> None:
     host = packaged.host
     deb = bring(host, newer)

@@ -7,6 +7,7 @@ import subprocess
 from types import TracebackType
 from typing import Self
 
+from lab import cgroups
 from lab.hosts import Host
 
 # Runs on the host until its standard input ends; says how often it read, what was not the value, and its longest pause.
@@ -33,7 +34,8 @@ print(json.dumps({"reads": reads, "wrong": wrong, "pause": pause}))
 class Reader:
     """Reads NAMESPACE/NAME/FILE of the statuses for as long as the block runs; `value` is what it shall say.
 
-    A status that is away for a moment is a pause; any other content is wrong.
+    A status that is away for a moment is a pause; any other content is wrong. Meanwhile the host goes before whatever else
+    this machine does: that would be its pause, not ours.
     """
 
     def __init__(self, host: Host, file: str, value: str) -> None:
@@ -43,6 +45,7 @@ class Reader:
         self.wrong: list[str] = []
 
     def __enter__(self) -> Self:
+        cgroups.weigh(self._host.state.machine, heavy=True)
         argv = ("/usr/bin/python3", "-c", _SCRIPT, *self._argv)
         self._process = self._host.popen(*argv, stdin=subprocess.PIPE)
         assert self._process.stdout is not None
@@ -55,6 +58,7 @@ class Reader:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        cgroups.weigh(self._host.state.machine, heavy=False)
         said, complained = self._process.communicate("", timeout=60)
         if kind is not None:
             return
