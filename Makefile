@@ -4,7 +4,7 @@ SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo || echo needs-root-or-su
 TOX := .venv/bin/tox run --quiet
 ARGS ?=
 
-.PHONY: help test lint unit functional e2e cluster demo demo-node reference bench lab-down clean
+.PHONY: help test lint unit functional e2e cluster deb demo demo-node reference bench lab-down clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -19,6 +19,9 @@ unit:        ## decisions (no root needed, under 20 s)
 functional:  ## this kernel: mounts, sockets, D-Bus
 e2e:         ## lab hosts: the whole chain
 cluster:     ## a real control plane and lab hosts (the first time builds it: five minutes)
+
+deb:  ## the Debian packages, in dist/ (tambourine, tambourine-dkms)
+	$(SUDO) debian/build
 
 demo: bootstrap  ## the whole chain: control plane, two hosts, kubectl (KEEP=1: keep it)
 	$(SUDO) env HERE=$(HERE) KEEP=$(KEEP) tests/demo

@@ -189,6 +189,9 @@ def bombshell(
     help="Obey this silo from now on: its store was replaced on purpose.",
 )
 @click.option("--plain", is_flag=True, help="Take a directory that is not a mount for a silo, too.")
+@click.option(
+    "--withdraw-all", is_flag=True, hidden=True
+)  # `tambourine uninstall --remove-services`
 @_daemon
 def agent(
     silo_mountpoint: str | None,
@@ -197,6 +200,7 @@ def agent(
     namespaces: tuple[str, ...],
     accept_silo: str,
     plain: bool,
+    withdraw_all: bool,
     config_file: str,
     foreground: bool,
     log_level: str,
@@ -211,6 +215,11 @@ def agent(
         proc={"mountpoint": proc_mountpoint},
         agent={"state_directory": state, "namespaces": namespaces},
     )
+    if withdraw_all:
+        from tambourinefs.processes import withdrawal
+
+        withdrawal.main(config)
+        return
     process.main(config, foreground=foreground, accept_silo=accept_silo, plain=plain)
 
 

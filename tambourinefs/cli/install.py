@@ -34,7 +34,14 @@ from tambourinefs.errors import HostError
 )
 @click.option("--node-name", default="", help="The Node's name there.  [default: the host's name]")
 @click.option("--no-start", is_flag=True, help="Install and enable, start nothing.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("/"),
+    help="Install into this image of a host: nothing is started, certificates are made when it boots.",
+)
+@click.option("--packaged", is_flag=True, hidden=True)
 def install(
     source: Path | None,
     wheelhouse: Path | None,
@@ -43,6 +50,8 @@ def install(
     node_name: str,
     no_start: bool,
     dry_run: bool,
+    root: Path,
+    packaged: bool,
 ) -> None:
     """Install Tambourine on this host, or bring it up to date.
 
@@ -51,12 +60,12 @@ def install(
     Tambourine manages is touched. On a host that has it, --respect, --kubeconfig and --node-name need no --source: they
     change the configuration alone.
     """
+    from tambourinefs.install import steps
     from tambourinefs.install.environment import PREFIX, source_tree
-    from tambourinefs.install.plan import Options, carry_out
-    from tambourinefs.install.steps import NEXT, settings, steps
+    from tambourinefs.install.plan import Options
 
     known = False  # the program that runs is the installed one
-    if source is None and wheelhouse is None:
+    if source is None and wheelhouse is None and not packaged:
         source = source_tree()
         known = source is None and Path(__file__).is_relative_to(PREFIX)
         if known and not (respect or kubeconfig or node_name):
@@ -72,7 +81,7 @@ def install(
         node_name=node_name,
         start=not no_start,
         dry_run=dry_run,
+        packaged=packaged,
+        root=root.resolve(),
     )
-    carry_out((settings if known else steps)(options), click.echo, dry_run=dry_run)
-    if options.start and not dry_run and not known:
-        click.echo(NEXT)
+    steps.install(options, click.echo, known=known)

@@ -84,14 +84,15 @@ def join(token: str, respect: tuple[str, ...], timeout: float) -> None:
     tambourine-sync starts. Nothing that runs on this host is touched, and nothing will be but for the namespaces that
     --respect names.
     """
-    from tambourinefs.install import host
+    from tambourinefs.install import check, host
+    from tambourinefs.install.ledger import FILE, Ledger
     from tambourinefs.install.plan import Changes, Options
 
     if token == "-":  # noqa: S105
         token = sys.stdin.read(MAX_TOKEN + 1).strip()
     invitation = Invitation.decode(token)
     options = Options(respect=respect, node_name=invitation.node)
-    host.check_names(options)
+    check.check_names(options)
     if os.geteuid() != 0:
         raise HostError("joining needs root", hint="Run it with sudo.")
     if not host.COMMAND.exists():
@@ -101,7 +102,7 @@ def join(token: str, respect: tuple[str, ...], timeout: float) -> None:
         kubeconfig = Path(directory, "kubeconfig")
         kubeconfig.write_text(_kubeconfig(invitation, identity=True))
         options = replace(options, kubeconfig=kubeconfig)
-        changes = Changes()
+        changes = Changes(Ledger(FILE))
         changes.note()
         host.lay_identity(pem)
         host.configuration(options, changes)

@@ -32,6 +32,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "This host": {
         "install": "tambourinefs.cli.install:install",
+        "uninstall": "tambourinefs.cli.uninstall:uninstall",
         "join": "tambourinefs.cli.join:join",
         "config": "tambourinefs.cli.config:config",
         "doctor": "tambourinefs.cli.doctor:doctor",

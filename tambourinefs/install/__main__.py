@@ -8,13 +8,18 @@ from pathlib import Path
 
 from tambourinefs.errors import TambourineError
 from tambourinefs.install.environment import source_tree
-from tambourinefs.install.plan import Options, carry_out
-from tambourinefs.install.steps import NEXT, steps
+from tambourinefs.install.plan import Options
+from tambourinefs.install.steps import install
+from tambourinefs.install.uninstall import Removal, uninstall
 
 
 def main() -> int:
     """The same as `tambourine install`."""
     parser = argparse.ArgumentParser("python3 -m tambourinefs.install", description=__doc__)
+    parser.add_argument("--uninstall", action="store_true", help="take it off this host")
+    services = parser.add_mutually_exclusive_group()
+    services.add_argument("--keep-services", action="store_true", help="they run on (the default)")
+    services.add_argument("--remove-services", action="store_true")
     parser.add_argument("--source", type=Path, default=None, metavar="TREE|WHEEL")
     parser.add_argument("--wheelhouse", type=Path, default=None, metavar="DIR")
     parser.add_argument("--respect", action="append", default=[], metavar="NAMESPACE")
@@ -22,6 +27,7 @@ def main() -> int:
     parser.add_argument("--node-name", default="", metavar="NAME")
     parser.add_argument("--no-start", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR")
     given = parser.parse_args()
     source = given.source or (source_tree() if given.wheelhouse is None else None)
     options = Options(
@@ -32,16 +38,19 @@ def main() -> int:
         node_name=given.node_name,
         start=not given.no_start,
         dry_run=given.dry_run,
+        root=given.root.resolve(),
     )
     try:
-        carry_out(steps(options), lambda line: print(line, flush=True), dry_run=options.dry_run)
+        if given.uninstall:
+            removal = Removal(remove_services=given.remove_services, dry_run=given.dry_run)
+            uninstall(removal, lambda line: print(line, flush=True))
+            return 0
+        install(options, lambda line: print(line, flush=True))
     except TambourineError as error:
         sys.stderr.write(
             f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else "")
         )
         return 1
-    if options.start and not options.dry_run:
-        print(NEXT)
     return 0
 
 

@@ -23,6 +23,7 @@ PREFIX: Final = Path(paths.PREFIX)
 # Holds the digest of what is installed, "deps" in an environment that has all but our package, and is missing while
 # the environment is being changed: what an interrupted installation leaves is made anew.
 MARK: Final = PREFIX / ".installed"
+DEPENDENCIES: Final = "deps"
 _NOT_THE_PACKAGE: Final = (
     ".git", ".tox", ".venv", ".lab", "*.egg-info", "__pycache__", ".*_cache", "build", "dist", "tests", "docs",
 )  # fmt: skip
@@ -37,41 +38,56 @@ def source_tree() -> Path | None:
 def ensure(options: Options, changes: Changes) -> str:
     """Make the environment hold what `options` say, and return what was done.
 
-    Raises HostError.
+    Raises HostError; then what was begun where nothing was is gone again.
     """
+    mark, prefix = options.at(MARK), options.at(PREFIX)
     wanted = _digest(options)
-    found = MARK.read_text().strip() if MARK.is_file() else None
+    found = mark.read_text().strip() if mark.is_file() else None
     if wanted is not None and found == wanted:
+        changes.ledger.add(PREFIX)
         return ""
     changes.note()
-    if found is None:
-        # --clear: whatever is there is half of something.
-        run(PYTHON, "-m", "venv", "--clear", str(PREFIX))
-    MARK.unlink(missing_ok=True)
-    _pip_install(options, keep_dependencies=found is not None)
-    put(MARK, f"{wanted or 'unknown'}\n".encode(), changes)
+    changes.ledger.add(PREFIX)
+    try:
+        if found is None:
+            # --clear: whatever is there is half of something.
+            run(*options.program(PYTHON, "-m", "venv", "--clear", str(PREFIX)))
+        mark.unlink(missing_ok=True)
+        _pip_install(options, keep_dependencies=found is not None)
+        put(mark, f"{wanted or 'unknown'}\n".encode(), changes)
+    except (HostError, OSError):
+        if found is None:
+            shutil.rmtree(prefix, ignore_errors=True)
+        raise
     return f"made {PREFIX}" if found is None else f"brought {PREFIX} up to date"
 
 
 def _pip_install(options: Options, *, keep_dependencies: bool) -> None:
-    pip = [
-        str(PREFIX / "bin/python"),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
-    if options.wheelhouse is not None:
-        pip += ["--no-index", f"--find-links={options.wheelhouse}"]
-    with _requirement(options) as requirement:
-        if keep_dependencies:
-            # Our package whole and anew, whatever its version says; then what it needs beyond what is there.
-            run(*pip, "--force-reinstall", "--no-deps", requirement)
-            if succeeds(str(PREFIX / "bin/python"), "-m", "pip", "check", "--quiet"):
-                return
-        run(*pip, requirement)
+    python = options.program(str(PREFIX / "bin/python"))
+    pip = [*python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    with _seen_from_inside(options, options.wheelhouse) as wheelhouse:
+        if wheelhouse is not None:
+            pip += ["--no-index", f"--find-links={wheelhouse}"]
+        with _requirement(options) as requirement:
+            if keep_dependencies:
+                # Our package whole and anew, whatever its version says; then what it needs beyond what is there.
+                run(*pip, "--force-reinstall", "--no-deps", requirement)
+                if succeeds(*python, "-m", "pip", "check", "--quiet"):
+                    return
+            run(*pip, requirement)
+
+
+@contextmanager
+def _seen_from_inside(options: Options, directory: Path | None) -> Iterator[Path | None]:
+    """The directory as a program of the host sees it: for an image, a copy in its /opt for as long as the block runs."""
+    if directory is None or not options.image:
+        yield directory
+        return
+    place = options.at(PREFIX.parent)
+    place.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        shutil.copytree(directory, name, dirs_exist_ok=True)
+        yield Path("/", Path(name).relative_to(options.root))
 
 
 @contextmanager
@@ -80,13 +96,17 @@ def _requirement(options: Options) -> Iterator[str]:
     if options.source is None:
         yield f"tambourinefs[{EXTRAS}]=={__version__}"
     elif options.source.is_file():
-        yield f"{options.source}[{EXTRAS}]"
+        with tempfile.TemporaryDirectory() as directory:
+            shutil.copy2(options.source, directory)
+            with _seen_from_inside(options, Path(directory)) as seen:
+                yield f"{seen}/{options.source.name}[{EXTRAS}]"
     else:
         # A copy: the build writes into its tree, which may be read-only or somebody's checkout.
         with tempfile.TemporaryDirectory() as directory:
-            copy = Path(directory, "tree")
-            shutil.copytree(options.source, copy, ignore=shutil.ignore_patterns(*_NOT_THE_PACKAGE))
-            yield f"{copy}[{EXTRAS}]"
+            tree = Path(directory, "tree")
+            shutil.copytree(options.source, tree, ignore=shutil.ignore_patterns(*_NOT_THE_PACKAGE))
+            with _seen_from_inside(options, tree) as seen:
+                yield f"{seen}[{EXTRAS}]"
 
 
 def _digest(options: Options) -> str | None:

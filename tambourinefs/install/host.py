@@ -7,135 +7,125 @@ import hashlib
 import json
 import os
 import pwd
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from tambourinefs import files
-from tambourinefs.errors import HostError, InvalidInput
-from tambourinefs.install.environment import PREFIX, PYTHON
+from tambourinefs.errors import HostError
+from tambourinefs.install.environment import PREFIX
 from tambourinefs.install.place import link, put
 from tambourinefs.install.plan import Changes, Options
 from tambourinefs.install.programs import run, succeeds
-from tambourinefs.model import names, paths
+from tambourinefs.model import paths
 
 SHARE: Final = PREFIX / "share/tambourine"
 COMMAND: Final = PREFIX / "bin/tambourine"
 LINK: Final = Path("/usr/local/bin/tambourine")
 SBIN: Final = Path("/sbin")
 MOUNT_HELPERS: Final = ("mount.fuse.tambourine", "umount.fuse.tambourine")
+LINKS: Final = {LINK: COMMAND, **{SBIN / name: COMMAND.with_name(name) for name in MOUNT_HELPERS}}
 LOCAL: Final = Path(
     "/usr/local/lib"
-)  # a package uses /usr/lib; the administrator's changes go to /etc in both cases
+)  # a package uses /usr/lib; changes of the administrator's go to /etc
+PACKAGED: Final = (
+    SHARE / "packaged"
+)  # the package's digest; where it is, dpkg owns what we else make
 SERVICES: Final = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")
 SYNC: Final = "tambourine-sync.service"  # does nothing on a host that has joined no cluster
 RENEWAL: Final = "tambourine-pki-renew.timer"
-ENABLED: Final = (*SERVICES, SYNC, RENEWAL, "proc-tambourine.mount")
+FIRST_BOOT: Final = "tambourine-first-boot.service"
+ENABLED: Final = (*SERVICES, SYNC, RENEWAL, "proc-tambourine.mount", FIRST_BOOT)
 # Not enabled: one comes and goes with the mount, the other is started by its timer.
 UNITS: Final = (*ENABLED, "tambourine-module.service", "tambourine-pki-renew.service")
-_SHIPPED: Final = PREFIX / ".config.sha256"  # digest of the config.toml that we put there last
+USERS: Final = (paths.BOMBSHELL_USER, paths.SYNC_USER)
+DIRECTORIES: Final = tuple(map(str, (paths.CONFIG.parent, paths.RUN, paths.STATE)))
 _RESPECT: Final = "50-respect.toml"
 _NODE: Final = "50-node.toml"
-_MAX_KUBECONFIG: Final = 1 << 20
 _HEALTHY_SECONDS: Final = 60.0
 
 
-def check(options: Options) -> str:
-    """Raise HostError where the installation could not come to an end on this host."""
-    check_root()
-    if not Path("/run/systemd/system").is_dir():
-        raise HostError(
-            "systemd is not running this host",
-            hint="To look at Tambourine elsewhere: tests/lab/lab up",
-        )
-    if not succeeds(PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"):
-        raise HostError(
-            f"{PYTHON} is missing or older than 3.11", hint="Debian 12 or newer has it."
-        )
-    if not Path("/dev/fuse").exists() and not succeeds("modprobe", "fuse"):
-        raise HostError("/dev/fuse is missing", hint="Load the kernel module: modprobe fuse")
-    check_names(options)
-    if missing := _missing_packages(options):
-        raise HostError(
-            "packages are missing",
-            hint=f"apt-get install --no-install-recommends {' '.join(missing)}",
-        )
-    return ""
+def places() -> list[Path]:
+    """The single files that an installation without a package makes outside of its environment."""
+    units = [LOCAL / "systemd/system" / name for name in UNITS]
+    return [
+        *LINKS,
+        LOCAL / "sysusers.d/tambourine.conf",
+        LOCAL / "tmpfiles.d/tambourine.conf",
+        *units,
+    ]
 
 
-def check_root() -> str:
-    """Raise HostError where we are not."""
-    if os.geteuid() != 0:
-        raise HostError("installing needs root", hint="Run it with sudo.")
-    return ""
-
-
-def check_names(options: Options) -> None:
-    """Raise InvalidInput before anything is written: a configuration with an error in it would stop the daemons."""
-    if options.node_name and (problem := names.object_name_problem(options.node_name)):
-        shown = names.printable(options.node_name[:64])
-        raise InvalidInput(f'--node-name "{shown}": {problem}')
-    for namespace in options.respect:
-        if namespace != "*" and (problem := names.namespace_problem(namespace)):
-            raise InvalidInput(f'--respect "{names.printable(namespace[:64])}": {problem}')
-    if options.kubeconfig is not None and options.kubeconfig.stat().st_size > _MAX_KUBECONFIG:
-        raise InvalidInput(f"{options.kubeconfig} is larger than 1 MiB: that is no kubeconfig")
-
-
-def _missing_packages(options: Options) -> list[str]:
-    missing = [] if succeeds(PYTHON, "-c", "import ensurepip, venv") else ["python3-venv"]
-    missing += [] if shutil.which("dbus-daemon") else ["dbus"]
-    if options.wheelhouse is None:  # pyfuse3 and systemd-python are built here
-        for package, proof in (
-            ("gcc", "/usr/bin/gcc"),
-            ("pkg-config", "/usr/bin/pkg-config"),
-            ("python3-dev", "/usr/bin/python3-config"),
-            ("libfuse3-dev", "/usr/include/fuse3/fuse.h"),
-            ("libsystemd-dev", "/usr/include/systemd/sd-daemon.h"),
-        ):
-            missing += [] if Path(proof).exists() else [package]
-    return missing
-
-
-def command(changes: Changes) -> str:
+def command(options: Options, changes: Changes) -> str:
     """`tambourine` on everybody's PATH, and what mount(8) and umount(8) look for, in the one place where they do."""
-    links = {LINK: COMMAND, **{SBIN / name: COMMAND.with_name(name) for name in MOUNT_HELPERS}}
-    made = [str(at) for at, to in links.items() if link(at, to, changes)]
+    for at in LINKS:
+        _remember(options, changes, at)
+    made = [str(at) for at, to in LINKS.items() if link(options.at(at), to, changes)]
     return f"linked {', '.join(made)}" if made else ""
 
 
-def users(changes: Changes) -> str:
-    """The group tambourine and the user bombshell, by sysusers.d(5)."""
-    file = LOCAL / "sysusers.d/tambourine.conf"
-    changed = put(file, (SHARE / "systemd/tambourine.sysusers").read_bytes(), changes)
-    run("systemd-sysusers", str(file))
+def users(options: Options, changes: Changes) -> str:
+    """The group tambourine and the users, by sysusers.d(5)."""
+    file, changed = _lay(options, "sysusers.d/tambourine.conf", "tambourine.sysusers", changes)
+    known = _names(options.at("/etc/passwd")), _names(options.at("/etc/group"))
+    changes.ledger.add(*(f"user:{name}" for name in USERS if name not in known[0]))
+    changes.ledger.add(*(f"group:{name}" for name in (paths.GROUP, *USERS) if name not in known[1]))
+    run("systemd-sysusers", *_rooted(options), str(file))
     return f"from {file}" if changed else ""
 
 
-def directories(changes: Changes) -> str:
+def _names(file: Path) -> set[str]:
+    """Of users or groups; not by the C library, which would ask this machine for an image's."""
+    return (
+        {line.partition(":")[0] for line in file.read_text().splitlines()}
+        if file.exists()
+        else set()
+    )
+
+
+def directories(options: Options, changes: Changes) -> str:
     """Ours in /etc, /run and /var/lib, by tmpfiles.d(5), now and at each boot."""
-    file = LOCAL / "tmpfiles.d/tambourine.conf"
-    changed = put(file, (SHARE / "systemd/tambourine.tmpfiles").read_bytes(), changes)
-    run("systemd-tmpfiles", "--create", str(file))
+    file, changed = _lay(options, "tmpfiles.d/tambourine.conf", "tambourine.tmpfiles", changes)
+    changes.ledger.add(*DIRECTORIES)
+    run("systemd-tmpfiles", *_rooted(options), "--create", str(file))
     return f"from {file}" if changed else ""
+
+
+def _lay(options: Options, place: str, name: str, changes: Changes) -> tuple[Path, bool]:
+    """Put what systemd's own programs read where they look for it; in a package it is there. (path on the host, changed)"""
+    if options.packaged:
+        return Path("/usr/lib", place), False
+    file = LOCAL / place
+    _remember(options, changes, file)
+    data = options.at(SHARE / "systemd" / name).read_bytes()
+    return file, put(options.at(file), data, changes)
+
+
+def _remember(options: Options, changes: Changes, file: Path) -> None:
+    """That the file is ours, and the directories that are not there for it."""
+    changes.ledger.add(file, *(d for d in file.parents if not options.at(d).exists()))
+
+
+def _rooted(options: Options) -> tuple[str, ...]:
+    return (f"--root={options.root}",) if options.image else ()
 
 
 def configuration(options: Options, changes: Changes) -> str:
     """config.toml: the shipped one, except where the administrator has changed it."""
-    target, shipped = Path(paths.CONFIG), (SHARE / "config.toml").read_bytes()
+    target, shipped = options.at(paths.CONFIG), options.at(SHARE / "config.toml").read_bytes()
     said = []
-    ours = {_sha256(shipped), _SHIPPED.read_text().strip() if _SHIPPED.is_file() else ""}
+    ours = {_sha256(shipped), changes.ledger.config}
     if target.exists() and _sha256(target.read_bytes()) not in ours:
         said.append(f"{target} kept as you changed it (the shipped one: {SHARE / 'config.toml'})")
     elif put(target, shipped, changes):
         said.append(f"wrote {target}")
-    put(_SHIPPED, f"{_sha256(shipped)}\n".encode(), changes)
+    if changes.ledger.config != _sha256(shipped):
+        changes.ledger.config = _sha256(shipped)
+        changes.ledger.save()
     said += _respect(options, changes)
-    run(
-        str(COMMAND), "config"
-    )  # a configuration with an error in it must stop us here, not the daemons later
+    # A configuration with an error in it must stop us here, not the daemons later.
+    run(*options.program(str(COMMAND), "config"))
     return "; ".join(said)
 
 
@@ -143,10 +133,12 @@ def _respect(options: Options, changes: Changes) -> list[str]:
     said = []
     if options.respect:
         # Besides those that it obeys already: what the cluster's own advice names must not turn the others off.
-        known = json.loads(run(str(COMMAND), "config", "--json"))["agent.namespaces"]["value"]
+        known = json.loads(run(*options.program(str(COMMAND), "config", "--json")))[
+            "agent.namespaces"
+        ]["value"]
         listed = ", ".join(f'"{name}"' for name in dict.fromkeys((*known, *options.respect)))
         text = f"# Written by `tambourine install --respect`.\n[agent]\nnamespaces = [{listed}]\n"
-        target = Path(paths.CONFIG_DIR) / _RESPECT
+        target = options.at(paths.CONFIG_DIR / _RESPECT)
         if put(target, text.encode(), changes):
             said.append(f"wrote {target}")
     return said
@@ -156,19 +148,26 @@ def cluster(options: Options, changes: Changes) -> str:
     """Who this node is in its cluster: the kubeconfig, for sync alone to read, and the Node's name."""
     said = []
     if options.kubeconfig is not None:
-        target = Path(paths.KUBECONFIG)
+        target = options.at(paths.KUBECONFIG)
         data = options.kubeconfig.read_bytes()
         if put(target, data, changes, mode=0o640):
             said.append(f"wrote {target}")
-        shutil.chown(target, "root", paths.GROUP)
+        _give_to_group(options, target)
     if options.node_name:
-        target = Path(paths.CONFIG_DIR) / _NODE
+        target = options.at(paths.CONFIG_DIR / _NODE)
         head = "# Written by `tambourine join` or `tambourine install --node-name`."
         text = f'{head}\n[cluster]\nnode_name = "{options.node_name}"\n'
         if put(target, text.encode(), changes):
             said.append(f"wrote {target}")
-        run(str(COMMAND), "config")
+        run(*options.program(str(COMMAND), "config"))
     return "; ".join(said)
+
+
+def _give_to_group(options: Options, file: Path) -> None:
+    for line in options.at("/etc/group").read_text().splitlines():
+        name, _, gid, *_ = line.split(":")
+        if name == paths.GROUP:
+            os.chown(file, 0, int(gid))
 
 
 def lay_identity(pem: bytes) -> None:
@@ -185,19 +184,24 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def certificates() -> str:
-    """The private authority, the server's and the client's certificate: what is missing of them."""
+def certificates(options: Options) -> str:
+    """The private authority, the server's and the client's certificate: what is missing of them.
+
+    An image has none: hosts made from it would share the keys. Each makes its own when it boots.
+    """
+    if not options.starts:
+        return f"made at the first boot ({FIRST_BOOT})"
     said = run(str(COMMAND), "pki", "init").strip()
     return "" if said.startswith("nothing to do") else f"made in {paths.PKI}"
 
 
-def units(changes: Changes) -> str:
-    """The unit files. A daemon-reload follows even when nothing changed: the one before us may have ended between."""
-    changed = [
-        name
-        for name in UNITS
-        if put(LOCAL / "systemd/system" / name, (SHARE / "systemd" / name).read_bytes(), changes)
-    ]
+def units(options: Options, changes: Changes) -> str:
+    """The unit files, enabled. A daemon-reload follows even when nothing changed: one before us may have ended between."""
+    changed = [] if options.packaged else _lay_units(options, changes)
+    if not options.starts:
+        # Not `systemctl --root=`, which looks for units in the image alone and enables by the same links.
+        run("systemctl", f"--root={options.root}", "enable", "--quiet", *ENABLED)
+        return "enabled by their links; they start at boot"
     if changed or not succeeds("systemctl", "cat", "--quiet", *UNITS):
         run("systemctl", "daemon-reload")
     for name in UNITS:
@@ -211,15 +215,38 @@ def units(changes: Changes) -> str:
     return f"{', '.join(changed)} in {LOCAL / 'systemd/system'}" if changed else ""
 
 
+def _lay_units(options: Options, changes: Changes) -> list[str]:
+    directory = LOCAL / "systemd/system"
+    for name in UNITS:
+        _remember(options, changes, directory / name)
+    return [
+        name
+        for name in UNITS
+        if put(
+            options.at(directory / name),
+            options.at(SHARE / "systemd" / name).read_bytes(),
+            changes,
+        )
+    ]
+
+
 def start(changes: Changes) -> str:
     """Start what does not run; restart all when something changed. The services that we manage are not touched by that."""
+    build = PACKAGED.read_text().strip() if PACKAGED.is_file() else ""
+    if build != changes.ledger.build:  # dpkg has changed what we did not
+        changes.note()
     if changes.pending:
-        _systemctl("restart")
+        # One after the other: in one transaction the agent, stopped with the others, would wait for the silo's start, and
+        # who reads statuses with it.
+        for name in (*SERVICES, SYNC, RENEWAL):
+            _systemctl("restart", name)
+        changes.ledger.build = build
+        changes.ledger.save()
         changes.settled()
         return "restarted with what has changed"
     if succeeds("systemctl", "is-active", "--quiet", *_expected()):
         return ""
-    _systemctl("start")
+    _systemctl("start", *SERVICES, SYNC, RENEWAL)
     return "started"
 
 
@@ -229,10 +256,10 @@ def _expected() -> tuple[str, ...]:
     return (*always, SYNC) if Path(paths.KUBECONFIG).exists() else always
 
 
-def _systemctl(verb: str) -> None:
+def _systemctl(verb: str, *names: str) -> None:
     # A service that fails is started again and again, and systemctl waits for it as long.
     try:
-        run("systemctl", verb, *SERVICES, SYNC, RENEWAL, timeout=_HEALTHY_SECONDS)
+        run("systemctl", verb, *names, timeout=_HEALTHY_SECONDS)
     except HostError as error:
         raise HostError(f"{error.message}\n{_complaints()}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from tambourinefs.install.plan import Changes
@@ -19,12 +20,17 @@ def put(target: Path, data: bytes, changes: Changes, *, mode: int = 0o644) -> bo
     changes.note()
     target.parent.mkdir(parents=True, exist_ok=True)
     new = target.with_name(f".{target.name}.new")
-    with new.open("wb") as file:
-        file.write(data)
-        os.fchmod(file.fileno(), mode)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(target)
+    try:
+        with new.open("wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(target)
+    except OSError:
+        with suppress(OSError):  # a full disk: half a file is nobody's
+            new.unlink()
+        raise
     _sync(target.parent)
     return True
 

@@ -38,5 +38,6 @@ OWN_UNITS: Final = (
     "tambourine-pki-renew.service",
     "tambourine-pki-renew.timer",
     "proc-tambourine.mount",
+    "tambourine-first-boot.service",
     "tambourine-module.service",
 )

@@ -90,11 +90,18 @@ def init(
         _check_fits(directory, missing)
     made = NAMES if force else missing
     with _explained(directory):
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make(directory)
         for name in made:
             key = _new_key(directory, name, owners)
             _issue(directory, name, key.public_key(), now, _lifetime(name, lifetime))
     return made
+
+
+def _make(directory: Path) -> None:
+    """Who uses a certificate may look for it here, whatever the umask (our units' is 0077); keys have modes of their own."""
+    if not directory.is_dir():
+        directory.mkdir(parents=True)
+        directory.chmod(0o755)
 
 
 def renew(

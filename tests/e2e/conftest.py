@@ -50,6 +50,13 @@ def own_host() -> Iterator[Host]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def own_bare_host() -> Iterator[Host]:
+    """A host without Tambourine for the tests of one file."""
+    with _lab("own", kind="bare") as (made,):
+        yield made
+
+
 @pytest.fixture
 def fresh_host() -> Iterator[Host]:
     """A host with Tambourine for this test alone."""

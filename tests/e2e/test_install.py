@@ -9,7 +9,9 @@ import pytest
 
 from lab.hosts import Host
 from lab.tree import SOURCE, WHEELS
-from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
+from tests.e2e import leaving
+from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering, wait_until
+from tests.e2e.install_page import follow
 
 INSTALL = (
     "env",
@@ -21,6 +23,7 @@ INSTALL = (
     WHEELS,
 )
 STEPS = 11
+REMOVAL_STEPS = 9
 
 
 def everything(host: Host) -> str:
@@ -101,7 +104,8 @@ def test_dry_run_changes_nothing(fresh_bare_host: Host) -> None:
     ).stdout
     said = fresh_bare_host.run(*INSTALL, "--dry-run").stdout.splitlines()
     assert len(said) == STEPS
-    assert all(line.startswith("would: ") for line in said)
+    assert said[0] == "check this host: as it should be"
+    assert all(line.startswith("would: ") for line in said[1:])
     assert (
         fresh_bare_host.run("find", "/opt", "/etc", "/usr/local", "-printf", "%p %s %T@\n").stdout
         == before
@@ -159,3 +163,129 @@ def test_a_name_that_is_none_is_refused_before_anything_is_written(
     assert done.returncode == 1
     assert said in done.stderr
     assert everything(host) == before
+
+
+# What is wrong with a host, as a command that makes it so in a mount namespace of its own, and what the person is told.
+BAD = {
+    "systemd is not PID 1": (
+        "mount -t tmpfs none /run",
+        "systemd is not running this host\nhint: For an image that boots later: --root DIR",
+    ),
+    "no FUSE": (
+        (
+            "mkdir -p /var/cache/dev && mount -t tmpfs none /var/cache/dev && cp -a /dev/null /dev/urandom /var/cache/dev"
+            " && mount --bind /var/cache/dev /dev"
+        ),
+        "/dev/fuse is missing\nhint: Load the kernel module: modprobe fuse",
+    ),
+    "a disk that is nearly full": (
+        "mount -t tmpfs -o size=100M none /opt",
+        "/opt has 100 MiB free, the installation needs 400 MiB\nhint: Make room on /opt",
+    ),
+    "/etc is read-only": (
+        "mount --bind /etc /etc && mount -o remount,ro,bind /etc",
+        "/etc is read-only\nhint: mount -o remount,rw /etc",
+    ),
+    "statuses' place is taken": (
+        "mkdir -p /run/tambourine/proc && mount -t tmpfs stranger /run/tambourine/proc",
+        (
+            "/run/tambourine/proc is where ours goes, and stranger (tmpfs) is mounted there by somebody else\n"
+            "hint: Unmount it (umount /run/tambourine/proc)"
+        ),
+    ),
+    "a foreign file at a unit's place": (
+        (
+            "mkdir -p /usr/local/lib/systemd/system && mount -t tmpfs none /usr/local/lib/systemd/system"
+            " && echo '# mine' >/usr/local/lib/systemd/system/tambourine.service"
+        ),
+        "/usr/local/lib/systemd/system/tambourine.service is there and not ours: it is kept\nhint: Move it away",
+    ),
+    "a foreign /opt/tambourine": (
+        "mount -t tmpfs none /opt && mkdir /opt/tambourine && touch /opt/tambourine/mine",
+        "/opt/tambourine is there and not ours: it is kept\nhint: Move it away",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_host_that_will_not_do_is_told_why_and_nothing_is_written(
+    bare_host: Host, case: str
+) -> None:
+    make, said = BAD[case]
+    before = everything_at_all(bare_host)
+    script = f"{make} || exit 99; exec {' '.join(INSTALL)}"
+    done = bare_host.run("unshare", "--mount", "sh", "-c", script, check=False)
+    bare_host.run("rm", "-rf", "/var/cache/dev", "/run/tambourine")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert said in done.stderr
+    assert everything_at_all(bare_host) == before
+
+
+def everything_at_all(host: Host) -> str:
+    return host.run(
+        "find",
+        "/etc",
+        "/opt",
+        "/var/lib",
+        "-not",
+        "-path",
+        "/var/lib/systemd*",
+        "-printf",
+        "%p %m %s\n",
+    ).stdout
+
+
+def test_uninstalled_nothing_is_left_and_services_run_on_or_go_as_asked(
+    fresh_bare_host: Host,
+) -> None:
+    host = fresh_bare_host
+    leaving.make_original(host)
+    before = leaving.everything(host)
+    follow(host, "## From a tree", stands=SOURCE)
+    apply(host, "steady")
+    running = pids(host, "steady.service")
+    assert "1 run on as they are" in follow(host, "### An installation from a tree", stands=SOURCE)
+    assert pids(host, "steady.service") == running
+    left = leaving.everything(host) - before
+    assert left == leaving.Left(files={"/etc/systemd/system/steady.service"}), left
+    assert before - leaving.everything(host) == leaving.Left()
+
+    # The other answer, killed amid each of its steps.
+    host.run(*INSTALL, timeout=300)
+    leaving.apply_over_an_original(host)
+    remove = (*INSTALL[:5], "--uninstall", "--remove-services")
+    for step in range(1, REMOVAL_STEPS):
+        process = host.popen(*remove, stderr=subprocess.STDOUT)
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(step)]
+        process.kill()
+        process.communicate()
+        assert all(lines), lines
+        # What it had started goes on to its end, and applied state has one user at a time.
+        wait_until(
+            lambda: host.run("pgrep", "-f", "withdraw-all", check=False).returncode == 1, 30, "end"
+        )
+    assert len(host.run(*remove).stdout.splitlines()) == REMOVAL_STEPS
+    assert host.run("cat", leaving.ORIGINAL).stdout == "original\n"
+    assert pids(host, "over.service", "steady.service") == (0, *running)
+    left = leaving.everything(host) - before
+    assert left == leaving.Left(files={"/etc/systemd/system/steady.service"}), left
+    assert before - leaving.everything(host) == leaving.Left()
+
+
+def test_into_an_image_nothing_is_started_and_its_first_boot_does_the_rest(
+    fresh_bare_host: Host,
+) -> None:
+    host, image = fresh_bare_host, "/mnt/image"
+    # The host's own disk, seen at another place: what lies there when it boots is what was put into the image.
+    host.run(
+        "sh", "-c", f"mkdir -p {image} && mount --rbind / {image} && mount --make-rslave {image}"
+    )
+    follow(host, "## Into an image", stands=SOURCE)
+    host.run("umount", "--recursive", "--lazy", image)
+    active = host.run("systemctl", "is-active", *DAEMONS, check=False).stdout.split()
+    assert active == ["inactive"] * len(DAEMONS)
+    assert host.run("ls", "-A", "/etc/tambourine/pki", check=False).stdout == ""
+    host.reboot()
+    wait_answering(host)
+    apply(host, "after-the-first-boot")

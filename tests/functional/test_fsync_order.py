@@ -109,13 +109,18 @@ CASES = {
     ),
     "install.put": (
         "from tambourinefs.install import place, plan; plan.Changes.note = lambda self: None",
-        "place.put(root / 'f', b'x', plan.Changes())",
+        "place.put(root / 'f', b'x', plan.Changes(plan.Ledger(root / 'none')))",
         ["fsync .f.new", "rename .f.new f", "fsync ."],
     ),
     "install.link": (
         "from tambourinefs.install import place, plan; plan.Changes.note = lambda self: None",
-        "place.link(root / 'f', root / 'to', plan.Changes())",
+        "place.link(root / 'f', root / 'to', plan.Changes(plan.Ledger(root / 'none')))",
         ["symlink .f.new", "rename .f.new f", "fsync ."],
+    ),
+    "the ledger of the installation": (
+        "from tambourinefs.install.ledger import Ledger; ledger = Ledger(root / 'install.json')",
+        "ledger.add('/x')",
+        ["fsync TMP", "rename TMP install.json", "fsync ."],
     ),
     "unlink_durably": (
         "import os; from tambourinefs import files; (root / 'f').touch(); fd = os.open(root, os.O_RDONLY)",

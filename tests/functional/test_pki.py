@@ -42,10 +42,11 @@ def test_init_makes_three_pairs_for_those_who_need_them(tmp_path: Path) -> None:
 def test_modes_hold_under_any_umask(tmp_path: Path) -> None:
     previous = os.umask(0o777)
     try:
-        pki.init(tmp_path, owners=MINE)
+        pki.init(tmp_path / "pki", owners=MINE)
     finally:
         os.umask(previous)
-    assert stat.S_IMODE((tmp_path / "client.key").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "pki").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "pki/client.key").stat().st_mode) == 0o640
 
 
 def test_openssl_agrees(tmp_path: Path) -> None:

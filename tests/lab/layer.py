@@ -45,8 +45,9 @@ MARK: Final = "deps\n"
 CLONE_NEWNS: Final = 0x00020000  # linux/sched.h
 # The step of `tambourine install` that takes most of its time.
 ENSURE: Final = (
-    "from pathlib import Path; from tambourinefs.install import environment, plan; "
-    "environment.ensure(plan.Options(wheelhouse=Path({house!r})), plan.Changes())"
+    "from pathlib import Path; from tambourinefs.install import environment, ledger, plan; "
+    "changes = plan.Changes(ledger.Ledger(Path('/run/install.json'))); "
+    "environment.ensure(plan.Options(wheelhouse=Path({house!r})), changes)"
 )
 
 
@@ -206,9 +207,7 @@ def _make_package(target: Path, packages: Path, house: Path) -> None:
     with _at(packages, Path(tree.PREFIX)) as prefix:
         options = f"lowerdir={packages},upperdir={target}/upper,workdir={target}/work"
         run("mount", "-t", "overlay", "-o", options, "tambourine-lab", str(prefix))
-        run(
-            "mount", "-t", "tmpfs", "tambourine-lab", "/run"
-        )  # it notes there that it has changed something
+        run("mount", "-t", "tmpfs", "tambourine-lab", "/run")  # it notes there what it has changed
         ensure = ENSURE.format(house=str(house))
         run("env", f"PYTHONPATH={CHECKOUT}", "PYTHONDONTWRITEBYTECODE=1", PYTHON, "-c", ensure)
 

@@ -8,7 +8,10 @@ import pytest
 
 SHIPPED = Path(__file__).parents[2] / "systemd"
 SERVICES = sorted(file.name for file in SHIPPED.glob("*.service"))
-OURS = [f"tambourine{name}.service" for name in ("", "-silo", "-bombshell", "-sync", "-pki-renew")]
+OURS = [
+    f"tambourine{name}.service"
+    for name in ("", "-silo", "-bombshell", "-sync", "-pki-renew", "-first-boot")
+]
 
 
 @pytest.mark.parametrize("name", OURS)
