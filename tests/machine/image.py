@@ -18,8 +18,10 @@ from typing import Final
 
 from lab.layer import cache
 from lab.tools import LabError, say, which
-from tests.machine import recipe
+from tests.machine import place, recipe
 
+POPULATE: Final = Path(__file__).with_name("populate")
+IN_MEMORY: Final = "5g"  # what the packages and the build of ZFS need at most
 INDEXES: Final = "$(REPO_URI) $(RELEASE) $(LABEL)"
 
 
@@ -103,40 +105,26 @@ def _build(final: Image, sources: list[str]) -> None:
             "-f",
             str(new.identity),
         )
-    with _step("Debian's packages, ZFS built for its kernel, SELinux labels", log):
-        _populate(log, root, sources, new.identity.with_suffix(".pub").read_text().strip())
-    with _step("kernel, initial RAM disk, file system", log):
-        shutil.copy(root / "vmlinuz", new.kernel)
-        shutil.copy(root / "initrd.img", new.initrd)
-        _run(
-            log,
-            "mkfs.ext4",
-            "-q",
-            "-F",
-            "-L",
-            "machine",
-            "-d",
-            str(root),
-            str(new.disk),
-            recipe.SIZE,
-        )
+    with _step("Debian's packages, ZFS built for its kernel, SELinux labels, file system", log):
+        _populate(log, new, sources)
     shutil.rmtree(root)
     new.directory.rename(final.directory)
     used = final.disk.stat().st_blocks * 512 / 2**30
     say(f"machine: the image is {used:.1f} GiB, made in {time.monotonic() - began:.0f} s")
 
 
-def _populate(log: Path, root: Path, sources: list[str], key: str) -> None:
-    inside = f'chroot "$1" /bin/sh /furnish "{key}"'
+def _populate(log: Path, new: Image, sources: list[str]) -> None:
+    key = new.identity.with_suffix(".pub").read_text().strip()
+    root = new.directory / "root"
     _run(
         log,
-        "mmdebstrap",
-        "--mode=root",
-        "--variant=minbase",
+        *("unshare", "--mount", "--propagation", "private", "--", "/bin/sh", str(POPULATE)),
+        *(IN_MEMORY if place.roomy() else "", str(root), str(new.directory), recipe.SIZE),
+        *("mmdebstrap", "--mode=root", "--variant=minbase"),
         f"--include={','.join(recipe.PACKAGES)}",
         "--aptopt=APT::Install-Recommends false",
         f"--customize-hook=copy-in {recipe.FURNISH} /",
-        f"--customize-hook={inside}",
+        f'--customize-hook=chroot "$1" /bin/sh /furnish "{key}"',
         '--customize-hook=rm "$1/furnish"',
         recipe.RELEASE,
         str(root),

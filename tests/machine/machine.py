@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -15,15 +14,10 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from lab.tools import LabError, say, which
-from tests.machine import qemu
+from tests.machine import place, qemu
 from tests.machine.image import Image
 from tests.machine.wire import PROGRAM_DIES_WITH_US, Wire, free_port
 
-# An overlay grows to two gigabytes. In memory the machine's flushes cost nothing (they are as real: QEMU writes its tables
-# there, and nothing of QEMU's own survives its kill); elsewhere it waits for a disk that others use as well.
-MEMORY: Final = Path("/dev/shm")
-DISK: Final = Path("/var/tmp")
-NEEDED: Final = 7 << 30  # bytes: the overlay, the machine's own memory, QEMU's translations
 PREFIX: Final = "tambourine-machine-"
 BOOT: Final = (
     1800.0  # seconds; a minute or two alone, much more where others work on the same cores
@@ -198,7 +192,7 @@ def created(image: Image) -> Iterator[Machine]:
     Ended with -9 we leave a directory: the next one removes it. QEMU itself ends with us in any case.
     """
     _sweep()
-    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_place()))
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place.for_overlays()))
     lock = _locked(directory)
     assert lock is not None
     machine = Machine(image, directory)
@@ -208,15 +202,6 @@ def created(image: Image) -> Iterator[Machine]:
         machine.cut_power()
         shutil.rmtree(directory)
         lock.close()
-
-
-def _place() -> Path:
-    """Where the overlay lies: in memory where there is plenty of it."""
-    if not MEMORY.is_dir():
-        return DISK
-    told = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    available = int(told[1]) << 10 if told else 0
-    return MEMORY if min(available, shutil.disk_usage(MEMORY).free) >= NEEDED else DISK
 
 
 def _locked(directory: Path) -> TextIO | None:
@@ -232,7 +217,7 @@ def _locked(directory: Path) -> TextIO | None:
 
 def _sweep() -> None:
     """Remove what killed runs left: their lock is free. One that is being made has none yet, and is young."""
-    for directory in (*MEMORY.glob(f"{PREFIX}*"), *DISK.glob(f"{PREFIX}*")):
+    for directory in [*place.MEMORY.glob(f"{PREFIX}*"), *place.DISK.glob(f"{PREFIX}*")]:
         young = time.time() - directory.stat().st_mtime < 60
         if not young and (lock := _locked(directory)) is not None:
             shutil.rmtree(directory, ignore_errors=True)

@@ -18,9 +18,9 @@ PACKAGES: Final = (
     *("systemd", "systemd-sysv", "dbus", "udev", "kmod", "initramfs-tools", "zstd", "openssh-server"),
     *("linux-image-amd64", "linux-headers-amd64", "dkms", "iproute2", "procps", "less", "ca-certificates"),
     # what our packages depend on: they are installed without a network
-    *("python3", "python3-venv", "fuse3", "libfuse3-3", "libsystemd0", "openssl", "adduser", "debconf"),
+    *("python3", "fuse3", "libfuse3-3", "libsystemd0", "openssl", "adduser", "debconf"),
     # what the examples manage
-    *("apparmor", "apparmor-utils", "bpftool", "clang", "llvm", "libbpf-dev", "nftables", "iptables"),
+    *("apparmor", "bpftool", "nftables", "iptables"),
     *("zfs-dkms", "zfsutils-linux"),
     *("selinux-basics", "selinux-policy-default", "policycoreutils", "semodule-utils", "checkpolicy"),
 )  # fmt: skip
