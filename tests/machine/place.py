@@ -9,7 +9,9 @@ from typing import Final
 
 MEMORY: Final = Path("/dev/shm")
 DISK: Final = Path("/var/tmp")  # not /tmp, which may be in memory as well
-NEEDED: Final = 7 << 30  # bytes: a disk's overlay, the machine's own memory, QEMU's translations; or what an image is made in
+NEEDED: Final = (
+    7 << 30
+)  # bytes: a disk's overlay, the machine's own memory, QEMU's translations; or what an image is made in
 
 
 def roomy() -> bool:

@@ -37,7 +37,8 @@ def command(
     """
     return [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-machine", "pc,hpet=off,vmport=off", "-accel", "tcg,thread=multi" if accel == "tcg" else accel, "-cpu", "max,la57=off", "-smp", "2", "-m", str(MEBIBYTES),
+        "-machine", "pc,hpet=off,vmport=off", "-accel", "tcg,thread=multi" if accel == "tcg" else accel,
+        "-cpu", "max,la57=off", "-smp", "2", "-m", str(MEBIBYTES),
         "-kernel", str(kernel), "-initrd", str(initrd), "-append", f"{KERNEL} {append}".rstrip(),
         "-drive", f"file={overlay},format=qcow2,if=none,id=disk,cache=writeback",
         "-device", "virtio-blk-pci,drive=disk",
