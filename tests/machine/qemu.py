@@ -14,7 +14,7 @@ KERNEL: Final = (
     "root=/dev/vda rw console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr systemd.show_status=error"
     " systemd.default_timeout_start_sec=900 net.ifnames=0 tsc=reliable no_timer_check nowatchdog cryptomgr.notests"
     " rcupdate.rcu_expedited=1 random.trust_cpu=on"
-    " module_blacklist=kvm,kvm_amd,kvm_intel,powernow_k8,acpi_cpufreq,cfg80211,floppy,pcspkr,libata,ata_piix,ata_generic,"
+    " modprobe.blacklist=kvm,kvm_amd,kvm_intel,powernow_k8,acpi_cpufreq,cfg80211,floppy,pcspkr,libata,ata_piix,ata_generic,"
     "psmouse,i2c_piix4,parport,parport_pc,ppdev,evdev,button"
 )
 SELINUX: Final = "security=selinux selinux=1"  # instead of Debian's default, AppArmor
