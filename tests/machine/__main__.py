@@ -19,7 +19,7 @@ STEPS: Final = (
         "The path that the founding document names",
         "findmnt /proc/tambourine; lsmod | grep -w tambourine",
     ),
-    ("A service", "tambourine apply -f k8s/examples/hello.yaml --timeout 120"),
+    ("A service", "tambourine apply -f k8s/examples/hello.yaml --timeout 240"),
     ("Its status is a file, and what systemd says", "cat /proc/tambourine/local/hello/status"),
     ("The module stays while the mount is there", "rmmod tambourine || echo 'exit status' $?"),
 )

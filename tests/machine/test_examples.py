@@ -80,7 +80,7 @@ def test_ebpf_counts_packets_and_is_freed(machine: Machine) -> None:
         machine.run("true")  # its answer leaves the machine by the wire
         assert packets() > before
     assert "packet-counter" not in machine.run("ls", "/sys/fs/bpf").stdout
-    wait_until(lambda: "count" not in programs(), 60, "the kernel frees the program")
+    wait_until(lambda: "count" not in programs(), 240, "the kernel frees the program")
 
 
 def test_zfs_has_a_pool_while_the_service_is_there(machine: Machine) -> None:

@@ -32,7 +32,7 @@ spec:
 @pytest.fixture(scope="module", autouse=True)
 def _hello(_installed: Machine) -> None:
     """Stays for the tests of reboot and power cut."""
-    _installed.run("tambourine", "apply", "-f", HELLO, "--timeout", "120")
+    _installed.run("tambourine", "apply", "-f", HELLO, "--timeout", "240")
 
 
 def test_the_machine_is_debians_own(machine: Machine) -> None:
@@ -60,7 +60,7 @@ def test_the_status_is_where_the_founding_document_says(machine: Machine) -> Non
 @pytest.mark.parametrize("name", ["hello", "tree"])
 def test_tasks_memory_and_cgroup_are_systemctls(machine: Machine, name: str) -> None:
     if name == "tree":
-        machine.run("tambourine", "apply", "-f", "-", "--timeout", "120", input=TREE)
+        machine.run("tambourine", "apply", "-f", "-", "--timeout", "240", input=TREE)
     try:
         found: dict[str, tuple[str, str]] = {"": ("", "")}
 
@@ -74,12 +74,12 @@ def test_tasks_memory_and_cgroup_are_systemctls(machine: Machine, name: str) -> 
                 ours_of(machine, name), {k: theirs[k] for k in ("tasks", "memory", "cgroup", "pid")}
             )
 
-        wait_until(same, 60, f"the same values: {found}")
+        wait_until(same, 240, f"the same values: {found}")
         if name == "tree":
             assert machine.run("cat", "/proc/tambourine/local/tree/tasks").stdout.startswith("4")
     finally:
         if name == "tree":
-            machine.run("tambourine", "delete", "tree", "--timeout", "120")
+            machine.run("tambourine", "delete", "tree", "--timeout", "240")
 
 
 def test_the_module_is_busy_while_the_mount_is_there(machine: Machine) -> None:
