@@ -28,7 +28,9 @@ def test_after_a_reboot_all_is_back_without_a_person(machine: Machine) -> None:
     assert machine.run("findmnt", "-no", "FSTYPE", "/proc/tambourine").stdout == "fuse.tambourine\n"
     path = "/proc/tambourine/local/hello/active"
     wait_until(
-        lambda: machine.run("cat", path).stdout.startswith("active (running)"), 240, "hello's status"
+        lambda: machine.run("cat", path).stdout.startswith("active (running)"),
+        240,
+        "hello's status",
     )
     # And it takes orders again.
     machine.run("tambourine", "restart", "hello", "--timeout", "240")
