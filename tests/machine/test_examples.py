@@ -11,7 +11,7 @@ from tests.machine.waiting import wait_until
 
 EXAMPLES = "/root/k8s/examples"
 PROC = "/proc/tambourine/local"
-PATIENCE = "240"  # seconds, as an option
+PATIENCE = "900"  # seconds, as an option: to build a policy takes an emulated processor minutes
 
 
 @contextmanager
