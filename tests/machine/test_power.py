@@ -22,7 +22,7 @@ CUTS = 5
 SERVICES = 4
 WORKERS = 2
 KINDS = ("edit", "both", "restart", "touch")
-PATIENCE = 240.0  # seconds for one step of an emulated processor
+PATIENCE = 900.0  # seconds for one step of an emulated processor
 STORE = "/var/lib/tambourine/store/tree/local"
 PKI = "/etc/tambourine/pki"
 # Of each file that is named: P and its content, or nothing; then a zero byte.
@@ -83,7 +83,7 @@ def connected(machine: Machine, stack: ExitStack) -> Client:
     socket = machine.directory / "bombshell"
     machine.forward(socket, "/run/tambourine/bombshell/bombshell.sock")
     pki = [machine.directory / name for name in ("ca.crt", "client.crt", "client.key")]
-    return stack.enter_context(Client(socket, *pki, timeout=60))
+    return stack.enter_context(Client(socket, *pki, timeout=240))
 
 
 def read(machine: Machine, *paths: str) -> list[str | None]:
