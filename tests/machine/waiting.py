@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PAUSE = 0.3  # each look is a command there, which takes longer
+PAUSE = 1.0  # each look is a command there, which takes half a second of what is waited for
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
