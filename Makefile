@@ -29,10 +29,10 @@ demo: bootstrap  ## the whole chain: control plane, two hosts, kubectl (KEEP=1: 
 demo-node: bootstrap  ## one host without a cluster (HERE=1: on this machine; KEEP=1: keep it)
 	$(SUDO) env HERE=$(HERE) KEEP=$(KEEP) tests/demo-node
 
-test-machine: bootstrap-machine deb  ## a whole Debian machine under QEMU: boot, power cut, removal (the first time builds its disk)
+test-machine: bootstrap-machine  ## a whole Debian machine under QEMU: boot, power cut, removal (the first time builds its disk)
 	$(SUDO) $(TOX) -e machine -- $(ARGS)
 
-demo-machine: bootstrap-machine deb  ## the product on that machine, and a shell there
+demo-machine: bootstrap-machine  ## the product on that machine, and a shell there
 	$(SUDO) $(TOX) -e machine --notest
 	$(SUDO) env PYTHONPATH=.:tests .tox/machine/bin/python -m tests.machine
 

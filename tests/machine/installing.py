@@ -1,4 +1,4 @@
-"""Tambourine comes to a machine as a user would bring it: its packages (`make deb`), copied there, and no network."""
+"""Tambourine comes to a machine as a user would bring it: its packages (what `make deb` builds), copied there, and no network."""
 
 from __future__ import annotations
 
@@ -6,25 +6,20 @@ import time
 from pathlib import Path
 from typing import Final
 
+from lab import package
 from lab.state import CHECKOUT
-from lab.tools import LabError, say
+from lab.tools import say
 from tests.machine.machine import Machine
 
-DIST: Final = CHECKOUT / "dist"
 PACKAGES: Final = ("tambourine", "tambourine-dkms")
 EXAMPLES: Final = CHECKOUT / "k8s/examples"
 PATIENCE: Final = 1800.0  # seconds; the module is compiled by an emulated processor
 
 
 def packages() -> list[Path]:
-    """The newest of each of our packages in dist/. Raises LabError where one is missing."""
-    found = []
-    for name in PACKAGES:
-        made = sorted(DIST.glob(f"{name}_*.deb"), key=lambda path: path.stat().st_mtime)
-        if not made:
-            raise LabError(f"dist/{name}_*.deb is missing: make deb")
-        found.append(made[-1])
-    return found
+    """Our packages of this tree, built once for each state of it; all in one directory."""
+    directory = package.packages()
+    return [next(directory.glob(f"{name}_*.deb")) for name in PACKAGES]
 
 
 def apt(machine: Machine, *argv: str) -> str:
@@ -39,7 +34,7 @@ def install(machine: Machine) -> str:
     say("machine: installing Tambourine's packages there (a minute or two) …")
     machine.send(EXAMPLES, to="/root", base=CHECKOUT)
     made = packages()
-    machine.send(*made, to="/root", base=DIST)
-    said = apt(machine, "install", *(f"/root/{package.name}" for package in made))
+    machine.send(*made, to="/root", base=made[0].parent)
+    said = apt(machine, "install", *(f"/root/{file.name}" for file in made))
     say(f"machine: installed in {time.monotonic() - began:.0f} s")
     return said
