@@ -1,4 +1,4 @@
-"""Tambourine comes to a machine as a user would bring it: its packages (what `make deb` builds), copied there, and no network."""
+"""Tambourine comes to a machine as a user would bring it: its packages, copied there, and no network."""
 
 from __future__ import annotations
 
