@@ -27,7 +27,9 @@ def pid_of_hello(machine: Machine) -> str:
 def test_an_update_touches_no_service(machine: Machine) -> None:
     machine.run("tambourine", "apply", "-f", HELLO, "--timeout", "240")
     before = pid_of_hello(machine)
-    apt(machine, "install", "--reinstall", *(f"/root/{file.name}" for file in packages()))
+    # The module's package is left out: DKMS would compile it once more, which is minutes of an emulated processor.
+    [daemons, _] = packages()
+    apt(machine, "install", "--reinstall", f"/root/{daemons.name}")
     assert pid_of_hello(machine) == before != "0\n"
     machine.run("tambourine", "status", "hello")
     assert machine.run("findmnt", "-no", "FSTYPE", "/proc/tambourine").stdout == "fuse.tambourine\n"
