@@ -4,7 +4,7 @@ SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo || echo needs-root-or-su
 TOX := .venv/bin/tox run --quiet
 ARGS ?=
 
-.PHONY: help test lint unit functional e2e cluster deb demo demo-node reference bench lab-down clean
+.PHONY: help test lint unit functional e2e cluster test-machine deb demo demo-machine demo-node reference bench lab-down clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,6 +29,13 @@ demo: bootstrap  ## the whole chain: control plane, two hosts, kubectl (KEEP=1: 
 demo-node: bootstrap  ## one host without a cluster (HERE=1: on this machine; KEEP=1: keep it)
 	$(SUDO) env HERE=$(HERE) KEEP=$(KEEP) tests/demo-node
 
+test-machine: bootstrap-machine  ## a whole Debian machine under QEMU: boot, power cut, removal (the first time builds its disk)
+	$(SUDO) $(TOX) -e machine -- $(ARGS)
+
+demo-machine: bootstrap-machine  ## the product on that machine, and a shell there
+	$(SUDO) $(TOX) -e machine --notest
+	$(SUDO) env PYTHONPATH=.:tests .tox/machine/bin/python -m tests.machine
+
 reference: bootstrap  ## docs/reference.md anew, from k8s/crds
 	$(SUDO) $(TOX) -e unit --notest
 	$(SUDO) .tox/unit/bin/python docs/reference.py
@@ -42,6 +49,8 @@ lab-down: ## take down the default lab of this checkout
 clean:  ## forget environments and caches of this checkout
 	rm -rf .venv .tox build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: bootstrap
+.PHONY: bootstrap bootstrap-machine
 bootstrap:
 	@$(SUDO) tests/bootstrap
+bootstrap-machine: bootstrap
+	@$(SUDO) tests/machine/bootstrap

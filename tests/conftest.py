@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -34,9 +34,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             file.write(f"{said} in {time.monotonic() - _BEGAN:.0f} s\n")
 
 
+@pytest.fixture
+def of_wider_fixtures() -> Callable[[], set[int]]:
+    """Processes that come and go within a test and belong to a fixture of the whole run; a lane may have some."""
+    return set
+
+
 @pytest.fixture(autouse=True)
 def _leaves_nothing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    of_wider_fixtures: Callable[[], set[int]],
 ) -> Iterator[None]:
     """Set up before and torn down after a test's own fixtures; what wider fixtures made is there before it."""
     everywhere = "unit" not in request.path.parts
@@ -44,7 +52,7 @@ def _leaves_nothing(
     before = Left.now(below, everywhere=everywhere)
     yield
     deadline = time.monotonic() + GRACE
-    while left := Left.now(below, everywhere=everywhere).beyond(before):
+    while left := Left.now(below, everywhere=everywhere).beyond(before, of_wider_fixtures()):
         if time.monotonic() > deadline:
             pytest.fail("the test left behind:\n" + "\n".join(left), pytrace=False)
         time.sleep(0.02)

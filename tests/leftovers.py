@@ -33,12 +33,14 @@ class Left:
             frozenset(_files(below)),
         )
 
-    def beyond(self, before: Left) -> list[str]:
-        """One line for each thing that is new since `before`."""
+    def beyond(self, before: Left, known: set[int] | None = None) -> list[str]:
+        """One line for each thing that is new since `before`, but for the processes that are known."""
+        prefixes = tuple(f"{pid} " for pid in known or ())
         return [
             f"{kind}: {thing}"
             for kind in ("processes", "mounts", "threads", "files")
             for thing in sorted(getattr(self, kind) - getattr(before, kind))
+            if not (kind == "processes" and thing.startswith(prefixes))
         ]
 
 

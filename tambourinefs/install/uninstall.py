@@ -25,6 +25,7 @@ from tambourinefs.model import paths
 _STOP_SECONDS: Final = 120.0
 # A thousand services, each stopped in its own time.
 _WITHDRAW_SECONDS: Final = 1800.0
+_STAMPS: Final = "/var/lib/systemd/timers"
 MOUNTS: Final = (paths.PROC_LITERAL, paths.PROC, paths.SILO)
 _UNIT_DIRECTORIES: Final = (
     str(paths.UNITS),
@@ -132,6 +133,8 @@ def _disable() -> str:
         return "disabled"
     run("systemctl", "disable", "--now", "--quiet", *there, timeout=_STOP_SECONDS)
     succeeds("systemctl", "reset-failed", *there)
+    # When a timer ran last systemd remembers beyond the timer (Persistent= in systemd.timer(5)).
+    Path(_STAMPS, f"stamp-{host.RENEWAL}").unlink(missing_ok=True)
     return f"stopped and disabled {', '.join(there)}"
 
 
