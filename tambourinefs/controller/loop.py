@@ -35,6 +35,8 @@ from tambourinefs.model import cluster, news
 
 log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 5.0  # seconds: heartbeats that stop ring no bell
+OWED_EVERY: Final = 0.5  # seconds, while the API server is away
+PATIENCE: Final = 5.0  # seconds between two tries to reach it, at most
 LOOK_ANYWAY_EVERY: Final = 60.0  # seconds
 REMEMBER_GONE: Final = 86400.0  # seconds
 GATHER: Final = 0.05  # seconds in which changes gather into one look
@@ -63,19 +65,22 @@ class Controller:
         self._bell = threading.Event()
         ring = self._bell.set
         self.services = Reflector(
-            api, TAMBOURINES, project=world.service, bell=ring, namespace=namespace
-        )
-        self.members = Reflector(api, NODES, project=world.member, bell=ring)
+            api, TAMBOURINES, project=world.service, bell=ring, namespace=namespace,
+            patience=PATIENCE,
+        )  # fmt: skip
+        self.members = Reflector(api, NODES, project=world.member, bell=ring, patience=PATIENCE)
         self.reports = Reflector(
-            api, INSTANCES, project=world.report, bell=ring, namespace=namespace
+            api, INSTANCES, project=world.report, bell=ring, namespace=namespace, patience=PATIENCE
         )
         self.revisions = Reflector(
-            api, REVISIONS, project=world.revision, bell=ring, namespace=namespace
-        )
-        self.nodes = Reflector(api, CORE_NODES, project=_labels, bell=ring)
+            api, REVISIONS, project=world.revision, bell=ring, namespace=namespace,
+            patience=PATIENCE,
+        )  # fmt: skip
+        self.nodes = Reflector(api, CORE_NODES, project=_labels, bell=ring, patience=PATIENCE)
         self.leases = Reflector(
-            api, LEASES, project=_version, bell=lambda: None, namespace=lease_namespace
-        )
+            api, LEASES, project=_version, bell=lambda: None, namespace=lease_namespace,
+            patience=PATIENCE,
+        )  # fmt: skip
         self._objects = Objects(
             api, services=self.services, members=self.members, reports=self.reports,
             revisions=self.revisions, again=ring,
@@ -94,12 +99,15 @@ class Controller:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`. A look that fails is repeated, later each time."""
         backoff = Backoff(0.2, 10.0)
+        owed = False
         while not stop.is_set():
-            rung = self._bell.wait(LOOK_EVERY)
+            rung = self._bell.wait(OWED_EVERY if owed else LOOK_EVERY)
             self._bell.clear()
-            if not rung and not self._is_due():
+            if not rung and not owed and not self._is_due():
                 continue
-            if stop.wait(GATHER) or not all(one.synced.is_set() for one in self.reflectors):
+            # Services of before a restore and nodes of after it must not be looked at together.
+            owed = stop.wait(GATHER) or not all(one.current for one in self.reflectors)
+            if owed:
                 continue
             try:
                 again = self.look()

@@ -46,8 +46,11 @@ class Reflector(Generic[T]):
         namespace: str = "",
         name: str = "",
         field_selector: str = "",
+        patience: float = 30.0,
     ) -> None:
-        """`project` makes of an object what is kept; None keeps nothing of it. `name`: watch that one alone."""
+        """`project` makes of an object what is kept; None keeps nothing of it. `name`: watch that one alone. `patience`:
+        seconds between two tries, at most.
+        """
         self._api = api
         self._resource = resource
         self._namespace = namespace
@@ -55,6 +58,7 @@ class Reflector(Generic[T]):
         self._fields = field_selector
         self._project = project
         self._bell = bell
+        self._patience = patience
         self._items: dict[Key, T] = {}
         self._seen = 0  # the version up to which list and watch have told everything
         self._lock = threading.Lock()
@@ -62,6 +66,13 @@ class Reflector(Generic[T]):
         self.synced = threading.Event()  # a whole list has been read once
         self.error = ""  # why the last list or watch failed; "" while all is well
         self.contact = time.monotonic()  # when the API server last said something
+
+    @property
+    def current(self) -> bool:
+        """Whether it holds what the API server has that answered last. Not after a failure, until a whole list is there:
+        whoever answers next may have another history, and others of our reflectors may have it already.
+        """
+        return self.synced.is_set() and not self.error
 
     @property
     def items(self) -> dict[Key, T]:
@@ -84,7 +95,7 @@ class Reflector(Generic[T]):
 
     def run(self, stop: threading.Event) -> None:
         """List and watch until `stop`; ends within some seconds of it (at once with `close`)."""
-        backoff = Backoff(0.2, 30.0)
+        backoff = Backoff(0.2, self._patience)
         while not stop.is_set():
             begun = time.monotonic()
             try:
