@@ -20,6 +20,8 @@ OWN = {
     "/run/crun",
 }  # fmt: skip
 COUNTERS = re.compile(r"\[\d+:\d+\]|\b(packets|bytes) \d+")
+# systemd's own, which D-Bus starts when somebody asks and which end by themselves when nobody does.
+FLEETING = {f"systemd-{name}d.service" for name in ("timedate", "hostname", "locale", "machine")}
 UNIT_TYPES = "service,socket,mount,timer,path,target"
 KNOWN = (
     "/tmp/host-probe.json"  # digests of the last look, by path; in memory, and gone with the boot
@@ -40,7 +42,9 @@ def main() -> None:
     found |= {"/run": _names("/run"), "pins": _names("/sys/fs/bpf")}
     found["unit files"] = _said("systemctl", "list-unit-files", "--no-legend")
     units = _said("systemctl", "list-units", "--all", "--plain", "--no-legend", f"--type={UNIT_TYPES}")  # fmt: skip
-    found["units"] = "\n".join(" ".join(line.split()[:4]) for line in units.splitlines())
+    found["units"] = "\n".join(
+        " ".join(line.split()[:4]) for line in units.splitlines() if line.split()[0] not in FLEETING
+    )
     mounts = _said("findmnt", "--raw", "--noheadings", "--output=TARGET,FSTYPE")
     found["mounts"] = "\n".join(sorted(mounts.splitlines()))
     found["addresses"] = _said("ip", "-brief", "address")

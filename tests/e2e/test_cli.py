@@ -140,6 +140,9 @@ def test_a_broken_unit_is_refused_and_the_running_one_untouched(clean: Host) -> 
 
 def test_a_service_that_fails_is_told_with_its_last_lines(clean: Host) -> None:
     failing = HELLO.replace("exec sleep infinity", "echo cannot open the door; exit 3")
+    failing = failing.replace(
+        "[Service]\n", "[Service]\n    Type=oneshot\n"
+    )  # its start is its run
     done = tambourine(clean, "apply", "-f", "-", stdin=failing)
     assert done.returncode == 1, done.stderr
     assert "is not as asked: Ready: Failed" in done.stderr

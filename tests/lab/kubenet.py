@@ -12,6 +12,7 @@ from typing import Final
 from lab.tools import LabError, run, wait_until
 
 BRIDGE: Final = "lab0"
+HARDWARE: Final = "02:00:0a:4d:00:01"  # a locally administered address
 PORT: Final = 6443
 SUBNETS: Final = 250
 
@@ -28,7 +29,8 @@ def build(pid: int, ident: str) -> int:
     """
     subnet = _claim(pid, sum(ident.encode()) % SUBNETS)
     inside(pid, "ip", "link", "set", "lo", "up")
-    inside(pid, "ip", "link", "add", BRIDGE, "type", "bridge")
+    # Of its own, or it takes the lowest of its cables', and changes when that host is cut off: nobody finds it for a while.
+    inside(pid, "ip", "link", "add", BRIDGE, "address", HARDWARE, "type", "bridge")
     inside(pid, "ip", "address", "add", f"{server(subnet)}/24", "dev", BRIDGE)
     inside(pid, "ip", "link", "set", BRIDGE, "up")
     inside(pid, "ip", "link", "set", "machine", "master", BRIDGE, "up")
