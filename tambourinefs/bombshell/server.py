@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -18,11 +17,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from tambourinefs.bombshell import listen, uploads
+from tambourinefs.bombshell import listen
 from tambourinefs.bombshell.guard import Guard, Rule
 from tambourinefs.bombshell.health import SERVICE, Health
 from tambourinefs.bombshell.limits import MAX_MESSAGE, Limits
 from tambourinefs.bombshell.service import Service
+from tambourinefs.bombshell.sweeper import Sweeper
 from tambourinefs.bombshell.volume import Volume
 from tambourinefs.errors import HostError
 from tambourinefs.rpc import io_pb2_grpc
@@ -59,7 +59,7 @@ class Bombshell:
             _rules(limits), Rule("other", limits.others, limits.stall, limits.stream)
         )
         self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="call")
-        self._sweeping = threading.Lock()
+        self._sweeper = Sweeper(self.silo)
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -73,8 +73,8 @@ class Bombshell:
             for volume in (self.silo, self.proc):
                 volume.start()
                 stack.callback(volume.stop)
-            stack.enter_context(self.silo.listening(self._sweep_soon))
-            self._sweep_soon()
+            stack.enter_context(self.silo.listening(self._sweeper.ring))
+            stack.enter_context(self._sweeper.running())
             self._guard.pacer.start()
             stack.callback(self._guard.pacer.stop)
             server = self._server()
@@ -140,7 +140,7 @@ class Bombshell:
             ],
         )
         self._health = Health({"silo": self.silo, "proc": self.proc})
-        service = Service(self.silo, self.proc, limits)
+        service = Service(self.silo, self.proc, limits, self._sweeper.ring)
         io_pb2_grpc.add_BombshellServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
@@ -155,23 +155,6 @@ class Bombshell:
         stopped.wait(GRACE + 1)  # never set while a call hangs in a file system
         self._stopped = server  # destroying it would wait for such a call, too
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _sweep_soon(self) -> None:
-        threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
-
-    def _sweep(self) -> None:
-        """Remove what dead uploads left, each time the silo appears."""
-        with self._sweeping:
-            if not self.silo.serving:
-                return
-            try:
-                with self.silo.root() as root:
-                    removed = uploads.remove_leftovers(root)
-            except OSError as error:
-                log.warning("cannot look for broken uploads: %s", error)
-                return
-            if removed:
-                log.info("removed %d temporary files of broken uploads", removed)
 
 
 def _bind(server: grpc.Server, path: str, credentials: grpc.ServerCredentials) -> None:

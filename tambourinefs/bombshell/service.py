@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,11 +36,14 @@ class Shelf:
 
 
 class Service(BombshellServicer):
-    """Serves the volumes given, by their number in io.proto."""
+    """Serves the volumes given, by their number in io.proto. `left`: an upload may have left its temporary file."""
 
-    def __init__(self, silo: Volume, proc: Volume, limits: Limits) -> None:
+    def __init__(
+        self, silo: Volume, proc: Volume, limits: Limits, left: Callable[[], None]
+    ) -> None:
         self._shelves = {io_pb2.VOLUME_SILO: Shelf(silo), io_pb2.VOLUME_PROC: Shelf(proc)}
         self._limits = limits
+        self._left = left
         self._ledger = Ledger(limits.uncommitted_bytes)
 
     def Write(  # noqa: N802
@@ -54,7 +57,7 @@ class Service(BombshellServicer):
         with translated(context, shelf.volume.name, header.path):
             shelf.volume.check_writable()
             with shelf.volume.root() as root, self._ledger.account() as account:
-                upload = uploads.Upload(root, header, self._limits.file_bytes)
+                upload = uploads.Upload(root, header, self._limits.file_bytes, self._left)
                 entry = uploads.receive(
                     request_iterator, upload, account, shelf.locks, context.is_active
                 )

@@ -31,6 +31,10 @@ log = logging.getLogger("bombshell.uploads")
 FILE_MODE: Final = 0o640
 _RENAME_NOREPLACE: Final = 1  # rename(2), linux/fs.h
 _libc: Final = ctypes.CDLL(None, use_errno=True)
+# What a call into a file system ends with when its server dies meanwhile, or is replaced.
+_GONE: Final = frozenset(
+    {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.EINTR, errno.ENODEV, errno.ESHUTDOWN}
+)
 _clock = threading.Lock()
 _last_mtime = 0
 
@@ -44,9 +48,13 @@ def mtime_ns() -> int:
 
 
 class Upload:
-    """One Write, from its header to its commit. `root` stays the caller's."""
+    """One Write, from its header to its commit. `root` stays the caller's; `left` is called where its temporary file may
+    lie there still, because the volume went away.
+    """
 
-    def __init__(self, root: int, header: io_pb2.WriteHeader, limit: int) -> None:
+    def __init__(
+        self, root: int, header: io_pb2.WriteHeader, limit: int, left: Callable[[], None]
+    ) -> None:
         self.parts = names.split(header.path)
         if not self.parts:
             raise OSError(errno.EISDIR, "is the root of the volume")
@@ -55,6 +63,7 @@ class Upload:
         if header.HasField("if_match") and header.if_absent:
             raise OSError(errno.EINVAL, "if_match and if_absent exclude each other")
         self._root = root
+        self._left = left
         self._header = header
         self._limit = header.size if header.HasField("size") else limit
         if self._limit > limit:
@@ -80,7 +89,7 @@ class Upload:
                 self._check(self._home)
             elif self._if_match is not None:
                 entries.check_match(self._if_match, None)
-            with _temporary(self._home) as (self._name, self._fd):
+            with _temporary(self._home, self._left) as (self._name, self._fd):
                 yield
 
     def add(self, chunk: bytes, account: Account) -> None:
@@ -168,22 +177,30 @@ _births = threading.Lock()  # between making a temporary file and locking it
 
 
 @contextmanager
-def _temporary(dirfd: int) -> Iterator[tuple[bytes, int]]:
+def _temporary(dirfd: int, left: Callable[[], None]) -> Iterator[tuple[bytes, int]]:
     name = files.temporary_name(names.TEMPORARY.decode()).encode()
     with _births:
-        fd = os.open(
-            name,
-            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-            0o600,
-            dir_fd=dirfd,
-        )
+        try:
+            fd = os.open(
+                name,
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o600,
+                dir_fd=dirfd,
+            )
+        except OSError as error:
+            if error.errno in _GONE:
+                left()  # made, perhaps, by a file system that died before it could say so
+            raise
         fcntl.flock(fd, fcntl.LOCK_EX)
     try:
         yield name, fd
     finally:
-        # After a commit the name is gone already.
-        with contextlib.suppress(OSError):
+        try:
             os.unlink(name, dir_fd=dirfd)
+        except FileNotFoundError:
+            pass  # committed
+        except OSError:
+            left()
         close(fd)
 
 

@@ -1,0 +1,110 @@
+"""What dead uploads left goes, also when the silo went away and came back as if it had always been there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from announced import Announced
+from tambourinefs.bombshell import names, sweeper, uploads
+from tambourinefs.bombshell.sweeper import Sweeper
+
+LEFT = names.TEMPORARY.decode() + "x"
+
+
+class _Silo:
+    """A volume whose bell never rings; `away`: the next so many looks into it fail."""
+
+    serving = True
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.away = path, 0
+        self.looked = threading.Semaphore(0)
+
+    @contextmanager
+    def root(self) -> Iterator[int]:
+        if self.away:
+            self.away -= 1
+            raise OSError(errno.ENOTCONN, "the silo is gone")
+        fd = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+        self.looked.release()
+
+
+def test_it_sweeps_when_it_begins_and_at_each_ring(tmp_path: Path) -> None:
+    silo = _Silo(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / LEFT).touch()
+    made = Sweeper(silo)  # type: ignore[arg-type]
+    with made.running():
+        assert silo.looked.acquire(timeout=10)
+        assert list((tmp_path / "a").iterdir()) == []
+        (tmp_path / LEFT).touch()
+        made.ring()
+        assert silo.looked.acquire(timeout=10)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_silo_that_is_away_is_tried_again_without_another_ring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announce: Announced
+) -> None:
+    announce("cannot look for broken uploads: .* the silo is gone")
+    monkeypatch.setattr(sweeper, "AGAIN", (0.001, 0.002))
+    silo = _Silo(tmp_path)
+    silo.away = 4
+    (tmp_path / LEFT).touch()
+    with Sweeper(silo).running():  # type: ignore[arg-type]
+        assert silo.looked.acquire(timeout=10)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "tells"), [(errno.ENOTCONN, True), (errno.EIO, True), (errno.EDQUOT, False)]
+)
+def test_a_file_that_may_have_been_made_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, tells: bool
+) -> None:
+    told: list[bool] = []
+
+    def fails(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        monkeypatch.setattr(os, "open", fails)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            with uploads._temporary(root, lambda: told.append(True)):
+                pass
+    finally:
+        monkeypatch.undo()
+        os.close(root)
+    assert told == [True] * tells
+
+
+def test_a_file_that_cannot_be_taken_away_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTCONN, "gone")
+
+    root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with uploads._temporary(root, lambda: told.append(True)):
+            monkeypatch.setattr(os, "unlink", fails)
+        monkeypatch.undo()
+        with uploads._temporary(root, lambda: told.append(False)) as (name, _):
+            (tmp_path / os.fsdecode(name)).unlink()  # committed
+    finally:
+        os.close(root)
+    assert told == [True]
