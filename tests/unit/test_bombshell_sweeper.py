@@ -81,9 +81,11 @@ def test_a_file_that_may_have_been_made_is_told_of(
     root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
     try:
         monkeypatch.setattr(os, "open", fails)
-        with pytest.raises(OSError, match=os.strerror(number)):
-            with uploads._temporary(root, lambda: told.append(True)):
-                pass
+        with (
+            pytest.raises(OSError, match=os.strerror(number)),
+            uploads._temporary(root, lambda: told.append(True)),
+        ):
+            pass
     finally:
         monkeypatch.undo()
         os.close(root)
