@@ -19,7 +19,7 @@ import msgspec
 from lab.hosts import Host
 from tambourinefs.cli import edit
 from tambourinefs.errors import NotFound, Unreachable
-from tambourinefs.model.manifest import parse_json
+from tambourinefs.model.manifest import Manifest, parse_json
 from tambourinefs.model.status import StatusReport
 from tambourinefs.rpc.client import Client
 
@@ -210,3 +210,17 @@ def tree(root: Path) -> dict[str, tuple[int, str | bytes]]:
                 path.read_bytes() if path.is_file() else b"",
             )
     return found
+
+
+@dataclass
+class Service:
+    """One service over all rounds."""
+
+    wish: Wish
+    answered: Manifest | None = None  # the last one
+    pending: list[Manifest] = field(default_factory=list)  # sent after it, and never answered
+    changed: int = 0  # edits and restarts that were asked for in this round, or since the boot
+
+    @property
+    def name(self) -> str:
+        return self.wish.name

@@ -9,17 +9,17 @@ from __future__ import annotations
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from lab.hosts import Host
 from tambourinefs.errors import TambourineError
-from tambourinefs.model.manifest import Manifest, parse_json
+from tambourinefs.model.manifest import parse_json
 from tambourinefs.rpc.client import Client
 from tests.e2e.chain import prop, wait_answering, wait_until
 from tests.e2e.chaos import (
+    Service,
     Wish,
     client_of,
     ledger,
@@ -39,20 +39,6 @@ SERVICES = 12
 KINDS = ("edit", "edit", "both", "restart", "touch")
 ORIGINALS = Path("etc/chaos")
 STATE = Path("var/lib/tambourine/agent")
-
-
-@dataclass
-class Service:
-    """One service over all rounds."""
-
-    wish: Wish
-    answered: Manifest | None = None  # the last one
-    pending: list[Manifest] = field(default_factory=list)  # sent after it, and never answered
-    changed: int = 0  # edits and restarts that were asked for in this round
-
-    @property
-    def name(self) -> str:
-        return self.wish.name
 
 
 def make(n: int) -> Service:

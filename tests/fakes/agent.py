@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import trio
@@ -313,3 +314,11 @@ async def run_until_killed(host: Host, during: Callable[[Reconciler], Awaitable[
             raise
         return True
     return False
+
+
+@contextmanager
+def host_in_memory() -> Iterator[Host]:
+    """On tmpfs where there is one: these tests are about decisions, not about the disk."""
+    base = Path("/dev/shm")
+    with TemporaryDirectory(dir=base if base.is_dir() else None) as root:
+        yield Host(Path(root))

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from lab.tools import say
 from tambourinefs.errors import NotFound, Unreachable
-from tambourinefs.model.manifest import Manifest, parse_json
+from tambourinefs.model.manifest import parse_json
 from tambourinefs.rpc.client import Client
-from tests.e2e.chaos import Wish, is_ready, persistently, put, remove, report
+from tests.e2e.chaos import Service, Wish, is_ready, persistently, put, remove, report
 from tests.machine.machine import Machine
 from tests.machine.waiting import wait_until
 
@@ -27,16 +27,6 @@ STORE = "/var/lib/tambourine/store/tree/local"
 PKI = "/etc/tambourine/pki"
 # Of each file that is named: P and its content, or nothing; then a zero byte.
 READ = 'for f; do test -e "$f" && { printf P; cat "$f"; }; printf "\\0"; done'
-
-
-@dataclass
-class Service:
-    """One service over all rounds."""
-
-    wish: Wish
-    answered: Manifest | None = None  # the last one
-    pending: list[Manifest] = field(default_factory=list)  # sent after it, and never answered
-    changed: int = 0  # edits and restarts that were asked for since the boot
 
 
 @dataclass
@@ -94,7 +84,7 @@ def read(machine: Machine, *paths: str) -> list[str | None]:
 
 def check_stored(service: Service, stored: str | None) -> None:
     """What lies in the store itself is whole, and nothing older than what was answered."""
-    name = service.wish.name
+    name = service.name
     if stored is None:
         assert service.answered is None, f"{name} was answered, and is lost"
         return
@@ -110,9 +100,9 @@ def check_started(service: Service, ledger: str | None) -> None:
     """In this boot: by systemd, which found it enabled, and for what the cut kept from being carried out."""
     lines = (ledger or "").splitlines()
     invocations = {line.split()[1] for line in lines}
-    assert len(invocations) == len(lines), f"{service.wish.name}: an invocation twice: {lines}"
+    assert len(invocations) == len(lines), f"{service.name}: an invocation twice: {lines}"
     assert 1 <= len(lines) <= 1 + bool(service.changed), (
-        f"{service.wish.name} was started again: {lines}"
+        f"{service.name} was started again: {lines}"
     )
 
 
@@ -151,7 +141,7 @@ def round_of(machine: Machine, services: list[Service], seed: str) -> int:
 
 
 def check_round(machine: Machine, services: list[Service]) -> None:
-    names = [service.wish.name for service in services]
+    names = [service.name for service in services]
     stored = read(machine, *(f"{STORE}/{name}/tambourine.json" for name in names))
     for service, content in zip(services, stored, strict=True):
         check_stored(service, content)
@@ -166,13 +156,13 @@ def check_round(machine: Machine, services: list[Service]) -> None:
             asked.append((service, put(client, wanted), lost))
             service.answered, service.pending = wanted, []
         for service, generation, _ in asked:
-            wait_ready(client, service.wish.name, generation)
-    ledgers = read(machine, *(f"/run/{service.wish.name}.ran" for service, _, _ in asked))
+            wait_ready(client, service.name, generation)
+    ledgers = read(machine, *(f"/run/{service.name}.ran" for service, _, _ in asked))
     for (service, _, lost), ledger in zip(asked, ledgers, strict=True):
         if not lost:
             check_started(service, ledger)
     states = machine.run(
-        "systemctl", "is-active", *(f"{service.wish.name}.service" for service, _, _ in asked)
+        "systemctl", "is-active", *(f"{service.name}.service" for service, _, _ in asked)
     )
     assert states.stdout == "active\n" * len(asked)
 
@@ -189,7 +179,7 @@ def test_five_power_cuts_amid_applies(machine: Machine) -> None:
     with ExitStack() as stack:
         client = connected(machine, stack)
         for service in services:
-            remove(client, service.wish.name)
+            remove(client, service.name)
     gone = "systemctl cat p0 p1 p2 p3 2>/dev/null; ls /etc/systemd/system | grep '^p[0-9]'"
     wait_until(
         lambda: not machine.run("sh", "-c", gone, check=False).stdout,

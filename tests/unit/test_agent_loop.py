@@ -6,14 +6,12 @@ import errno
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import trio
 
 from announced import Announced
-from fakes.agent import SLEEPS, Host, tree
+from fakes.agent import SLEEPS, Host, host_in_memory, tree
 from tambourinefs import files
 from tambourinefs.agent.applied import Store
 from tambourinefs.agent.hostfiles import ORIGINAL_MAX
@@ -26,10 +24,8 @@ pytestmark = pytest.mark.trio
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """On tmpfs where there is one: these tests are about decisions, not about the disk."""
-    base = Path("/dev/shm")
-    with TemporaryDirectory(dir=base if base.is_dir() else None) as root:
-        yield Host(Path(root))
+    with host_in_memory() as made:
+        yield made
 
 
 async def test_a_service_is_installed_started_and_enabled(host: Host) -> None:

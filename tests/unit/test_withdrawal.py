@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from fakes.agent import SLEEPS, Host, tree
+from fakes.agent import SLEEPS, Host, host_in_memory, tree
 from tambourinefs.agent.applied import Store
 from tambourinefs.agent.apply import Applier
 from tambourinefs.agent.book import Book
@@ -25,9 +23,8 @@ pytestmark = pytest.mark.trio
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    base = Path("/dev/shm")
-    with TemporaryDirectory(dir=base if base.is_dir() else None) as root:
-        yield Host(Path(root))
+    with host_in_memory() as made:
+        yield made
 
 
 async def withdraw_all(host: Host) -> None:
