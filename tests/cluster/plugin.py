@@ -36,7 +36,7 @@ class Plugin:
         *argv: str,
         namespace: str | None = None,
         kubeconfig: Path | str | None = None,
-        timeout: float = 90,
+        timeout: float = 300,
         environment: Mapping[str, str] | None = None,
         stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:
@@ -52,7 +52,7 @@ class Plugin:
         self,
         *argv: str,
         kubeconfig: Path | str | None = None,
-        timeout: float = 90,
+        timeout: float = 300,
         environment: Mapping[str, str] | None = None,
         stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:

@@ -67,3 +67,25 @@ def test_containerd_takes_crun_and_gives_it_back(cluster: Cluster) -> None:
             host.run("systemctl", "restart", "containerd.service")
             assert _default_runtime(host) == "runc"
             assert property_of(host, "containerd.service", "LimitNOFILE") == "infinity"
+
+
+@pytest.mark.usefixtures("running_containerd")
+def test_the_check_waits_for_a_containerd_that_is_away(cluster: Cluster) -> None:
+    """The example's two Tambourines arrive in no order: containerd may restart while the check talks to it."""
+    host, check = cluster.hosts[0], "container-check.service"
+    with applied(cluster, "cri"):
+        host.run("systemctl", "stop", "containerd.service")
+        host.run("systemctl", "restart", "--no-block", check)
+
+        def is_active() -> bool:
+            state = property_of(host, check, "ActiveState")
+            assert state == "active", f"{state}: {journal(host, check)[-5:]}"
+            return True
+
+        cluster.wait(
+            lambda: any("containerd" in line for line in journal(host, check)), 20, "a try"
+        )
+        assert property_of(host, check, "ActiveState") == "activating"
+        host.run("systemctl", "start", "containerd.service")
+        cluster.wait(is_active, 30, "the check")
+        assert journal(host, check)[-1].startswith("process 1 of a container, on Linux")

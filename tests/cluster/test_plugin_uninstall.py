@@ -48,7 +48,7 @@ def _ours(cluster: Cluster) -> list[str]:
 
 
 def _finish(running: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = running.communicate(timeout=90)
+    out, err = running.communicate(timeout=300)
     return running.returncode, out, err
 
 
