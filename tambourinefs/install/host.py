@@ -43,7 +43,7 @@ USERS: Final = (paths.BOMBSHELL_USER, paths.SYNC_USER)
 DIRECTORIES: Final = tuple(map(str, (paths.CONFIG.parent, paths.RUN, paths.STATE)))
 _RESPECT: Final = "50-respect.toml"
 _NODE: Final = "50-node.toml"
-_HEALTHY_SECONDS: Final = 60.0
+_HEALTHY_SECONDS: Final = 180.0
 
 
 def places() -> list[Path]:
