@@ -22,6 +22,8 @@ OWN = {
 COUNTERS = re.compile(r"\[\d+:\d+\]|\b(packets|bytes) \d+")
 # systemd's own, which D-Bus starts when somebody asks and which end by themselves when nobody does.
 FLEETING = {f"systemd-{name}d.service" for name in ("timedate", "hostname", "locale", "machine")}
+# A point in the order of the boot (systemd.special(7)): whoever is ordered before it pulls it in, and it stays reached.
+REACHED_ONCE = {"network-pre.target"}
 UNIT_TYPES = "service,socket,mount,timer,path,target"
 KNOWN = (
     "/tmp/host-probe.json"  # digests of the last look, by path; in memory, and gone with the boot
@@ -43,7 +45,9 @@ def main() -> None:
     found["unit files"] = _said("systemctl", "list-unit-files", "--no-legend")
     units = _said("systemctl", "list-units", "--all", "--plain", "--no-legend", f"--type={UNIT_TYPES}")  # fmt: skip
     found["units"] = "\n".join(
-        " ".join(line.split()[:4]) for line in units.splitlines() if line.split()[0] not in FLEETING
+        " ".join(line.split()[:4])
+        for line in units.splitlines()
+        if line.split()[0] not in FLEETING | REACHED_ONCE
     )
     mounts = _said("findmnt", "--raw", "--noheadings", "--output=TARGET,FSTYPE")
     found["mounts"] = "\n".join(sorted(mounts.splitlines()))
