@@ -32,6 +32,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         said = ", ".join(text for text, _ in line)
         with open(os.environ[SUMMARY], "w") as file:
             file.write(f"{said} in {time.monotonic() - _BEGAN:.0f} s\n")
+        bad = [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]
+        with open(f"{os.environ[SUMMARY]}.failed", "w") as file:
+            file.writelines(f"{nodeid}\n" for nodeid in dict.fromkeys(each.nodeid for each in bad))
 
 
 @pytest.fixture
