@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -10,7 +11,7 @@ from tambourinefs.doctor.ask import read
 from tambourinefs.doctor.finding import Finding
 from tambourinefs.doctor.patient import AGENT, SILO, restart
 from tambourinefs.model.names import printable
-from tambourinefs.model.status import ACCEPTED, APPLIED, READY, StatusReport
+from tambourinefs.model.status import ACCEPT_SILO, ACCEPTED, APPLIED, READY, StatusReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ def verdict(reports: tuple[StatusReport, ...] | str) -> Iterator[Finding]:
     unknown = [r for r in reports if _reason(r, APPLIED) == "SiloUnavailable"]
     if unknown:
         text = f"the agent does not see its silo: {_message(unknown[0], APPLIED)}"
-        yield Finding("manifests", "error", text[:_LINE], restart(SILO, AGENT))
+        yield Finding("manifests", "error", text[:_LINE], _silo_again(unknown[0]))
     bad = [r for r in reports if r not in unknown and _is_bad(r)]
     yield from (_bad(report) for report in bad[:SHOWN])
     if len(bad) > SHOWN:
@@ -65,6 +66,13 @@ def _reason(report: StatusReport, kind: str) -> str:
 def _message(report: StatusReport, kind: str) -> str:
     found = _condition(report, kind)
     return printable(" ".join(found.message.split())) if found is not None else ""
+
+
+def _silo_again(report: StatusReport) -> str:
+    """Where it is another store than the one that is obeyed, no restart helps."""
+    # Nothing but a UUID gets into a command for root.
+    another = re.search(rf"{ACCEPT_SILO} [0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}\b", _message(report, APPLIED))
+    return another[0] if another else restart(SILO, AGENT)
 
 
 def _is_bad(report: StatusReport) -> bool:
