@@ -269,7 +269,9 @@ def _peek(data: bytes) -> _Peek:
 
 
 def _directories(root: int, path: bytes) -> list[str]:
-    """Names of directories that can be names of namespaces or services, sorted."""
+    """Names of directories that can be names of namespaces or services, sorted. Of links too: what one stands for is not
+    gone, and whoever opens it is told.
+    """
     try:
         fd = files.open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
@@ -281,7 +283,7 @@ def _directories(root: int, path: bytes) -> list[str]:
             return sorted(
                 e.name
                 for e in entries
-                if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")
+                if (e.is_dir(follow_symlinks=False) or e.is_symlink()) and e.name[0] != "."
             )
     finally:
         os.close(fd)

@@ -288,6 +288,12 @@ def test_23_a_silo_that_is_not_there_removes_nothing(host: Host) -> None:
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "start", "tambourine-silo")
     until_ready(host, "e2e-keep")
+    host.run("mount", "-t", "tmpfs", "over", "/var/lib/tambourine/silo")  # an empty directory there
+    until(
+        lambda: condition(host, "e2e-keep", "Applied") == ("Unknown", "SiloUnavailable"), "the news"
+    )
+    host.run("umount", "/var/lib/tambourine/silo")
+    until_ready(host, "e2e-keep")
     host.run("systemctl", "kill", "-s", "KILL", "tambourine-silo")
     until(lambda: show(host, "tambourine-silo", "ActiveState") == "active", "the silo again")
     until_ready(host, "e2e-keep")
