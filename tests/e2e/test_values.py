@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -325,10 +326,10 @@ def test_every_read_answers_while_dbus_is_stopped_and_journald_and_pid_1_are_fro
         host.run("systemctl", "start", "dbus.socket", "dbus.service")
     took = {name: sorted(times) for name, times in json.loads(done.stdout).items()}
     assert {"status", "status.json", "journal", "services.json", "metrics.prom"} <= took.keys()
-    # Two cores, and the rest of the run on them: of each file's reads (hundreds) one may have waited for a core.
-    assert max(times[-1] for times in took.values()) < 1, took
-    slow = {name: times[-3:] for name, times in took.items() if times[-2] > 0.1}
-    assert not slow
+    # Thousands of reads on two cores that it shares with the reader's own start: one of all may have waited for a core.
+    slow = [(name, time) for name, times in took.items() for time in times if time > 0.1]
+    assert len(slow) <= 1, slow
+    assert not slow or slow[0][1] < 1, slow
     assert min(len(times) for times in took.values()) > 3
     # And it goes on by itself when they are back.
     host.run("systemctl", "stop", "zoo-running.service")
@@ -374,8 +375,9 @@ def test_a_poll_sees_the_new_value_within_50_ms_of_systemds_signal(zoo: Host) ->
             watcher.kill()
             watcher.communicate()
         late.append(woke - _changed(zoo, "zoo_2drunning_2eservice"))
-    # Two cores that the rest of the run works on as well: what is asked is what the chain itself takes, not the queue.
-    assert sorted(late)[len(late) // 4] < 0.05, late
+    # The median; and all but one, which may have waited for a core: the test is alone, the machine may not be.
+    assert statistics.median(late) < 0.05, late
+    assert sorted(late)[-2] < 0.05, late
 
 
 def _changed(host: Host, unit: str) -> float:

@@ -509,7 +509,7 @@ async def test_payload_is_waited_for(host: Host) -> None:
     assert (host.root / "etc/p").read_bytes() == b"data"
 
 
-async def test_a_disk_that_is_full_is_said_and_got_over(host: Host) -> None:
+async def test_a_file_that_cannot_be_laid_down_is_said_and_got_over(host: Host) -> None:
     (host.root / "opt").write_text("in the way")  # no directory: nothing can be written below it
     host.apply(
         "x", {"unit": SLEEPS, "files": [{"path": "/opt/x", "content": "x"}], "command": "start"}
