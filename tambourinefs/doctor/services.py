@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 SHOWN: Final = 5  # of a kind; the rest is counted
 _LOCAL: Final = "local"
 _LINE: Final = 240  # characters
+# Nothing but a UUID gets into a command for root.
+_ANOTHER: Final = re.compile(
+    rf"\. [^.]*(?P<command>{ACCEPT_SILO} [0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})\b"
+)
 
 
 def probe(patient: Patient) -> tuple[StatusReport, ...] | str:
@@ -43,8 +47,11 @@ def verdict(reports: tuple[StatusReport, ...] | str) -> Iterator[Finding]:
         return
     unknown = [r for r in reports if _reason(r, APPLIED) == "SiloUnavailable"]
     if unknown:
-        text = f"the agent does not see its silo: {_message(unknown[0], APPLIED)}"
-        yield Finding("manifests", "error", text[:_LINE], _silo_again(unknown[0]))
+        message = _message(unknown[0], APPLIED)
+        another = _ANOTHER.search(message)  # a restart helps nothing then
+        text = f"the agent does not see its silo: {message[: another.start()] if another else message}"
+        mend = another["command"] if another else restart(SILO, AGENT)
+        yield Finding("manifests", "error", text[:_LINE], mend)
     bad = [r for r in reports if r not in unknown and _is_bad(r)]
     yield from (_bad(report) for report in bad[:SHOWN])
     if len(bad) > SHOWN:
@@ -66,13 +73,6 @@ def _reason(report: StatusReport, kind: str) -> str:
 def _message(report: StatusReport, kind: str) -> str:
     found = _condition(report, kind)
     return printable(" ".join(found.message.split())) if found is not None else ""
-
-
-def _silo_again(report: StatusReport) -> str:
-    """Where it is another store than the one that is obeyed, no restart helps."""
-    # Nothing but a UUID gets into a command for root.
-    another = re.search(rf"{ACCEPT_SILO} [0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}\b", _message(report, APPLIED))
-    return another[0] if another else restart(SILO, AGENT)
 
 
 def _is_bad(report: StatusReport) -> bool:

@@ -132,9 +132,17 @@ CASES = {
         "pki._write(root, 'ca.key', b'x', 0o600)",
         ["fsync TMP", "rename TMP ca.key", "fsync ."],
     ),
-    "a file by its path: the identity of a node": (
-        "from tambourinefs import files",
-        "files.replace_file_durably(root / 'node.pem', b'x', mode=0o600)",
+    "sync: a renewed identity of the node": (
+        "import threading; from tambourinefs.kube import csr; from tambourinefs.rpc import pki\n"
+        "from tambourinefs.sync.identity import Identity; pki.init(root / 'pki', owners=pki.Owners())\n"
+        "pem = (root / 'pki/client.crt').read_bytes(); csr.request = lambda *a, **k: pem",
+        "Identity(None, 'n', root / 'node.pem')._renew(threading.Event())",
+        ["fsync TMP", "rename TMP node.pem", "fsync ."],
+    ),
+    "install.lay_identity: of a node that joined": (
+        "from tambourinefs.install import host; from tambourinefs.model import paths\n"
+        "paths.IDENTITY = str(root / 'node.pem'); paths.SYNC_USER = paths.GROUP = 'root'",
+        "host.lay_identity(b'x')",
         ["fsync TMP", "rename TMP node.pem", "fsync ."],
     ),
     "silo: a new store": (
