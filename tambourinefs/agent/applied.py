@@ -152,7 +152,9 @@ class Store:
                 staged.pop()
         finally:
             for temporary, _ in staged:
-                with contextlib.suppress(OSError):  # on a read-only disk this fails as the write did
+                with contextlib.suppress(
+                    OSError
+                ):  # on a read-only disk this fails as the write did
                     os.unlink(temporary, dir_fd=self._services)
         files.fsync_directory(self._services)
 

@@ -49,7 +49,9 @@ def verdict(reports: tuple[StatusReport, ...] | str) -> Iterator[Finding]:
     if unknown:
         message = _message(unknown[0], APPLIED)
         another = _ANOTHER.search(message)  # a restart helps nothing then
-        text = f"the agent does not see its silo: {message[: another.start()] if another else message}"
+        text = (
+            f"the agent does not see its silo: {message[: another.start()] if another else message}"
+        )
         mend = another["command"] if another else restart(SILO, AGENT)
         yield Finding("manifests", "error", text[:_LINE], mend)
     bad = [r for r in reports if r not in unknown and _is_bad(r)]

@@ -32,7 +32,12 @@ def given(host: Host, *, namespace: str = "alone", **spec: object) -> None:
 @contextmanager
 def agent(host: Host, config: str = "/nonexistent.toml") -> Iterator[None]:
     """It runs beside the installed one, and ends well without a trace."""
-    flags = (f"--config={config}", f"--silo={HOME}/silo", f"--proc={HOME}/proc", f"--state={HOME}/state")
+    flags = (
+        f"--config={config}",
+        f"--silo={HOME}/silo",
+        f"--proc={HOME}/proc",
+        f"--state={HOME}/state",
+    )
     command = ("tambourine", "agent", "--foreground", "--plain", *flags, "--namespace=alone")
     process = host.popen("sh", "-c", 'echo $$; exec "$@"', "-", *command)
     assert process.stdout is not None

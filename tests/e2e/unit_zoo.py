@@ -248,7 +248,12 @@ def set_up(host: Host) -> None:
         fail=" ".join(f for f in FAIL if f != "zoo-assert"),
         enable=" ".join(ENABLE),
     )
-    host.run("sh", "-c", script + "systemctl start zoo-assert || true\n! systemctl start zoo-needs\n", timeout=60)
+    host.run(
+        "sh",
+        "-c",
+        script + "systemctl start zoo-assert || true\n! systemctl start zoo-needs\n",
+        timeout=60,
+    )
 
 
 def take_down(host: Host) -> None:

@@ -26,7 +26,10 @@ def host(tmp_path: Path, loop_disk: LoopDisk) -> Iterator[Host]:
 
 @contextlib.contextmanager
 def full(disk: LoopDisk) -> Iterator[str]:
-    with (disk.place / "fill").open("wb", buffering=0) as fill, pytest.raises(OSError, match="No space"):
+    with (
+        (disk.place / "fill").open("wb", buffering=0) as fill,
+        pytest.raises(OSError, match="No space"),
+    ):
         for size in (1 << 20, 1 << 10):  # the last blocks too
             with contextlib.suppress(OSError) if size > 1 << 10 else contextlib.nullcontext():
                 while True:
