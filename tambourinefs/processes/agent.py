@@ -58,15 +58,17 @@ def main(config: Config, *, foreground: bool, plain: bool = False) -> None:
 
 async def serve(config: Config, *, foreground: bool, plain: bool) -> None:
     """The whole process as one task: returns never, only when cancelled."""
-    with Store(Path(config.agent.state_directory)) as store:
-        with mounting.mount_to_serve(
+    with (
+        Store(Path(config.agent.state_directory)) as store,
+        mounting.mount_to_serve(
             "proc", config.proc.mountpoint, by_hand=foreground, options=MOUNT_OPTIONS
-        ) as served:
-            host = HostFiles(Path("/"), store)
-            try:
-                await _work(config, store, host, served, plain=plain)
-            finally:
-                host.close()
+        ) as served,
+    ):
+        host = HostFiles(Path("/"), store)
+        try:
+            await _work(config, store, host, served, plain=plain)
+        finally:
+            host.close()
 
 
 async def _work(

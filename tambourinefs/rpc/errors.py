@@ -26,8 +26,8 @@ MAX_MESSAGE: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One failure: the errno inside the server, the name of the StatusCode on the wire, the class in the client, and what its
-    user does next, where the message alone does not say it.
+    """One failure: the errno inside the server, the name of the StatusCode on the wire, the class in the client, and what
+    its user does next, where the message alone does not say it.
     """
 
     number: int

@@ -42,7 +42,7 @@ MADE = {
     "made-running": "[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=multi-user.target\n",
     "made-oneshot": "[Service]\nType=oneshot\nExecStart=true\n",
     "made-failed": "[Service]\nExecStart=sh -c 'exit 4'\n",
-    "made-needs": "[Unit]\nRequires=zoo-failed.service\nAfter=zoo-failed.service\n[Service]\nExecStart=sleep infinity\n",
+    "made-needs": "[Unit]\nRequires=zoo-broken.service\nAfter=zoo-broken.service\n[Service]\nExecStart=sleep infinity\n",
 }
 NAMES = [*OBSERVED, *MADE]
 SINGLE = {

@@ -34,10 +34,16 @@ ExecStart=sh -c 'exit 3'
     "zoo-needs.service": """
 [Unit]
 Description=Needs one that fails
-Requires=zoo-failed.service
-After=zoo-failed.service
+Requires=zoo-broken.service
+After=zoo-broken.service
 [Service]
 ExecStart=sleep infinity
+""",
+    # Its start itself fails, which one of Type=simple does not.
+    "zoo-broken.service": """
+[Service]
+Type=oneshot
+ExecStart=sh -c 'exit 5'
 """,
     "zoo-killed.service": """
 [Service]

@@ -1,4 +1,4 @@
-"""`tambourine …` whose main thread hangs, from SIGUSR1 on until a file is there: what a loop does that waits for a dead disk.
+"""`tambourine …` whose main thread hangs, from SIGUSR1 on until a file is there: as a loop does that waits for a dead disk.
 
 Other threads go on. A signal's handler runs in the main thread, which is that of the loop.
 

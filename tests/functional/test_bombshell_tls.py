@@ -110,9 +110,11 @@ def test_where_none_is_required_a_client_gets_in_without_one(make_bombshell: Mak
     with grpc.secure_channel(f"unix:{running.socket}", credentials, options) as channel:
         request = io_pb2.StatRequest(volume=io_pb2.VOLUME_SILO, path=b"f")
         assert BombshellStub(channel).Stat(request, timeout=10).entry.size == 1
-    with grpc.insecure_channel(f"unix:{running.socket}", options) as channel:
-        with pytest.raises(grpc.RpcError):
-            BombshellStub(channel).Stat(request, timeout=5)
+    with (
+        grpc.insecure_channel(f"unix:{running.socket}", options) as channel,
+        pytest.raises(grpc.RpcError),
+    ):
+        BombshellStub(channel).Stat(request, timeout=5)
     with running.client() as client:  # who has one shows it
         assert client.stat("silo", "f").size == 1
 

@@ -190,9 +190,12 @@ def test_what_takes_a_files_place_meanwhile_is_not_read(
 
     (root / "etc/x").write_text("theirs")
     make = SPECIAL.get(kind, link)
-    with swapped_after_the_look(monkeypatch, root / "etc/x", make) as swapped:
-        with pytest.raises(HostError, match=LINK if make is link else "regular file"):
-            CALLS[call](host, "/etc/x")
+    says = LINK if make is link else "regular file"
+    with (
+        swapped_after_the_look(monkeypatch, root / "etc/x", make) as swapped,
+        pytest.raises(HostError, match=says),
+    ):
+        CALLS[call](host, "/etc/x")
     assert swapped
     assert os.listdir(root.parent / "state/originals") == []
 

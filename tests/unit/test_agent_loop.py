@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -19,7 +18,7 @@ from tambourinefs.agent.applied import Store, accept_silo
 from tambourinefs.agent.hostfiles import ORIGINAL_MAX
 from tambourinefs.agent.policy import Policy
 from tambourinefs.agent.ports import SystemdRefused
-from tambourinefs.errors import HostError, InvalidInput
+from tambourinefs.errors import InvalidInput
 from tambourinefs.model.unit import Unit
 
 pytestmark = pytest.mark.trio
@@ -308,13 +307,6 @@ async def test_another_silo_is_accepted_while_the_agent_runs(
         reconciler.reader.rang(None)  # as the retry does
         await host.until(lambda: host.condition("hello", "Applied")[0] == "True")
     assert host.jobs("start", "stop", "restart") == [("start", "hello.service")]
-
-
-async def test_a_silo_is_accepted_where_an_agent_has_worked(tmp_path: Path) -> None:
-    for place in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(HostError, match=r"no agent has worked|version none"):
-            accept_silo(place, str(uuid4()))
-    assert list(tmp_path.iterdir()) == []
 
 
 async def test_the_first_silo_is_obeyed_once_the_disk_takes_its_name(

@@ -1,8 +1,15 @@
-"""What the agent remembers of one service."""
+"""What the agent remembers: of one service, and of its silo."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tambourinefs.agent.applied import accept_silo
 from tambourinefs.agent.record import TOKENS_KEPT, Record, Token
+from tambourinefs.errors import HostError
 
 
 def token(number: int) -> Token:
@@ -32,3 +39,10 @@ def test_another_object_of_the_same_name_has_its_own() -> None:
     record = Record("local", "x", "x.service").taking(token(1))
     assert not record.handled(Token("another", "restart", "1"))
     assert not record.handled(Token("uid", "reload", "1"))
+
+
+def test_a_silo_is_accepted_where_an_agent_has_worked(tmp_path: Path) -> None:
+    for place in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(HostError, match=r"no agent has worked|version none"):
+            accept_silo(place, str(uuid4()))
+    assert list(tmp_path.iterdir()) == []

@@ -137,7 +137,9 @@ def named_keys(text: str) -> set[str]:
     key alone where a value is given to it.
     """
     sections = "|".join({key.partition(".")[0] for key in config.CHECKS})
-    code = re.findall(r"`([^`\n]+)`", text) + re.findall(r"^```.*?\n(.*?)^```", text, re.M | re.S)
+    code = re.findall(r"`([^`\n]+)`", text) + re.findall(
+        r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    )
     dotted = {
         found
         for one in code
@@ -161,7 +163,7 @@ def test_every_key_that_a_page_names_exists() -> None:
 
 def test_every_block_of_toml_in_a_page_is_a_configuration() -> None:
     for page in PAGES:
-        for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S):
+        for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
             merge([(page.name, block.encode())])
 
 
