@@ -63,7 +63,9 @@ def home(host: Host) -> Iterator[Host]:
         host.run("rm", "-r", HOME)
         left = "/etc/systemd/system/e2e-alone.service"  # of a test that failed
         host.run(
-            "sh", "-c", f"if rm {left} 2>/dev/null; then systemctl stop e2e-alone; systemctl daemon-reload; fi"
+            "sh",
+            "-c",
+            f"if rm {left} 2>/dev/null; then systemctl stop e2e-alone; systemctl daemon-reload; fi",
         )
 
 
