@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -67,6 +68,45 @@ async def test_a_manifest_that_is_no_file_is_refused_and_holds_up_nobody(
         )
     assert await host.active("bad.service") == "active"
     assert host.unit_text("bad.service") == SLEEPS
+
+
+WHOLE = {
+    "apiVersion": "tambourine.dev/v1alpha1",
+    "kind": "Tambourine",
+    "metadata": {"name": "bad", "namespace": "local", "uid": "u", "generation": 7},
+    "spec": {"name": "bad", "unit": SLEEPS, "command": "start"},
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"{", "JSON"),
+        (b"\xff" * 10, ""),
+        (b"", ""),
+        (json.dumps(WHOLE | {"spec": {"name": "bad", "comand": "start"}}).encode(), "comand"),
+        (
+            json.dumps(
+                WHOLE | {"spec": {"name": "bad", "files": [{"path": "x", "content": ""}]}}
+            ).encode(),
+            "spec.files[0].path",
+        ),
+        (json.dumps(WHOLE | {"metadata": {"name": "another"}}).encode(), "metadata.name"),
+    ],
+)
+async def test_a_manifest_that_is_wrong_is_refused_with_its_name_and_field(
+    host: Host, data: bytes, says: str
+) -> None:
+    """Trouble 20, past Bombshell and the command line."""
+    host.put("bad", data)
+    host.apply("good", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("good", 1)
+        await host.until(lambda: host.condition("bad", "Accepted") == ("False", "InvalidManifest"))
+        message = host.view("bad").conditions[0].message
+        assert message.startswith('manifest "local/bad')
+        assert says in message
+        assert not (host.units / "bad.service").exists()
 
 
 async def test_a_services_directory_that_is_a_link_is_refused_and_what_runs_is_kept(
