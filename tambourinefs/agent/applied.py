@@ -19,12 +19,13 @@ import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
+from uuid import UUID
 
 import msgspec
 
 from tambourinefs import files
 from tambourinefs.agent.record import VERSION, Key, Record
-from tambourinefs.errors import HostError
+from tambourinefs.errors import HostError, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,30 +96,19 @@ class Store:
         )
 
     def _check_version(self) -> None:
-        found = self._read_text("version")
-        if not found:
+        if not _read_text(self._root, "version"):
             files.replace_durably(self._root, "version", f"{VERSION}\n".encode(), mode=0o600)
-        elif found != str(VERSION):
-            raise HostError(
-                f"applied state in {self.directory} has version {found}, this program knows {VERSION}",
-                hint="Run the version of Tambourine that wrote it.",
-            )
-
-    def _read_text(self, name: str) -> str:
-        try:
-            return Path(f"/proc/self/fd/{self._root}", name).read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            return ""
+        _check_version(self._root, self.directory)
 
     # -- the silo
 
     def silo(self) -> str:
         """The UUID of the silo that this host obeys; "" before the first."""
-        return self._read_text("silo")
+        return _read_text(self._root, "silo")
 
     def accept_silo(self, uuid: str) -> None:
-        """Obey that silo from now on."""
-        files.replace_durably(self._root, "silo", f"{uuid}\n".encode(), mode=0o600)
+        """Obey that silo from now on. Raises OSError."""
+        _write_silo(self._root, uuid)
 
     # -- records
 
@@ -162,7 +152,9 @@ class Store:
                 staged.pop()
         finally:
             for temporary, _ in staged:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(
+                    OSError
+                ):  # on a read-only disk this fails as the write did
                     os.unlink(temporary, dir_fd=self._services)
         files.fsync_directory(self._services)
 
@@ -220,6 +212,53 @@ class Store:
         for name in os.listdir(self._originals):
             if name not in named:
                 os.unlink(name, dir_fd=self._originals)
+
+
+def accept_silo(directory: Path, uuid: str) -> None:
+    """Have the agent of this state directory obey that silo from now on, whether it runs or not.
+
+    It takes no lock, since an agent that waits for this order has it: one file is replaced whole, which the agent itself
+    writes only before it obeys any silo, and reads again when it sees another than it obeys.
+
+    Raises InvalidInput where it is no UUID, HostError.
+    """
+    try:
+        uuid = str(UUID(uuid))
+    except ValueError:
+        hint = "It stands in the file .tambourine-silo of the silo, and in the message of SiloUnavailable."
+        raise InvalidInput(f'--accept-silo: "{uuid}" is not a UUID', hint=hint) from None
+    try:
+        root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _check_version(root, directory)
+            _write_silo(root, uuid)
+        finally:
+            os.close(root)
+    except FileNotFoundError:
+        hint = "An agent that starts there obeys the first silo that it sees."
+        raise HostError(f"no agent has worked on {directory} yet", hint=hint) from None
+    except OSError as error:
+        raise HostError(f"{directory}/silo: {error.strerror or error}") from error
+
+
+def _write_silo(root: int, uuid: str) -> None:
+    files.replace_durably(root, "silo", f"{uuid}\n".encode(), mode=0o600)
+
+
+def _check_version(root: int, directory: Path) -> None:
+    found = _read_text(root, "version")
+    if found != str(VERSION):
+        raise HostError(
+            f"applied state in {directory} has version {found or 'none'}, this program knows {VERSION}",
+            hint="Run the version of Tambourine that wrote it.",
+        )
+
+
+def _read_text(root: int, name: str) -> str:
+    try:
+        return Path(f"/proc/self/fd/{root}", name).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _persist(directory: Path) -> None:

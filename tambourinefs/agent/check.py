@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from tambourinefs import files
 from tambourinefs.agent.conditions import FALSE, TRUE, UNKNOWN, Verdict
 from tambourinefs.agent.content import FILE, Target
 from tambourinefs.agent.hostfiles import ORIGINAL_MAX, owner_ids
@@ -177,7 +178,11 @@ class Checker:
 def open_manifest_directory(silo: Path, key: Key) -> int:
     """A descriptor of the directory of one manifest in the silo. Raises PayloadMissing."""
     try:
-        return os.open(silo / key[0] / key[1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        root = os.open(silo, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return files.open_beneath(root, f"{key[0]}/{key[1]}", os.O_RDONLY | os.O_DIRECTORY)
+        finally:
+            os.close(root)
     except OSError as error:
         raise PayloadMissing(f"the manifest's directory: {error.strerror}") from error
 

@@ -71,7 +71,7 @@ def _applied(facts: Facts) -> Verdict:
     if record is not None and record.removing:
         return Verdict(UNKNOWN, "Removing", "what was installed is being removed")
     if facts.silo:
-        return Verdict(UNKNOWN, "SiloUnavailable", f"{facts.silo}; what runs is kept")
+        return Verdict(UNKNOWN, "SiloUnavailable", f"what runs is kept; {facts.silo}")
     if facts.accepted.status != TRUE:
         kept = ""
         if record is not None and record.applied:

@@ -176,5 +176,6 @@ class Flights:
     async def _flush(self) -> None:
         try:
             await self._book.flush()
-        except OSError:
-            log.exception("applied state cannot be written")
+        except OSError as error:
+            # The next pass writes it as well, and says so of the service.
+            log.warning("applied state cannot be written: %s", error.strerror or error)

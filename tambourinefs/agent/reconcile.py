@@ -206,7 +206,8 @@ class Reconciler:
                 if not content:
                     break
                 await self._apply(content)
-            await self._launch(actions, nursery)
+            if await self._launch(actions, nursery):
+                self._retries.over(keys)
         written, self._written = self._written, set()
         await self._sight.look_at(written)  # no job will ring for these
         await self._look_for_hands(keys)
@@ -350,7 +351,8 @@ class Reconciler:
                 self._look_again_at(key)
             self._wake.set()
 
-    async def _launch(self, actions: Iterable[Action], nursery: trio.Nursery) -> None:
+    async def _launch(self, actions: Iterable[Action], nursery: trio.Nursery) -> bool:
+        """Send jobs, once the disk has all that is remembered; whether it has."""
         jobs = [a for a in actions if isinstance(a, Job)]
         # What was placed is remembered before it is published as applied, and a job before it is sent.
         for job in jobs:
@@ -363,13 +365,14 @@ class Reconciler:
             message = f"applied state cannot be written: {error.strerror or error}"
             for job in jobs:
                 self._retries.later(job.key, message)
-            return
+            return False
         for job in jobs:
             self._flights.launch(job, nursery)
             self._launched = trio.current_time()
         for action in actions:
             if isinstance(action, Recover):
                 self._flights.recover(action.key, nursery)
+        return True
 
     async def _look_for_hands(self, keys: Iterable[Key]) -> None:
         records = {key: record for key in keys if (record := self._book.get(key)) is not None}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tambourinefs.agent.record import Key
 
@@ -62,6 +62,15 @@ class Retries:
     def clear(self, key: Key) -> None:
         """It went well, or is gone."""
         self._troubles.pop(key, None)
+
+    def over(self, keys: Iterable[Key]) -> None:
+        """All that these wanted was tried: whose time had come, and did not fail anew, is in no trouble any more. Whatever
+        failed, not only the writing of files.
+        """
+        for key in keys:
+            trouble = self._troubles.get(key)
+            if trouble is not None and trouble.due:
+                self.clear(key)
 
     def silo(self, ring: Callable[[set[Key] | None], None]) -> None:
         """The silo could not be read: look again, whatever its bells say."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
@@ -23,9 +24,10 @@ from tambourinefs.model import manifest as manifests
 from tambourinefs.model import names, paths
 from tambourinefs.model.rules import MAX_ID
 from tambourinefs.model.schema import Generation
+from tambourinefs.model.status import ACCEPT_SILO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from tambourinefs.agent.record import Key
@@ -85,14 +87,18 @@ class Scan:
 
 
 class Silo:
-    """The silo at `path`. `expected` is the UUID that is obeyed; "" takes the first that is seen.
+    """The silo at `path`. `obeyed` says which UUID is obeyed; "" takes the first that is seen.
 
+    It is asked at the start, and again where another store is there: somebody may have accepted it meanwhile.
     `any_directory` takes a plain directory for a silo: for tests of what is behind it.
     """
 
-    def __init__(self, path: Path, expected: str = "", *, any_directory: bool = False) -> None:
+    def __init__(
+        self, path: Path, obeyed: Callable[[], str], *, any_directory: bool = False
+    ) -> None:
         self.path = path
-        self.expected = expected
+        self.expected = obeyed()
+        self._obeyed = obeyed
         self._any_directory = any_directory
         self._entries: dict[Key, Entry] = {}
         self._unread: dict[Key, str] = {}
@@ -151,10 +157,12 @@ class Silo:
         if files.filesystem_type(root) != files.FUSE_SUPER_MAGIC and not self._any_directory:
             raise SiloUnavailable(f"silo {self.path} is not mounted")
         uuid = self._uuid_of(root)
-        if self.expected and uuid != self.expected:
+        if self.expected not in ("", uuid):
+            self.expected = self._obeyed() or self.expected
+        if self.expected not in ("", uuid):
             raise SiloUnavailable(
                 f"silo {self.path} is another one (its store is {uuid}, this host obeys {self.expected})",
-                hint=f"If the store was replaced on purpose: tambourine agent --accept-silo {uuid}",
+                hint=f"If the store was replaced on purpose: {ACCEPT_SILO} {shlex.quote(uuid)}",
             )
         return files.mount_id(root), uuid
 
@@ -261,7 +269,9 @@ def _peek(data: bytes) -> _Peek:
 
 
 def _directories(root: int, path: bytes) -> list[str]:
-    """Names of directories that can be names of namespaces or services, sorted."""
+    """Names of directories that can be names of namespaces or services, sorted. Of links too: what one stands for is not
+    gone, and whoever opens it is told.
+    """
     try:
         fd = files.open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
@@ -273,7 +283,7 @@ def _directories(root: int, path: bytes) -> list[str]:
             return sorted(
                 e.name
                 for e in entries
-                if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")
+                if (e.is_dir(follow_symlinks=False) or e.is_symlink()) and e.name[0] != "."
             )
     finally:
         os.close(fd)

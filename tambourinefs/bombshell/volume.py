@@ -107,9 +107,9 @@ class Volume:
             close(fd)
 
     def check_writable(self) -> None:
-        """Raise OSError EROFS on a read-only volume."""
+        """Raise OSError EPERM on a volume that is for reading alone (EROFS is a disk's)."""
         if not self.writable:
-            raise OSError(errno.EROFS, "the volume is read-only")
+            raise OSError(errno.EPERM, "the volume is read-only")
 
     def _open(self) -> int:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -186,7 +187,8 @@ def bombshell(
     "--accept-silo",
     metavar="UUID",
     default="",
-    help="Obey this silo from now on: its store was replaced on purpose.",
+    help="Remember that this host obeys this silo from now on, and end: its store was replaced on purpose. An agent that "
+    "runs meanwhile takes it up within seconds.",
 )
 @click.option("--plain", is_flag=True, help="Take a directory that is not a mount for a silo, too.")
 @click.option(
@@ -220,7 +222,13 @@ def agent(
 
         withdrawal.main(config)
         return
-    process.main(config, foreground=foreground, accept_silo=accept_silo, plain=plain)
+    if accept_silo:
+        from tambourinefs.agent.applied import accept_silo as accept
+
+        accept(Path(config.agent.state_directory), accept_silo)
+        click.echo(f"this host obeys the silo {accept_silo} from now on")
+        return
+    process.main(config, foreground=foreground, plain=plain)
 
 
 @click.command()

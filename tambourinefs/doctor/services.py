@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -10,7 +11,7 @@ from tambourinefs.doctor.ask import read
 from tambourinefs.doctor.finding import Finding
 from tambourinefs.doctor.patient import AGENT, SILO, restart
 from tambourinefs.model.names import printable
-from tambourinefs.model.status import ACCEPTED, APPLIED, READY, StatusReport
+from tambourinefs.model.status import ACCEPT_SILO, ACCEPTED, APPLIED, READY, StatusReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 SHOWN: Final = 5  # of a kind; the rest is counted
 _LOCAL: Final = "local"
 _LINE: Final = 240  # characters
+# Nothing but a UUID gets into a command for root.
+_ANOTHER: Final = re.compile(
+    rf"\. [^.]*(?P<command>{ACCEPT_SILO} [0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})\b"
+)
 
 
 def probe(patient: Patient) -> tuple[StatusReport, ...] | str:
@@ -42,8 +47,13 @@ def verdict(reports: tuple[StatusReport, ...] | str) -> Iterator[Finding]:
         return
     unknown = [r for r in reports if _reason(r, APPLIED) == "SiloUnavailable"]
     if unknown:
-        text = f"the agent does not see its silo: {_message(unknown[0], APPLIED)}"
-        yield Finding("manifests", "error", text[:_LINE], restart(SILO, AGENT))
+        message = _message(unknown[0], APPLIED)
+        another = _ANOTHER.search(message)  # a restart helps nothing then
+        text = (
+            f"the agent does not see its silo: {message[: another.start()] if another else message}"
+        )
+        mend = another["command"] if another else restart(SILO, AGENT)
+        yield Finding("manifests", "error", text[:_LINE], mend)
     bad = [r for r in reports if r not in unknown and _is_bad(r)]
     yield from (_bad(report) for report in bad[:SHOWN])
     if len(bad) > SHOWN:

@@ -15,6 +15,8 @@ from tambourinefs.model.unit import Unit
 ACCEPTED = "Accepted"
 APPLIED = "Applied"
 READY = "Ready"
+# What the message of SiloUnavailable ends with, and the UUID after it, where the silo is another than this host obeys.
+ACCEPT_SILO = "tambourine agent --accept-silo"
 
 
 class Condition(msgspec.Struct, frozen=True, rename="camel"):

@@ -46,34 +46,29 @@ _NO_MODULE: Final = (
 )
 
 
-def main(config: Config, *, foreground: bool, accept_silo: str = "", plain: bool = False) -> None:
+def main(config: Config, *, foreground: bool, plain: bool = False) -> None:
     """Serve until SIGTERM. `foreground`: as a plain program, without asking systemd for the mount.
 
-    `accept_silo` is the UUID of a silo to obey from now on, though this host obeyed another; `plain` takes a directory
-    that is no mount for a silo, for tests.
+    `plain` takes a directory that is no mount for a silo, for tests.
 
     Raises HostError: another agent runs, applied state is unreadable, the mountpoint will not do.
     """
-    run_until_stopped(
-        functools.partial(
-            serve, config, foreground=foreground, accept_silo=accept_silo, plain=plain
-        )
-    )
+    run_until_stopped(functools.partial(serve, config, foreground=foreground, plain=plain))
 
 
-async def serve(config: Config, *, foreground: bool, accept_silo: str, plain: bool) -> None:
+async def serve(config: Config, *, foreground: bool, plain: bool) -> None:
     """The whole process as one task: returns never, only when cancelled."""
-    with Store(Path(config.agent.state_directory)) as store:
-        if accept_silo:
-            store.accept_silo(accept_silo)
-        with mounting.mount_to_serve(
+    with (
+        Store(Path(config.agent.state_directory)) as store,
+        mounting.mount_to_serve(
             "proc", config.proc.mountpoint, by_hand=foreground, options=MOUNT_OPTIONS
-        ) as served:
-            host = HostFiles(Path("/"), store)
-            try:
-                await _work(config, store, host, served, plain=plain)
-            finally:
-                host.close()
+        ) as served,
+    ):
+        host = HostFiles(Path("/"), store)
+        try:
+            await _work(config, store, host, served, plain=plain)
+        finally:
+            host.close()
 
 
 async def _work(
@@ -122,7 +117,7 @@ def _reconciler(
         systemd,
         Checker(systemd, AnalyzeVerifier(), host, mountpoint),
         applier,
-        Silo(mountpoint, store.silo(), any_directory=plain),
+        Silo(mountpoint, store.silo, any_directory=plain),
         board,
         journal if config.agent.journal_lines else None,
         policy_of(config),

@@ -26,12 +26,21 @@ MAX_MESSAGE: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One failure: the errno inside the server, the name of the StatusCode on the wire, the class in the client."""
+    """One failure: the errno inside the server, the name of the StatusCode on the wire, the class in the client, and what
+    its user does next, where the message alone does not say it.
+    """
 
     number: int
     code: str
     error: type[errors.TambourineError]
+    hint: str = ""
 
+
+_FULL: Final = "`tambourine doctor` on the host says what is full"
+_READ_ONLY: Final = (
+    "the disk below is mounted read-only, or the kernel made it so after an error (dmesg): "
+    "`tambourine doctor` on the host names it"
+)
 
 _ROWS: Final = (
     Row(errno.ENOENT, "NOT_FOUND", errors.NotFound),
@@ -50,9 +59,10 @@ _ROWS: Final = (
     Row(errno.ENXIO, "FAILED_PRECONDITION", errors.HostError),  # a FIFO, a socket, a device
     Row(errno.EACCES, "PERMISSION_DENIED", errors.RefusedByPolicy),
     Row(errno.EPERM, "PERMISSION_DENIED", errors.RefusedByPolicy),
-    Row(errno.EROFS, "PERMISSION_DENIED", errors.RefusedByPolicy),
-    Row(errno.ENOSPC, "RESOURCE_EXHAUSTED", errors.OutOfSpace),
-    Row(errno.EDQUOT, "RESOURCE_EXHAUSTED", errors.OutOfSpace),
+    # A disk; what a volume refuses by itself is EPERM.
+    Row(errno.EROFS, "FAILED_PRECONDITION", errors.HostError, _READ_ONLY),
+    Row(errno.ENOSPC, "RESOURCE_EXHAUSTED", errors.OutOfSpace, _FULL),
+    Row(errno.EDQUOT, "RESOURCE_EXHAUSTED", errors.OutOfSpace, _FULL),
     Row(errno.EFBIG, "RESOURCE_EXHAUSTED", errors.OutOfSpace),
     Row(errno.EMLINK, "RESOURCE_EXHAUSTED", errors.OutOfSpace),
     Row(errno.EUSERS, "RESOURCE_EXHAUSTED", errors.Unreachable),  # too many streams: later, again
@@ -129,7 +139,7 @@ def from_rpc_error(error: grpc.RpcError) -> errors.TambourineError:
     row = _BY_REASON.get(_reason(call))
     code = call.code()
     if row is not None and row.code == code.name:
-        return row.error(details)
+        return row.error(details, hint=row.hint)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.Unreachable(
             "Bombshell did not answer in time",

@@ -175,15 +175,36 @@ def test_16_what_a_person_does_is_in_the_status_within_a_second(host: Host) -> N
     until(lambda: ready() == ("False", "Drifted"), "stopped", within=1)
     host.run("systemctl", "start", "e2e-hand")
     until(lambda: ready() == ("True", "Ready"), "started", within=1)
-    host.run("systemctl", "mask", "--runtime", "e2e-hand")
-    host.run("systemctl", "unmask", "--runtime", "e2e-hand")
+
+    def loaded() -> str:
+        return str((status(host, "e2e-hand") or {}).get("loaded"))
+
+    host.run("systemctl", "disable", "e2e-hand")
+    until(lambda: "; disabled; " in loaded(), "disabled", within=1)
+    assert ready() == ("True", "Ready")
+    text = host.run("cat", "/etc/systemd/system/e2e-hand.service").stdout
+    # `systemctl mask` refuses where /etc has the unit, and below /run it would not count: a link by hand is what does.
+    assert host.run("systemctl", "mask", "e2e-hand", check=False).returncode
+    host.run("ln", "-sf", "/dev/null", "/etc/systemd/system/e2e-hand.service")
+    host.run("systemctl", "daemon-reload")
+    until(lambda: loaded().startswith("masked "), "masked", within=1)
+    until(lambda: ready() == ("False", "Drifted"), "masked", within=1)
+    assert "masked by somebody" in json.dumps(status(host, "e2e-hand"))
+    assert show(host, "e2e-hand", "ActiveState") == "active"
+    host.run("systemctl", "unmask", "e2e-hand")
+    host.run("tee", "/etc/systemd/system/e2e-hand.service", input=text)
+    host.run("systemctl", "daemon-reload")
+    until(lambda: ready() == ("True", "Ready"), "as it was", within=1)
     host.run("sh", "-c", "echo '# by hand' >> /etc/systemd/system/e2e-hand.service")
     until(lambda: ready() == ("False", "Drifted"), "edited", within=1)
     host.run("rm", "/etc/systemd/system/e2e-hand.service")
     host.run("systemctl", "daemon-reload")
     until(lambda: "was removed" in json.dumps(status(host, "e2e-hand")), "deleted", within=1)
     assert show(host, "e2e-hand", "ActiveState") == "active"
+    # None of it was undone; an order is what lays the file down and enables the unit again.
+    assert host.run("test", "-e", "/etc/systemd/system/e2e-hand.service", check=False).returncode
     apply(host, manifest("e2e-hand", unit=SLEEPS + "# again\n", command="start"))
+    assert show(host, "e2e-hand", "UnitFileState") == "enabled"
     delete(host, "e2e-hand")
 
 
@@ -287,6 +308,12 @@ def test_23_a_silo_that_is_not_there_removes_nothing(host: Host) -> None:
     host.run("rm", "-r", away)
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "start", "tambourine-silo")
+    until_ready(host, "e2e-keep")
+    host.run("mount", "-t", "tmpfs", "over", "/var/lib/tambourine/silo")  # an empty directory there
+    until(
+        lambda: condition(host, "e2e-keep", "Applied") == ("Unknown", "SiloUnavailable"), "the news"
+    )
+    host.run("umount", "/var/lib/tambourine/silo")
     until_ready(host, "e2e-keep")
     host.run("systemctl", "kill", "-s", "KILL", "tambourine-silo")
     until(lambda: show(host, "tambourine-silo", "ActiveState") == "active", "the silo again")

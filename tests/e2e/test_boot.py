@@ -80,7 +80,40 @@ def test_a_managed_service_outlives_all_of_ours(host: Host, managed: str) -> Non
     assert pids(host, managed) == service
 
 
-def test_a_frozen_silo_is_replaced_by_the_watchdog_or_by_a_kill(host: Host, managed: str) -> None:
+@pytest.fixture
+def short_watchdog(host: Host) -> Iterator[None]:
+    """As shipped, but WatchdogSec=60."""
+    drop_ins = [f"/run/systemd/system/{unit}.d" for unit in DAEMONS]
+    for directory in drop_ins:
+        host.run("mkdir", "-p", directory)
+        host.run("tee", f"{directory}/90-watchdog.conf", input="[Service]\nWatchdogSec=4\n")
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "restart", *DAEMONS)  # the environment says it to the process
+    wait_answering(host)
+    yield
+    host.run("rm", "-r", *drop_ins)
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "restart", *DAEMONS)
+    wait_answering(host)
+
+
+@pytest.mark.alone  # 4 s are little for the company
+def test_frozen_daemons_are_replaced_by_the_watchdog(
+    host: Host, managed: str, short_watchdog: None
+) -> None:
+    frozen, service = pids(host, *DAEMONS), pids(host, managed)
+    host.run("kill", "-STOP", *map(str, frozen))
+    wait_until(
+        lambda: not {*frozen, 0} & set(pids(host, *DAEMONS)), 30, "new ones in all three places"
+    )
+    wait_answering(host, 20)
+    for unit in DAEMONS:
+        log = ["journalctl", "--no-pager", "-b", f"UNIT={unit}", "-n", "20", "-o", "cat"]
+        assert "Watchdog timeout" in host.run(*log).stdout, unit
+    assert pids(host, managed) == service
+
+
+def test_a_frozen_silo_that_is_killed_is_replaced(host: Host, managed: str) -> None:
     (pid,) = pids(host, SILO)
     service = pids(host, managed)
     host.run("kill", "-STOP", str(pid))

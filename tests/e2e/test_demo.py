@@ -10,6 +10,7 @@ import pytest
 from lab import lab
 from lab.hosts import Host
 from lab.state import CHECKOUT, LabState
+from lab.tree import SOURCE
 from tests.e2e.chain import answers
 
 
@@ -29,6 +30,20 @@ def test_the_demo_of_one_host_shows_what_it_promises_and_keeps_the_host_when_ask
         assert f"tests/lab/lab --name {state.name} shell h1" in done.stdout
         (host,) = state.hosts()
         assert answers(Host(host))
+    finally:
+        lab.down(state)
+
+
+def test_the_demo_runs_on_a_machine_that_systemd_runs() -> None:
+    """`make demo-node HERE=1`; here that machine is a host of the lab, with the Python packages and no network."""
+    state = LabState(f"demo-here-{os.getpid()}")
+    try:
+        (made,) = lab.up(state, hosts=1, kind="prepared", owner=os.getpid())
+        command = f"cd {SOURCE} && HERE=1 WHEELHOUSE=/wheels exec tests/demo-node"
+        done = Host(made).run("bash", "-c", command, check=False, timeout=300)
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+        assert "no difference in /etc and in the list of units\n" in done.stdout
+        assert answers(Host(made)), "it stays installed"
     finally:
         lab.down(state)
 

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.slow
 
 PKI = "/etc/tambourine/pki"
 SILO = "/var/lib/tambourine/silo"
+STORE = "/var/lib/tambourine/store"
+STATE = "/var/lib/tambourine/agent"
 PROC = "/run/tambourine/proc"
 CONFIG = "/etc/tambourine/config.d"
 UNITS = "/usr/local/lib/systemd/system"
@@ -76,6 +78,12 @@ MOUNTS = (
         f"timeout 10 sh -c 'until grep -q SiloUnavailable {PROC}/local/steady/conditions; do :; done'",
         "manifests", "does not see its silo",
     ),
+)  # fmt: skip
+ANOTHER = Fault(
+    # Made anew from a copy of its files, the UUID apart: what a restored backup is.
+    "another store", f"systemctl stop tambourine-silo; mv {STORE}/uuid /run/uuid; systemctl start tambourine-silo;"
+    f"timeout 10 sh -c 'until grep -q accept-silo {PROC}/local/steady/conditions; do :; done'",
+    f"! cmp {SILO}/.tambourine-silo {STATE}/silo", "manifests", "is another one",
 )  # fmt: skip
 BOMBSHELL = (
     Fault(
@@ -249,7 +257,7 @@ def patient(own_host: Host) -> Host:
 
 @pytest.mark.parametrize(
     "fault",
-    [*KERNEL, *MOUNTS, *BOMBSHELL, *SYSTEMD, *CERTIFICATES, *SPACE, *MANIFESTS],
+    [*KERNEL, *MOUNTS, ANOTHER, *BOMBSHELL, *SYSTEMD, *CERTIFICATES, *SPACE, *MANIFESTS],
     ids=lambda fault: fault.name,
 )
 def test_what_is_broken_is_named_and_its_command_mends_it(patient: Host, fault: Fault) -> None:

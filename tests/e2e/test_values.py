@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ PROC = "/run/tambourine/proc/local"
 OBSERVED = {
     "running": "zoo-running.service",
     "failed": "zoo-failed.service",
+    "needs": "zoo-needs.service",
     "exited": "zoo-exited.service",
     "instance": "zoo-template@one.service",
     "socket": "zoo-socket.socket",
@@ -40,6 +42,7 @@ MADE = {
     "made-running": "[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=multi-user.target\n",
     "made-oneshot": "[Service]\nType=oneshot\nExecStart=true\n",
     "made-failed": "[Service]\nExecStart=sh -c 'exit 4'\n",
+    "made-needs": "[Unit]\nRequires=zoo-broken.service\nAfter=zoo-broken.service\n[Service]\nExecStart=sleep infinity\n",
 }
 NAMES = [*OBSERVED, *MADE]
 SINGLE = {
@@ -253,6 +256,13 @@ def test_a_failure_has_its_reason(zoo: Host) -> None:
     assert re.search(r"\n {5}Reason: .*4", zoo.run("cat", f"{PROC}/made-failed/status").stdout)
 
 
+def test_what_needs_another_that_failed_says_so(zoo: Host) -> None:
+    """Trouble 19. systemctl says `inactive (dead)` of it, and nothing more than its log does."""
+    assert ours_of(zoo, "made-needs")["active"].startswith("inactive (dead)")
+    said = zoo.run("cat", f"{PROC}/made-needs/conditions").stdout
+    assert re.search(r"^Ready +False .*dependency", said, re.MULTILINE), said
+
+
 def test_the_cases_are_what_they_are_called(zoo: Host) -> None:
     for name, value, text in (
         ("failed", "active", "failed (Result: exit-code) since "),
@@ -265,11 +275,33 @@ def test_the_cases_are_what_they_are_called(zoo: Host) -> None:
         ("alias", "systemdName", "zoo-real.service - Has an alias"),
         ("tree", "tasks", "40 (limit: "),
         ("starting", "active", "activating (start-pre) since "),
+        ("needs", "active", "inactive (dead)"),
         ("made-oneshot", "active", "inactive (dead) since "),
     ):
         assert ours_of(zoo, name)[value].startswith(text), name
     assert ours_of(zoo, "many")["drop-in"].count("└─") == 2
     assert len(ours_of(zoo, "many")["docs"].splitlines()) == 5
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/St_Johns"])
+def test_values_are_in_the_hosts_zone_also_when_it_changes_meanwhile(zoo: Host, zone: str) -> None:
+    before = zoo.run("readlink", "/etc/localtime", check=False).stdout.strip()
+    zoo.run("ln", "-sfn", f"/usr/share/zoneinfo/{zone}", "/etc/localtime")
+    try:
+        word = zoo.run("date", "+%Z").stdout.strip()
+        for name in ("running", "failed", "timer"):
+            theirs = values_of(systemctl(zoo, OBSERVED[name]))
+            assert f" {word}" in theirs["active"]
+            eventually(
+                lambda name=name, theirs=theirs: not differences(ours_of(zoo, name), theirs), 5
+            )
+        block = systemctl(zoo, OBSERVED["timer"])  # with the time of its next run
+        assert _without_ages(zoo.run("cat", f"{PROC}/timer/status").stdout) == _without_ages(block)
+    finally:
+        if before:
+            zoo.run("ln", "-sfn", before, "/etc/localtime")
+        else:
+            zoo.run("rm", "/etc/localtime")
 
 
 READ_ALL = """
@@ -325,10 +357,10 @@ def test_every_read_answers_while_dbus_is_stopped_and_journald_and_pid_1_are_fro
         host.run("systemctl", "start", "dbus.socket", "dbus.service")
     took = {name: sorted(times) for name, times in json.loads(done.stdout).items()}
     assert {"status", "status.json", "journal", "services.json", "metrics.prom"} <= took.keys()
-    # Two cores, and the rest of the run on them: of each file's reads (hundreds) one may have waited for a core.
-    assert max(times[-1] for times in took.values()) < 1, took
-    slow = {name: times[-3:] for name, times in took.items() if times[-2] > 0.1}
-    assert not slow
+    # Thousands of reads on two cores that the reader's own start shares: of a thousand one may have waited for a core.
+    slow = [(name, time) for name, times in took.items() for time in times if time > 0.1]
+    assert len(slow) <= sum(map(len, took.values())) / 1000, slow
+    assert all(time < 1 for _, time in slow), slow
     assert min(len(times) for times in took.values()) > 3
     # And it goes on by itself when they are back.
     host.run("systemctl", "stop", "zoo-running.service")
@@ -374,8 +406,9 @@ def test_a_poll_sees_the_new_value_within_50_ms_of_systemds_signal(zoo: Host) ->
             watcher.kill()
             watcher.communicate()
         late.append(woke - _changed(zoo, "zoo_2drunning_2eservice"))
-    # Two cores that the rest of the run works on as well: what is asked is what the chain itself takes, not the queue.
-    assert sorted(late)[len(late) // 4] < 0.05, late
+    # The median; and all but one, which may have waited for a core: the test is alone, the machine may not be.
+    assert statistics.median(late) < 0.05, late
+    assert sorted(late)[-2] < 0.05, late
 
 
 def _changed(host: Host, unit: str) -> float:

@@ -31,6 +31,20 @@ Description=Fails
 ExecStartPre=true
 ExecStart=sh -c 'exit 3'
 """,
+    "zoo-needs.service": """
+[Unit]
+Description=Needs one that fails
+Requires=zoo-broken.service
+After=zoo-broken.service
+[Service]
+ExecStart=sleep infinity
+""",
+    # Its start itself fails, which one of Type=simple does not.
+    "zoo-broken.service": """
+[Service]
+Type=oneshot
+ExecStart=sh -c 'exit 5'
+""",
     "zoo-killed.service": """
 [Service]
 ExecStart=sh -c 'kill -SEGV $$$$'
@@ -240,7 +254,12 @@ def set_up(host: Host) -> None:
         fail=" ".join(f for f in FAIL if f != "zoo-assert"),
         enable=" ".join(ENABLE),
     )
-    host.run("sh", "-c", script + "systemctl start zoo-assert || true\n", timeout=60)
+    host.run(
+        "sh",
+        "-c",
+        script + "systemctl start zoo-assert || true\n! systemctl start zoo-needs\n",
+        timeout=60,
+    )
 
 
 def take_down(host: Host) -> None:

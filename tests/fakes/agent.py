@@ -181,7 +181,7 @@ class Host:
             systemd,
             Checker(systemd, self.verifier, touchy_host, self.silo),
             applier,
-            Silo(self.silo, store.silo(), any_directory=self.any_directory),
+            Silo(self.silo, store.silo, any_directory=self.any_directory),
             self.board,
             None,
             self.rules,

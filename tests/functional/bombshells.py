@@ -41,7 +41,7 @@ class Running:
         plain: bool = True,
         silo: Path | None = None,
         proc: Path | None = None,
-        **limits: float,
+        **settings: float | str,
     ):
         self.home = home
         self.silo = silo or home / "silo"
@@ -49,11 +49,12 @@ class Running:
         self.pki = home / "pki"
         self.socket = home / "b.sock"
         self.plain = plain
+        self.flags: list[str] = []  # in place of the configuration
         self.process: subprocess.Popen[bytes] | None = None
         for directory in (home / "silo", home / "proc"):
             directory.mkdir()
         pki.init(self.pki, owners=pki.Owners())
-        lines = [f"{key} = {value}" for key, value in limits.items()]
+        lines = [f"{key} = {value}" for key, value in settings.items()]
         (home / "config.toml").write_text(
             f"[silo]\nmountpoint = {str(self.silo)!r}\nstore = '/nowhere/store'\n"
             f"[proc]\nmountpoint = {str(self.proc)!r}\n"
@@ -68,10 +69,12 @@ class Running:
 
     @property
     def argv(self) -> list[str]:
-        return [
-            *(str(TAMBOURINE), "bombshell", "--foreground", f"--config={self.home}/config.toml"),
-            *(["--plain"] if self.plain else []),
-        ]
+        return [str(TAMBOURINE), *(self.flags or self._by_configuration)]
+
+    @property
+    def _by_configuration(self) -> list[str]:
+        plain = ["--plain"] if self.plain else []
+        return ["bombshell", "--foreground", f"--config={self.home}/config.toml", *plain]
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start a process, without waiting for it."""

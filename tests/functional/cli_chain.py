@@ -196,11 +196,11 @@ def server(base: Path) -> subprocess.Popen[bytes]:
 
 
 @contextlib.contextmanager
-def chain(base: Path) -> Iterator[Chain]:
-    """Everything up; ended and unmounted after."""
-    silo, proc, keys = base / "silo", base / "proc", base / "pki"
+def chain(base: Path, silo: Path | None = None) -> Iterator[Chain]:
+    """Everything up; ended and unmounted after. `silo`: a real one's mount; else a plain directory."""
+    silo, proc, keys = silo or base / "silo", base / "proc", base / "pki"
     for directory in (silo, proc, keys):
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
     pki.init(keys, owners=pki.Owners())
     (base / "config.toml").write_text(
         f'[silo]\nstore = "{base}/store"\nmountpoint = "{silo}"\n[proc]\nmountpoint = "{proc}"\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import signal
 import socket
@@ -93,6 +94,48 @@ def test_without_a_client_certificate_nobody_gets_in(bombshell: Running) -> None
     channel = grpc.insecure_channel(f"unix:{bombshell.socket}", options)
     with channel, pytest.raises(grpc.RpcError):
         BombshellStub(channel).Stat(io_pb2.StatRequest(volume=1), timeout=5)
+
+
+def test_where_none_is_required_a_client_gets_in_without_one(make_bombshell: Make) -> None:
+    """By TLS still: it sees who the server is."""
+    import grpc
+
+    from tambourinefs.rpc import io_pb2
+    from tambourinefs.rpc.io_pb2_grpc import BombshellStub
+
+    running = make_bombshell(require_client_certificate="false")
+    (running.silo / "f").write_text("x")
+    credentials = grpc.ssl_channel_credentials((running.pki / "ca.crt").read_bytes())
+    options = [("grpc.default_authority", "bombshell.tambourine")]
+    with grpc.secure_channel(f"unix:{running.socket}", credentials, options) as channel:
+        request = io_pb2.StatRequest(volume=io_pb2.VOLUME_SILO, path=b"f")
+        assert BombshellStub(channel).Stat(request, timeout=10).entry.size == 1
+    with (
+        grpc.insecure_channel(f"unix:{running.socket}", options) as channel,
+        pytest.raises(grpc.RpcError),
+    ):
+        BombshellStub(channel).Stat(request, timeout=5)
+    with running.client() as client:  # who has one shows it
+        assert client.stat("silo", "f").size == 1
+
+
+def test_it_runs_as_a_plain_program_by_its_flags_alone(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    (running.silo / "f").write_text("silo")
+    (running.proc / "f").write_text("proc")
+    running.flags = [
+        *("bombshell", "--foreground", "--plain", "--config=/nonexistent/config.toml"),
+        *(f"--socket={running.socket}", f"--pki={running.pki}", f"--silo={running.silo}"),
+        *(f"--proc={running.proc}", "--group=daemon"),
+    ]
+    try:
+        running.start()
+        assert running.socket.stat().st_gid == grp.getgrnam("daemon").gr_gid
+        with running.client() as client:
+            assert client.read("silo", "f")[1] == b"silo"
+            assert client.read("proc", "f")[1] == b"proc"
+    finally:
+        running.end()
 
 
 def test_a_certificate_of_another_authority_is_refused_by_both_ends(

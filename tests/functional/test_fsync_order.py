@@ -34,6 +34,21 @@ def target(path):
     return Target(path, "file", hashlib.sha256(b"x").hexdigest(), 0o644, "0", "0", b"x")
 """
 )
+_RENEWAL = """
+import threading
+from tambourinefs.kube import csr
+from tambourinefs.rpc import pki
+from tambourinefs.sync.identity import Identity
+pki.init(root / 'pki', owners=pki.Owners())
+pem = (root / 'pki/client.crt').read_bytes()
+csr.request = lambda *a, **k: pem
+"""
+_JOINING = """
+from tambourinefs.install import host
+from tambourinefs.model import paths
+paths.IDENTITY = str(root / 'node.pem')
+paths.SYNC_USER = paths.GROUP = 'root'
+"""
 _KEPT = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"  # sha256 of "test"
 
 CASES = {
@@ -132,9 +147,14 @@ CASES = {
         "pki._write(root, 'ca.key', b'x', 0o600)",
         ["fsync TMP", "rename TMP ca.key", "fsync ."],
     ),
-    "a file by its path: the identity of a node": (
-        "from tambourinefs import files",
-        "files.replace_file_durably(root / 'node.pem', b'x', mode=0o600)",
+    "sync: a renewed identity of the node": (
+        _RENEWAL,
+        "Identity(None, 'n', root / 'node.pem')._renew(threading.Event())",
+        ["fsync TMP", "rename TMP node.pem", "fsync ."],
+    ),
+    "install.lay_identity: of a node that joined": (
+        _JOINING,
+        "host.lay_identity(b'x')",
         ["fsync TMP", "rename TMP node.pem", "fsync ."],
     ),
     "silo: a new store": (

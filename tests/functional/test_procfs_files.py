@@ -132,6 +132,12 @@ def test_nothing_can_be_written(mount: Mounted) -> None:
         assert caught.value.errno in {errno.EROFS, errno.EACCES}
 
 
+def test_the_mount_takes_no_devices_no_programs_and_no_setuid(mount: Mounted) -> None:
+    flags = os.statvfs(mount.root).f_flag
+    for flag in (os.ST_NODEV, os.ST_NOEXEC, os.ST_NOSUID, os.ST_RDONLY):
+        assert flags & flag
+
+
 def test_cp_a(mount: Mounted, tmp_path: Path) -> None:
     run("cp", "-a", mount.root / "local", tmp_path / "copy")
     for name in ("hello", "big"):

@@ -520,3 +520,19 @@ def test_read_of_an_unreadable_file_by_others_is_refused(silo: Path, shared_silo
     (silo / "f").chmod(0o600)
     done = shared_silo.writer(5)("attempt(open, sys.argv[1])", str(silo / "f"))
     assert done.stdout == "EACCES\n", done.stderr
+
+
+def test_the_mount_takes_no_devices_no_programs_and_no_setuid(
+    silo: Path, shared_silo: SiloHost
+) -> None:
+    """nodev, noexec, nosuid: of the mount, whatever lies in the store."""
+    flags = os.statvfs(silo).f_flag
+    assert flags & os.ST_NODEV
+    assert flags & os.ST_NOEXEC
+    assert flags & os.ST_NOSUID
+    store = in_store(shared_silo, silo)
+    os.mknod(store / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    assert errno_of(os.open, silo / "null", os.O_RDONLY) == "EACCES"
+    (silo / "program").write_text("#!/bin/sh\n")
+    (silo / "program").chmod(0o4755)
+    assert errno_of(subprocess.run, [silo / "program"]) == "EACCES"

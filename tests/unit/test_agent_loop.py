@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 import trio
@@ -13,10 +14,11 @@ import trio
 from announced import Announced
 from fakes.agent import SLEEPS, Host, host_in_memory, tree
 from tambourinefs import files
-from tambourinefs.agent.applied import Store
+from tambourinefs.agent.applied import Store, accept_silo
 from tambourinefs.agent.hostfiles import ORIGINAL_MAX
 from tambourinefs.agent.policy import Policy
 from tambourinefs.agent.ports import SystemdRefused
+from tambourinefs.errors import InvalidInput
 from tambourinefs.model.unit import Unit
 
 pytestmark = pytest.mark.trio
@@ -284,9 +286,27 @@ async def test_a_silo_that_is_gone_or_another_removes_nothing(
         (host.silo / ".tambourine-silo").write_text("another")
         reconciler.reader.rang(None)
         await host.until(lambda: "another" in host.view("hello").conditions[1].message)
-        assert "--accept-silo another" in host.view("hello").conditions[1].message
+        assert host.view("hello").conditions[1].message.endswith("--accept-silo another")
     assert await host.active("hello.service") == "active"
     assert host.unit_text("hello.service") == SLEEPS
+
+
+async def test_another_silo_is_accepted_while_the_agent_runs(
+    host: Host, announce: Announced
+) -> None:
+    announce("silo .* is another one")
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent() as reconciler:
+        await host.until_ready("hello", 1)
+        (host.silo / ".tambourine-silo").write_text(another := str(uuid4()))
+        reconciler.reader.rang(None)
+        await host.until(lambda: host.condition("hello", "Applied")[0] == "Unknown")
+        with pytest.raises(InvalidInput, match="not a UUID"):
+            accept_silo(host.state, "anything")
+        accept_silo(host.state, another.upper())  # beside the agent, which has the lock
+        reconciler.reader.rang(None)  # as the retry does
+        await host.until(lambda: host.condition("hello", "Applied")[0] == "True")
+    assert host.jobs("start", "stop", "restart") == [("start", "hello.service")]
 
 
 async def test_the_first_silo_is_obeyed_once_the_disk_takes_its_name(
@@ -481,7 +501,7 @@ async def test_payload_is_waited_for(host: Host) -> None:
     assert (host.root / "etc/p").read_bytes() == b"data"
 
 
-async def test_a_disk_that_is_full_is_said_and_got_over(host: Host) -> None:
+async def test_a_file_that_cannot_be_laid_down_is_said_and_got_over(host: Host) -> None:
     (host.root / "opt").write_text("in the way")  # no directory: nothing can be written below it
     host.apply(
         "x", {"unit": SLEEPS, "files": [{"path": "/opt/x", "content": "x"}], "command": "start"}

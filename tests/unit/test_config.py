@@ -119,3 +119,56 @@ def test_what_is_wrong_is_said_with_file_and_key(text: str, message: str) -> Non
 def test_bytes_that_are_not_utf8_are_refused_with_their_line() -> None:
     with pytest.raises(InvalidConfig, match=r"c\.toml: not UTF-8 at line 2"):
         merge([("c.toml", b"# fine\n# \xff\n")])
+
+
+PAGES = [
+    page
+    for place in ("*.md", "docs/*.md", "kernel/*.md", "k8s/**/*.md", "tests/README.md")
+    for page in EXAMPLE.parents[1].glob(place)
+]
+
+
+# Files and names that look alike.
+NO_KEY = re.compile(r".*\.(py|sock|crt|tambourine)")
+
+
+def named_keys(text: str) -> set[str]:
+    """Keys of the configuration that a page names in `code`, and in its blocks of shell and TOML: `section.key`, or the
+    key alone where a value is given to it.
+    """
+    sections = "|".join({key.partition(".")[0] for key in config.CHECKS})
+    code = re.findall(r"`([^`\n]+)`", text) + re.findall(
+        r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    )
+    dotted = {
+        found
+        for one in code
+        for found in re.findall(rf"(?<![\w./-])((?:{sections})\.[a-z_]+)(?![\w./(-])", one)
+        if not NO_KEY.fullmatch(found)
+    }
+    given = {
+        found
+        for one in code
+        for found in re.findall(r"(?m)^ *([a-z][a-z_-]*) = (?:true|false|\d|\"|\[)", one)
+    }
+    return dotted | given
+
+
+def test_every_key_that_a_page_names_exists() -> None:
+    short = {key.partition(".")[2] for key in config.CHECKS}
+    named = {(page.name, key) for page in PAGES for key in named_keys(page.read_text())}
+    assert len(named) >= 4
+    assert not {(page, key) for page, key in named if key not in config.CHECKS and key not in short}
+
+
+def test_every_block_of_toml_in_a_page_is_a_configuration() -> None:
+    for page in PAGES:
+        for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            merge([(page.name, block.encode())])
+
+
+def test_a_key_that_does_not_exist_is_found_in_a_page() -> None:
+    assert named_keys("so `journal-lines = false` and `agent.namespacs`") == {
+        "journal-lines",
+        "agent.namespacs",
+    }

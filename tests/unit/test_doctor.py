@@ -417,6 +417,18 @@ def test_a_silo_that_is_not_seen_is_said_once() -> None:
     assert (found.state, found.command) == ("error", both)
 
 
+def test_another_silo_is_accepted_by_the_command_that_the_agent_names() -> None:
+    accept, uuid = "tambourine agent --accept-silo", "4a3cf51d-7d5c-4a0c-8c27-5e0cb3b3a3a5"
+    for said, command in (
+        (uuid, f"{accept} {uuid}"),
+        ("'x; rm -r /'", "systemctl restart tambourine-silo.service tambourine.service"),
+    ):
+        why = f"silo /s is another one (this host obeys a). If it was on purpose: {accept} {said}"
+        another = Condition("Applied", "Unknown", "SiloUnavailable", why, 1, "")
+        found = only(services.verdict((StatusReport("local", "x", conditions=(another,)),)))
+        assert found.command == command
+
+
 def test_many_are_counted() -> None:
     many = tuple(report(f"s{n}", Ready=("False", "Failed")) for n in range(1000))
     found = list(services.verdict(many))

@@ -1,0 +1,80 @@
+"""The host's time zone is re-read when it changes, and UTC where it cannot be."""
+
+from __future__ import annotations
+
+import os
+import zoneinfo
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tambourinefs.procfs import zone
+from tambourinefs.procfs.times import SECOND, timestamp
+
+NOW = 1_795_386_612
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> zone.LocalZone:
+    """It looks at each call; a host's waits a second between two looks."""
+    monkeypatch.setattr(zone, "_CHECK_SECONDS", 0.0)
+    return zone.LocalZone(tmp_path / "localtime")
+
+
+def of(name: str) -> Path:
+    """The file of that zone, as /etc/localtime points to."""
+    for root in zoneinfo.TZPATH:
+        if (path := Path(root, name)).exists():
+            return path
+    pytest.fail(f"no zone {name}: apt-get install tzdata")
+
+
+def point(path: Path, name: str) -> None:
+    """As timedatectl does it: another link, by rename."""
+    (path / "new").symlink_to(of(name))
+    (path / "new").rename(path / "localtime")
+
+
+def hours(local: zone.LocalZone) -> float:
+    offset = local.zone().utcoffset(datetime.fromtimestamp(NOW, UTC))
+    assert offset is not None
+    return offset.total_seconds() / 3600
+
+
+def test_the_zone_is_what_the_file_says_now(local: zone.LocalZone, tmp_path: Path) -> None:
+    assert local.zone() is UTC  # no file: glibc says UTC too
+    for name, offset, word in (
+        ("Asia/Kolkata", 5.5, "IST"),
+        ("America/St_Johns", -3.5, "NST"),
+        ("Etc/UTC", 0, "UTC"),
+    ):
+        point(tmp_path, name)
+        assert hours(local) == offset
+        assert timestamp(NOW * SECOND, local.zone()).endswith(f" {word}")
+
+
+def test_a_file_that_is_rewritten_in_place_is_seen(local: zone.LocalZone, tmp_path: Path) -> None:
+    file = tmp_path / "localtime"
+    file.write_bytes(of("Asia/Kolkata").read_bytes())
+    os.utime(file, (1, 1))
+    assert hours(local) == 5.5
+    file.write_bytes(of("Asia/Tokyo").read_bytes())
+    assert hours(local) == 9
+
+
+def test_what_is_no_zone_is_utc_until_it_is_one(local: zone.LocalZone, tmp_path: Path) -> None:
+    (tmp_path / "localtime").write_text("nonsense")
+    assert local.zone() is UTC
+    point(tmp_path, "Asia/Tokyo")
+    assert hours(local) == 9
+    (tmp_path / "localtime").unlink()
+    assert local.zone() is UTC
+
+
+def test_it_looks_at_most_once_a_second(tmp_path: Path) -> None:
+    point(tmp_path, "Asia/Tokyo")
+    local = zone.LocalZone(tmp_path / "localtime")
+    assert hours(local) == 9
+    point(tmp_path, "Asia/Kolkata")
+    assert hours(local) == 9
