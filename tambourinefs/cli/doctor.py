@@ -90,7 +90,9 @@ def page(findings: Sequence[Finding]) -> list[str]:
     """The lines for a person: aligned, and a command below what it mends."""
     lines = []
     for one in findings:
-        first, *rest = textwrap.wrap(one.says, _WIDTH - _STATE - _CHECK) or [""]
+        first, *rest = textwrap.wrap(
+            one.says, _WIDTH - _STATE - _CHECK, break_on_hyphens=False
+        ) or [""]
         state, colour = one.state.ljust(_STATE), _COLOURS.get(one.state)
         state = click.style(state, fg=colour) if colour else state
         lines.append(f"{state}{one.check.ljust(_CHECK)}{first}")
