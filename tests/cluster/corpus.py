@@ -13,6 +13,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from tambourinefs.model import paths
 from tambourinefs.model.schema import API_VERSION
 
 Object = dict[str, Any]
@@ -64,6 +65,17 @@ ODD: list[Any] = [
 ]  # fmt: skip
 
 
+def _own_units() -> list[str]:
+    """Ours, those whose drop-ins are theirs too (`a-.service` of `a-b.service`), and neighbours that are nobody's."""
+    found = set(paths.OWN_UNITS)
+    for stem, kind in (own.rsplit(".", 1) for own in paths.OWN_UNITS):
+        parts = stem.split("-")
+        heads = {"-".join(parts[:count]) + "-" for count in range(1, len(parts))} | {f"{stem}-"}
+        found |= {f"{head}{at}.{kind}" for head in heads for at in ("", "@", "@x")}
+        found |= {stem, f"{stem}x", f"{stem}@.{kind}", f"{stem}.socket", f"{stem}.timer"}
+    return sorted(found)
+
+
 def _repeated(text: str, *counts: int) -> list[str]:
     return [text * count for count in counts]
 
@@ -73,6 +85,7 @@ BOUNDS: dict[Place, list[Any]] = {
     ("name",): [
         *_repeated("a", 247, 248, 255, 256), "a" * 247 + ".service", "a" * 248 + ".service", "a" * 249 + ".slice",
         "a" * 250 + ".slice", "a" * 250 + ".swap", "a" * 251 + ".swap", "b@" + "a" * 245, "b@" + "a" * 246,
+        *_own_units(),
     ],
     ("unit",): [
         "[A]\n#" + "x" * (131072 - 5), "[A]\n" + "B=\n" * 3000, "[A]\n" + "B=\n" * 3001,

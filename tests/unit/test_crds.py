@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tambourinefs.errors import InvalidManifest
-from tambourinefs.model import manifest
+from tambourinefs.model import manifest, names, paths
 from tambourinefs.model.schema import MAX_DROP_INS, MAX_FILES, MAX_LABELS, STRUCTS
 from tests.unit import unit_grammar
 
@@ -82,6 +82,42 @@ def test_bounds_and_patterns_are_the_models() -> None:
     assert spec["nodeSelector"]["maxProperties"] == MAX_LABELS
     assert spec["unit"]["pattern"] == unit_grammar.UNIT
     assert spec["dropIns"]["items"]["properties"]["content"]["pattern"] == unit_grammar.DROP_IN
+
+
+def _near_our_own() -> set[str]:
+    """Our units' names up to each of their dashes, with what may follow, of every type: ours and what looks so."""
+    stems = {own.rpartition(".")[0] for own in paths.OWN_UNITS}
+    words = [stem.split("-") for stem in stems]
+    heads = {"-".join(parts[:count]) for parts in words for count in range(1, len(parts) + 1)}
+    ends = ("", "-", "@", "@x", "-@", "-@x", "-@a.timer", "-x", "x", "--")
+    types = ("", *(f".{kind}" for kind in names.UNIT_TYPES))
+    return {f"{head}{end}{kind}" for head in heads for end in ends for kind in types}
+
+
+def test_the_crd_refuses_the_units_that_the_node_takes_for_our_own() -> None:
+    """Its rules are read as Python: `!`, `&&` and RE2's matches(), which finds anywhere, as re.search does."""
+    rules = [
+        entry["rule"]
+        .replace("self.name.matches(", "found(")
+        .replace("!", " not ")
+        .replace("&&", " and ")
+        for entry in _schema("tambourines")["spec"]["x-kubernetes-validations"]
+        if "own units" in entry["message"]
+    ]
+    assert len(rules) == 2
+    refused, wanted = set(), set()
+    for name in _near_our_own():
+        unit = names.with_suffix(name)
+        if names.unit_problem(unit):  # refused for that, by another rule
+            continue
+        scope = {"found": lambda pattern, name=name: re.search(pattern, name) is not None}
+        if not all(eval(rule.strip(), scope) for rule in rules):
+            refused.add(name)
+        if names.is_own_unit(unit):
+            wanted.add(name)
+    assert refused == wanted
+    assert set(paths.OWN_UNITS) <= wanted
+    assert {"tambourine-pki-", "tambourine-pki-@x.timer", "tambourine-first-.service"} <= wanted
 
 
 def _as_python(pattern: str) -> re.Pattern[str]:
