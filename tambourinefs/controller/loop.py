@@ -32,6 +32,7 @@ from tambourinefs.kube.resources import (
     TAMBOURINES,
 )
 from tambourinefs.model import cluster, news
+from tambourinefs.model.status import Condition
 
 log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 5.0  # seconds: heartbeats that stop ring no bell
@@ -278,19 +279,30 @@ class Controller:
             self._recorder.event(about, item.kind, item.reason, item.note, action="Sync")
 
     def _say_lost(self, now: World) -> None:
-        """Nobody reads `active (running)` of a node that is not heard of; its sync takes the word back."""
+        """Nobody reads `active (running)` of a node that is not heard of, nor that it is Ready; its sync takes the word
+        back.
+        """
         back: dict[str, str] = {}
         silent: list[Write] = []
         for report in now.reports.values():
-            if report.node in now.lost:
-                if report.status.active_state not in {"unknown", ""}:
-                    silent.append((report.uid, partial(self._objects.take_word, report)))
-            elif report.ready is not None and report.ready.reason == cluster.NODE_LOST:
-                since = report.ready.last_transition_time
-                back[report.node] = max(back.get(report.node, ""), since)
+            if report.node not in now.lost:
+                _note_lost(back, report.node, report.ready)
+            elif report.status.active_state not in {"unknown", ""}:
+                silent.append((report.uid, partial(self._objects.take_word, report)))
+        for name, member in now.members.items():
+            if name not in now.lost:
+                _note_lost(back, name, member.ready)
+            elif member.ready is not None and member.ready.reason != cluster.NODE_LOST:
+                silent.append((name, partial(self._objects.take_word_of_node, member)))
         _all_well(self._writers.each(silent))
         for name, since in back.items():
             self._objects.ask_again(now.members.get(name), since)
+
+
+def _note_lost(back: dict[str, str], node: str, ready: Condition | None) -> None:
+    """Since when we say of a node that it is lost, although it is heard of."""
+    if ready is not None and ready.reason == cluster.NODE_LOST:
+        back[node] = max(back.get(node, ""), ready.last_transition_time)
 
 
 def _all_well(problems: dict[str, str]) -> None:

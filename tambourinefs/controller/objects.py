@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tambourinefs.errors import AlreadyExists, Conflict, NotFound
 from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS, TAMBOURINES
 from tambourinefs.model import cluster, schema
+from tambourinefs.model.status import READY
 
 if TYPE_CHECKING:
     from tambourinefs.controller.world import Member, Report, Revision, Service, World
@@ -142,17 +143,7 @@ class Objects:
 
     def take_word(self, report: Report) -> None:
         """Say in the node's place that nothing is known; its sync takes the word back."""
-        said = f"{report.node} was not heard of for {cluster.NODE_LOST_AFTER:g} s"
-        conditions = [
-            {
-                "type": "Ready",
-                "status": "Unknown",
-                "reason": cluster.NODE_LOST,
-                "message": said,
-                "observedGeneration": report.status.observed_generation,
-                "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            }
-        ]
+        conditions = [_lost(report.node, report.status.observed_generation)]
         status = {"active": "unknown", "activeState": "unknown", "conditions": conditions}
         metadata = {"name": report.name, "namespace": report.namespace}
         try:
@@ -160,6 +151,17 @@ class Objects:
         except (NotFound, Conflict):
             return
         self._reports.learn(answer)
+
+    def take_word_of_node(self, member: Member) -> None:
+        """The same of its TambourineNode: what it says of its agent was true when it was last heard."""
+        status = {"conditions": [_lost(member.name, member.status.observed_generation)]}
+        try:
+            answer = self._api.apply_status(
+                NODES, {"name": member.name}, status, manager=cluster.CONTROLLER
+            )
+        except (NotFound, Conflict):
+            return
+        self._members.learn(answer)
 
     def delete_node(self, name: str) -> None:
         """The TambourineNode."""
@@ -177,6 +179,17 @@ class Objects:
             self._members.learn(self._api.merge(NODES, member.name, "", patch))
         except (NotFound, Conflict):
             return
+
+
+def _lost(node: str, generation: int) -> dict[str, object]:
+    return {
+        "type": READY,
+        "status": "Unknown",
+        "reason": cluster.NODE_LOST,
+        "message": f"{node} was not heard of for {cluster.NODE_LOST_AFTER:g} s",
+        "observedGeneration": generation,
+        "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
 
 
 def _owner(service: Service) -> dict[str, object]:

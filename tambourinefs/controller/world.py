@@ -55,6 +55,10 @@ class Member:
     def assignment(self, uid: str) -> cluster.Assignment | None:
         return self._by_uid.get(uid)
 
+    @property
+    def ready(self) -> Condition | None:
+        return next((item for item in self.status.conditions if item.type == READY), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

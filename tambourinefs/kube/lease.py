@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS: Final = 15.0
 RENEW_BY: Final = 10.0
 RETRY: Final = 2.0
+ANSWER_SECONDS: Final = (
+    4.0  # of the elector's requests: one that hangs can be tried again before RENEW_BY
+)
 
 
 def heartbeat(
@@ -61,7 +64,9 @@ class Elector:
     def __init__(
         self, api: Api, namespace: str, name: str, identity: str, die: Callable[[], None]
     ) -> None:
-        """`die` ends the process at once (os._exit): nothing of it may write after the lease has run out."""
+        """`api`: one that waits no longer than ANSWER_SECONDS. `die` ends the process at once (os._exit): nothing of it may
+        write after the lease has run out.
+        """
         self._api = api
         self._namespace = namespace
         self._name = name
@@ -70,6 +75,9 @@ class Elector:
         self._seen = ""
         self._seen_at = 0.0
         self._held: Object | None = None
+        self._renewed = (
+            0.0  # when the last renewal that was answered was sent: others count from later
+        )
 
     def acquire(self, stop: threading.Event) -> bool:
         """Wait until we lead (True) or `stop` (False)."""
@@ -83,29 +91,50 @@ class Elector:
         return False
 
     def hold(self, stop: threading.Event) -> None:
-        """Renew until `stop`, then give the lease away. Ends the process when it cannot renew for ten seconds."""
-        renewed = time.monotonic()
-        while not stop.wait(RETRY):
-            if (
-                time.monotonic() - renewed > LEASE_SECONDS
-            ):  # we were frozen: another may lead by now
-                log.error("woke after the lease had run out; ending")
-                self._die()
-            try:
-                self._renew()
-                renewed = time.monotonic()
-            except Conflict:
-                log.error("another leads; ending")  # noqa: TRY400 (no trace: said in one line)
-                self._die()
-            except TambourineError as error:
-                log.warning("cannot renew the lease: %s", error)
-                if time.monotonic() - renewed > RENEW_BY:
-                    log.error("cannot renew for %g s; ending", RENEW_BY)  # noqa: TRY400
-                    self._die()
+        """Renew until `stop`, then give the lease away. The process ends ten seconds after the last renewal, also while a
+        request hangs: five seconds before another may lead.
+        """
+        over = threading.Event()
+        threading.Thread(target=self._watch, args=(over,), daemon=True).start()
+        try:
+            while not stop.wait(RETRY):
+                if self._left() <= 0:  # we were frozen: another may lead by now
+                    self._end()
+                self._renew_once()
+        finally:
+            over.set()
         self._release()
+
+    def _watch(self, over: threading.Event) -> None:
+        """Beside the renewals: those may hang where no timeout of a request counts (looking a name up, a slow answer)."""
+        while (left := self._left()) > 0:
+            if over.wait(left):
+                return
+        self._end()
+
+    def _left(self) -> float:
+        """Seconds until we must not lead any more."""
+        return self._renewed + RENEW_BY - time.monotonic()
+
+    def _end(self) -> None:
+        log.error("the lease was not renewed for %g s; ending", RENEW_BY)
+        self._die()
+
+    def _renew_once(self) -> None:
+        asked = time.monotonic()
+        try:
+            self._renew()
+        except Conflict:
+            log.error("another leads; ending")  # noqa: TRY400 (no trace: said in one line)
+            self._die()
+        except TambourineError as error:
+            log.warning("cannot renew the lease: %s", error)
+        else:
+            self._renewed = asked
 
     def _try(self) -> bool:
         metadata = {"name": self._name, "namespace": self._namespace}
+        self._renewed = time.monotonic()
         try:
             lease = self._api.get(LEASES, self._name, self._namespace)
         except NotFound:

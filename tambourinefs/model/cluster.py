@@ -45,7 +45,7 @@ JOIN_PREFIX: Final = (
     "tambourine-join-"  # of the service account whose token asks for a node's first certificate
 )
 LEASE_NAMESPACE: Final = "kube-node-lease"  # in every cluster; no kustomization can move it
-NODE_LOST: Final = "NodeLost"  # the reason of an instance's Ready while its node is silent
+NODE_LOST: Final = "NodeLost"  # the reason of Ready, of a node that is silent and of its instances
 NODE_LOST_AFTER: Final = 40.0  # seconds without a change of the Lease
 HEARTBEAT_EVERY: Final = 10.0  # seconds
 TOMBSTONE_DEADLINE: Final = 300.0  # seconds that a deletion waits for its nodes

@@ -8,16 +8,17 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
 from tambourinefs import __version__, daemon
 from tambourinefs.controller.approver import Approver
 from tambourinefs.controller.loop import Controller
-from tambourinefs.kube import serving
-from tambourinefs.kube.api import Api, connect
+from tambourinefs.kube import lease, serving
+from tambourinefs.kube.access import Access
+from tambourinefs.kube.api import Api
 from tambourinefs.kube.events import Recorder
-from tambourinefs.kube.lease import Elector
 from tambourinefs.model import cluster
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ def main(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    api = connect(kubeconfig, user_agent=f"tambourine-controller/{__version__}")
+    access = Access(kubeconfig, f"tambourine-controller/{__version__}")
+    api, leases = Api(access), Api(access, answer_seconds=lease.ANSWER_SECONDS)
     identity = f"{socket.gethostname()}_{os.getpid()}_{time.time_ns()}"
     recorder = Recorder(api, f"{cluster.GROUP}/controller", identity)
     controller = Controller(
@@ -51,9 +53,11 @@ def main(
             address,
             ready=lambda: "",
             health=lambda: _health(controller),
-            metrics=lambda: _metrics(api, controller),
+            metrics=lambda: _metrics(api.writes + leases.writes, controller),
         )
-    elector = Elector(api, leader_namespace, cluster.CONTROLLER, identity, lambda: os._exit(1))
+    elector = lease.Elector(
+        leases, leader_namespace, cluster.CONTROLLER, identity, lambda: os._exit(1)
+    )
     log.info("waiting to lead as %s", identity)
     if not elector.acquire(stop):
         return
@@ -97,12 +101,12 @@ def _health(controller: Controller) -> str:
     return ""
 
 
-def _metrics(api: Api, controller: Controller) -> str:
+def _metrics(writes: Counter[tuple[str, str]], controller: Controller) -> str:
     lines = [
         "# HELP tambourine_api_writes_total Writes to the API server.",
         "# TYPE tambourine_api_writes_total counter",
     ]
-    for (verb, plural), count in sorted(api.writes.items()):
+    for (verb, plural), count in sorted(writes.items()):
         lines.append(f'tambourine_api_writes_total{{verb="{verb}",resource="{plural}"}} {count}')
     lines += [
         "# HELP tambourine_objects Objects that are known.",

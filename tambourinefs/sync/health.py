@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Final
 
 from tambourinefs.model import cluster
 from tambourinefs.model.status import READY, Condition
+
+HOST_UNREACHABLE: Final = "HostUnreachable"
 
 
 def conditions(
     node: cluster.Node,
     refused: Mapping[tuple[str, str], str],
     *,
+    host: str,
     identity: str,
     certificates: str,
     clock: str,
 ) -> tuple[Condition, ...]:
-    """`refused`: why an assignment is not carried out; `identity`, `certificates` (Bombshell's and its clients'), `clock`:
-    what is wrong with them, or "".
+    """`refused`: why an assignment is not carried out; `host` (Bombshell and agent: they do not answer), `identity`,
+    `certificates` (Bombshell's and its clients'), `clock`: what is wrong with them, or "".
     """
     said = "; ".join(f"{namespace}/{name}: {why}" for (namespace, name), why in refused.items())
     return (
-        _condition(node, READY, True, "SomeRefused" if said else "Ready", said),
+        _condition(node, READY, False, HOST_UNREACHABLE, host)
+        if host
+        else _condition(node, READY, True, "SomeRefused" if said else "Ready", said),
         _condition(node, "IdentityGood", not identity, "CannotRenew" if identity else "Good", identity),
         _condition(
             node, "CertificatesValid", not certificates, "NotRenewed" if certificates else "Valid", certificates,

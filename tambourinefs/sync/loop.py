@@ -20,7 +20,7 @@ from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS
 from tambourinefs.model import cluster, fields, manifest, news, schema
 from tambourinefs.model.cluster import Assignment, Content
-from tambourinefs.model.status import StatusReport
+from tambourinefs.model.status import Condition, StatusReport
 from tambourinefs.sync import downward, health, upward
 from tambourinefs.sync.host import Host, Key
 from tambourinefs.sync.upward import Written
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 LOOK_EVERY: Final = 30.0  # seconds: a bell that was missed costs no more
 GATHER: Final = 0.05
 AGAIN: Final = 1.0  # seconds until what had to wait is looked at again
+AWAY_AFTER: Final = (
+    10.0  # seconds without an answer of the host: its daemons restart within them, untold
+)
 MAX_REVISIONS: Final = 512  # kept in memory
 
 
@@ -65,6 +68,9 @@ class Sync:
         self._written: dict[Key, Written] = {}
         self._said: dict[str, Any] = {}  # our TambourineNode's status
         self._asked = ""  # when the controller wanted all statuses anew
+        self._away_since: float | None = (
+            None  # when Bombshell or the agent did not answer for the first time
+        )
 
     def forget(self) -> None:
         """The API server was away, or we were: what it holds may be another's word."""
@@ -101,8 +107,12 @@ class Sync:
         if asked != self._asked:
             self._asked = asked
             self.forget()
-        held = self._host.held()
-        reports = self._host.reports()
+        try:
+            held, reports = self._host.held(), self._host.reports()
+        except TambourineError as error:
+            self._say_away(node, str(error))
+            raise
+        self._away_since = None
         orders = downward.orders(node.spec.assignments, held, reports, self._namespaces)
         waits = self._carry_down(orders)
         waits |= self._carry_up(node, reports, orders.refused)
@@ -215,7 +225,7 @@ class Sync:
             self._recorder.event(about, item.kind, item.reason, item.note, action="Report")
 
     def _speak(self, node: cluster.Node, orders: downward.Orders) -> None:
-        """Our TambourineNode's status, when it changed."""
+        """Our TambourineNode's status."""
         status = cluster.NodeStatus(
             version=__version__,
             namespaces=tuple(name for name in self._namespaces if name != "local"),
@@ -224,14 +234,32 @@ class Sync:
             observed_generation=node.metadata.generation,
             acknowledged=orders.acknowledged,
             unlisted=orders.unlisted,
-            conditions=health.conditions(
-                node,
-                orders.refused,
-                identity=self._identity(),
-                certificates=self._certificates(),
-                clock=self._api.clock.problem,
-            ),
+            conditions=self._conditions(node, orders.refused),
         )
+        self._say(status)
+
+    def _say_away(self, node: cluster.Node, why: str) -> None:
+        """Bombshell or the agent does not answer: what was said of services is of before. The rest stays as it was said."""
+        if self._away_since is None:
+            self._away_since = self._clock()
+        if self._clock() - self._away_since >= AWAY_AFTER:
+            conditions = self._conditions(node, {}, host=why)
+            self._say(msgspec.structs.replace(node.status, conditions=conditions))
+
+    def _conditions(
+        self, node: cluster.Node, refused: dict[Key, str], host: str = ""
+    ) -> tuple[Condition, ...]:
+        return health.conditions(
+            node,
+            refused,
+            host=host,
+            identity=self._identity(),
+            certificates=self._certificates(),
+            clock=self._api.clock.problem,
+        )
+
+    def _say(self, status: cluster.NodeStatus) -> None:
+        """Where it differs from what was said last."""
         wanted = cluster.to_dict(status)
         if wanted == self._said:
             return

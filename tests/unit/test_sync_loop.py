@@ -130,6 +130,79 @@ def test_who_is_away_holds_up_all(who: str) -> None:
     assert "h1" not in api.applied
 
 
+class _Silent(_Host):
+    """A host; `why` nobody answers there, or ""."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.why = ""
+
+    def reports(self) -> dict[Any, StatusReport]:
+        if self.why:
+            raise Unreachable(self.why)
+        return super().reports()
+
+
+def test_a_host_that_does_not_answer_is_not_ready_and_its_restart_is_no_news() -> None:
+    tomb = assigned(service("gone", generation=2), state="absent")
+    sync, api, _ = _sync(tomb)
+    host, now = _Silent(), [0.0]
+    sync._host, sync._clock = host, lambda: now[0]  # type: ignore[assignment]
+    sync.look()
+    before = api.applied["h1"]
+    assert _ready(api) == ("Ready", "")
+    _learn(sync, before, tomb)
+    host.why = "the status mount has no server"
+    for now[0] in (0.0, 9.0):
+        with pytest.raises(Unreachable):
+            sync.look()
+        assert api.applied["h1"] == before
+    now[0] = 10.0
+    with pytest.raises(Unreachable):
+        sync.look()
+    after = api.applied["h1"]
+    assert _ready(api) == ("HostUnreachable", "the status mount has no server")
+    assert after["conditions"][0]["status"] == "False"
+    assert {**after, "conditions": 0} == {**before, "conditions": 0}  # nothing is taken back
+    assert after["acknowledged"]
+    host.why = ""
+    sync.look()
+    assert _ready(api) == ("Ready", "")
+    host.why = "it restarts"
+    now[0] = 11.0
+    with pytest.raises(Unreachable):
+        sync.look()
+    assert _ready(api) == ("Ready", "")
+
+
+def _learn(sync: Sync, status: dict[str, Any], *assignments: Any) -> None:
+    """What the watch brings of a status that was written."""
+    spec = cluster.to_dict(cluster.NodeSpec(tuple(assignments)))
+    metadata = {"name": "h1", "generation": 3}
+    sync.mine.learn(
+        {"apiVersion": API_VERSION, "metadata": metadata, "spec": spec, "status": status}
+    )
+
+
+def test_a_controller_that_did_not_hear_us_is_told_all_again() -> None:
+    sync, api, host = _sync(assigned(ONE))
+    host.manifests[NAMESPACE, "one"] = manifest_at(ONE)
+    host.statuses[NAMESPACE, "one"] = StatusReport(
+        namespace=NAMESPACE, name="one", uid=ONE.uid, observed_generation=2
+    )
+    sync.look()
+    assert set(api.applied) == {"h1", "one.h1"}
+    api.applied.clear()
+    sync.look()
+    assert api.applied == {}, "nothing changed"
+    item = cluster.to_dict(cluster.NodeSpec((assigned(ONE),)))
+    annotations = {cluster.SAY_AGAIN: "2026-01-01T00:00:00Z"}
+    metadata = {"name": "h1", "generation": 3, "annotations": annotations}
+    sync.mine.learn({"apiVersion": API_VERSION, "metadata": metadata, "spec": item})
+    sync.look()
+    assert set(api.applied) == {"h1", "one.h1"}
+
+
 @pytest.mark.parametrize(
     ("now", "said"),
     [

@@ -1,0 +1,104 @@
+"""A node that is silent: nobody reads of it what was true when it was last heard, and it is asked for its word again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tambourinefs.controller.loop import Controller
+from tambourinefs.controller.world import Member
+from tambourinefs.kube.resources import Resource
+from tambourinefs.model import cluster
+from tambourinefs.model.status import Condition
+from tests.unit import cluster_world
+from tests.unit.cluster_world import make, report, service
+
+IT = service()
+SINCE = "2026-01-01T00:00:09Z"
+
+
+class _Api:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.statuses: dict[str, Any] = {}
+        self.asked: dict[str, str] = {}
+
+    def apply_status(
+        self, resource: Resource, metadata: dict[str, Any], status: dict[str, Any], **_: Any
+    ) -> dict[str, Any]:
+        self.statuses[f"{resource.kind} {metadata['name']}"] = status
+        return {"metadata": {**metadata, "resourceVersion": "2"}, "status": status}
+
+    def merge(self, _: object, name: str, __: str, patch: dict[str, Any]) -> dict[str, Any]:
+        self.asked[name] = patch["metadata"]["annotations"][cluster.SAY_AGAIN]
+        return {"metadata": {"name": name, "resourceVersion": "3", **patch["metadata"]}}
+
+
+def _member(name: str, status: str, reason: str) -> Member:
+    made = cluster_world.member(name)
+    ready = Condition("Ready", status, reason, "", 0, SINCE)
+    return Member(
+        name, "1", (), cluster.NodeStatus(version="1", conditions=(ready,)), made.asked_again
+    )
+
+
+@pytest.fixture
+def api() -> _Api:
+    return _Api()
+
+
+@pytest.fixture
+def controller(api: _Api) -> Iterator[Controller]:
+    made = Controller(api, None)  # type: ignore[arg-type]
+    yield made
+    made._writers.close()
+
+
+def test_of_a_silent_node_nobody_reads_active_nor_that_it_is_ready(
+    api: _Api, controller: Controller
+) -> None:
+    members = (_member("dead", "True", "Ready"), _member("alive", "True", "Ready"))
+    reports = (report(IT, "dead"), report(IT, "alive"))
+    controller._say_lost(make(IT, members=members, reports=reports, lost=frozenset({"dead"})))
+    assert set(api.statuses) == {"TambourineInstance zfs.dead", "TambourineNode dead"}
+    for status in api.statuses.values():
+        (ready,) = status["conditions"]
+        assert (ready["type"], ready["status"], ready["reason"]) == ("Ready", "Unknown", "NodeLost")
+    assert api.statuses["TambourineInstance zfs.dead"]["active"] == "unknown"
+    assert set(api.statuses["TambourineNode dead"]) == {"conditions"}
+    assert api.asked == {}
+
+
+def test_it_is_said_once(api: _Api, controller: Controller) -> None:
+    members = (_member("dead", "Unknown", "NodeLost"), cluster_world.member("never-spoke"))
+    reports = (report(IT, "dead", "Unknown", "NodeLost", active_state="unknown"),)
+    lost = frozenset({"dead", "never-spoke"})
+    controller._say_lost(make(IT, members=members, reports=reports, lost=lost))
+    assert api.statuses == {}
+    assert api.asked == {}
+
+
+@pytest.mark.parametrize("of", ["its instance", "itself"])
+def test_a_node_that_is_heard_again_is_asked_for_its_word_once(
+    of: str, api: _Api, controller: Controller
+) -> None:
+    said = ("Unknown", "NodeLost") if of == "itself" else ("True", "Ready")
+    reports = (report(IT, "back"),)
+    if of == "its instance":
+        reports = (report(IT, "back", "Unknown", "NodeLost", active_state="unknown"),)
+        conditions = tuple(
+            Condition(one.type, one.status, one.reason, "", 1, SINCE)
+            for one in reports[0].status.conditions
+        )
+        reports = (report(IT, "back", active_state="unknown", conditions=conditions),)
+    member = _member("back", *said)
+    controller._say_lost(make(IT, members=(member,), reports=reports))
+    assert api.asked == {"back": SINCE}
+    assert api.statuses == {}
+    api.asked.clear()
+    asked = Member("back", "3", (), member.status, SINCE)
+    controller._say_lost(make(IT, members=(asked,), reports=reports))
+    assert api.asked == {}
