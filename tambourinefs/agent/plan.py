@@ -243,6 +243,8 @@ def noted(record: Record, want: Want) -> Record:
         applied=True,
         claims=want.claims,
         orphan=want.manifest.spec.deletion_policy == "orphan",
+        # Of another object that had this name: whoever waits for the same command of this one must not read "done".
+        last_command=record.last_command if record.uid == meta.uid else None,
     )
 
 

@@ -111,7 +111,7 @@ def finished(record: Record, result: str, message: str, invocation_id: str, now:
     running = record.running
     assert running is not None
     last = record.last_command
-    if running.command and last is not None:
+    if running.command and last is not None and running.uid == record.uid:
         word = result if result in {"done", "unknown", "skipped"} else "failed"
         last = LastCommand(running.command, running.command_id, word, message, now, invocation_id)
     after = replace(record, running=None, last_command=last)

@@ -5,6 +5,7 @@ One lab for the module; each test leaves it working.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from lab.hosts import CommandFailed, Host
 from tests.cluster.manifests import counter, fresh_name, sleeper, tambourine
+from tests.cluster.plugin import Plugin
 from tests.cluster.world import Cluster
 
 GROUP = "tambourine.dev"
@@ -35,6 +37,15 @@ def _lines(host: Host, path: str) -> int:
     return len(host.run("cat", path, check=False).stdout.splitlines())
 
 
+def _columns(cluster: Cluster, kind: str, name: str) -> dict[str, str]:
+    """What `kubectl get KIND NAME` prints, by column: they are two spaces apart, a value is words."""
+    head, line = cluster.kubectl("get", kind, name).stdout.splitlines()
+    starts = [found.start() for found in re.finditer(r"(?:^|(?<= ))\S+", head)]
+    ends = [*starts[1:], len(line) + 1]
+    values = [line[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+    return dict(zip(head.split(), values, strict=True))
+
+
 def _is_ready(cluster: Cluster, name: str, nodes: str = "2/2") -> bool:
     try:
         found = cluster.get("tmb", name)
@@ -48,9 +59,9 @@ def _is_ready(cluster: Cluster, name: str, nodes: str = "2/2") -> bool:
     )
 
 
-def _start(cluster: Cluster, name: str, unit: str, **spec: Any) -> None:
+def _start(cluster: Cluster, name: str, unit: str, nodes: str = "2/2", **spec: Any) -> None:
     cluster.apply(tambourine(name, command="start", unit=unit, **spec))
-    cluster.wait(lambda: _is_ready(cluster, name), 40, f"{name} to be ready")
+    cluster.wait(lambda: _is_ready(cluster, name, nodes), 40, f"{name} to be ready")
 
 
 def _delete(cluster: Cluster, *names: str) -> None:
@@ -197,10 +208,16 @@ def test_another_empty_cluster_stands_in_its_place(doomed_cluster: Cluster) -> N
     _delete(cluster, name)
 
 
-def test_power_goes_on_one_node_while_things_are_deleted(doomed_cluster: Cluster) -> None:
+def test_power_goes_on_one_node_while_things_are_deleted(
+    doomed_cluster: Cluster, tmp_path: Path
+) -> None:
     cluster, gone, again = doomed_cluster, fresh_name("gone"), fresh_name("again")
-    h2 = cluster.host("h2")
+    h2, runs = cluster.host("h2"), fresh_name("runs")
     _start(cluster, gone, sleeper("Gone"))
+    _start(cluster, runs, sleeper("Runs"))
+    _start(cluster, "only", sleeper("Only there"), nodeName="h2", nodes="1/1")
+    assert _columns(cluster, "tmbi", f"{runs}.h2")["ACTIVE"].startswith("active (running)")
+    assert _columns(cluster, "tmbn", "h2")["READY"] == "True"
     _start(cluster, again, counter(f"/run/{again}"))
     token = {"command": "restart", "commandID": "x"}
     cluster.apply(
@@ -221,7 +238,29 @@ def test_power_goes_on_one_node_while_things_are_deleted(doomed_cluster: Cluster
         return bool(ready["reason"] == "NodeLost" and found["nodes"]["unknown"] == 1)
 
     cluster.wait(lost, 60, "nobody to read active of h2")
+    cluster.wait(
+        lambda: _columns(cluster, "tmbi", f"{runs}.h2")["READY"] == "Unknown", 15, "its instance"
+    )
+    instance = _columns(cluster, "tmbi", f"{runs}.h2")
+    assert instance["ACTIVE"] == "unknown"
+    assert _columns(cluster, "tmb", runs)["ACTIVE"] == "1 active, 1 unknown"
+    assert _columns(cluster, "tmb", "only")["ACTIVE"] == "unknown"
+    cluster.wait(lambda: _columns(cluster, "tmbn", "h2")["READY"] == "Unknown", 10, "its node")
+    assert _columns(cluster, "tmbn", "h1")["READY"] == "True"
+    nodes = Plugin(cluster, tmp_path)("nodes", namespace="").stdout
+    assert re.search(r"^h2 +Unknown/NodeLost ", nodes, re.MULTILINE), nodes
+    of_h2 = cluster.kubectl("get", "tmbi", "-o", "wide", "--field-selector=spec.nodeName=h2").stdout
+    assert "running" not in of_h2, of_h2
     h2.start()
+    cluster.wait(lambda: _columns(cluster, "tmbn", "h2")["READY"] == "True", 60, "h2's own word")
+    cluster.wait(
+        lambda: _columns(cluster, "tmbi", f"{runs}.h2")["ACTIVE"].startswith("active (running)"),
+        30, "what runs there to be told again",
+    )  # fmt: skip
+    cluster.wait(lambda: _columns(cluster, "tmb", runs)["ACTIVE"] == "active", 15, "the summary")
+    cluster.wait(
+        lambda: _columns(cluster, "tmb", "only")["ACTIVE"].startswith("active (running)"), 15, "it"
+    )
     cluster.wait(lambda: _is_ready(cluster, again), 60, "h2 to be back with the new one")
     cluster.wait(
         lambda: _show(h2, f"{gone}.service", "LoadState") == "not-found", 30, "the other to be gone"
@@ -231,7 +270,25 @@ def test_power_goes_on_one_node_while_things_are_deleted(doomed_cluster: Cluster
     )
     # /run was lost with the power: what is counted is what happened since the boot.
     assert _lines(h2, f"/run/{again}/starts") <= 2
-    _delete(cluster, again, "alive")
+    _delete(cluster, again, "alive", runs, "only")
+
+
+def test_a_host_whose_agent_is_away_is_not_ready(doomed_cluster: Cluster) -> None:
+    cluster, h2 = doomed_cluster, doomed_cluster.host("h2")
+
+    def ready() -> tuple[str, str]:
+        conditions = cluster.get("tmbn", "h2")["status"]["conditions"]
+        found = next(one for one in conditions if one["type"] == "Ready")
+        return found["status"], found["reason"]
+
+    cluster.wait(lambda: ready()[0] == "True", 20, "h2 to be ready")
+    h2.run("systemctl", "stop", "tambourine.service")
+    try:
+        cluster.wait(lambda: ready() == ("False", "HostUnreachable"), 45, "its word")
+        assert _columns(cluster, "tmbn", "h2")["READY"] == "False"
+    finally:
+        h2.run("systemctl", "start", "tambourine.service")
+    cluster.wait(lambda: ready()[0] == "True", 30, "h2 to be ready again")
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ import pytest
 
 from lab import kubecontroller
 from lab.hosts import Host
+from tambourinefs.kube import lease
 from tambourinefs.model.cluster import JOIN_PREFIX, NAMESPACE
 from tests.cluster.manifests import counter, fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
@@ -97,13 +98,10 @@ def test_a_leader_that_is_frozen_and_woken_ends_itself(
 ) -> None:
     name, namespace = fresh_name("lead"), cluster.respected_namespace
     first = kubecontroller.process(cluster.plane, 1)
-    lease = ("lease", "tambourine-controller", "-n", "tambourine-system")
-    holder = cluster.get(*lease)["spec"]["holderIdentity"]
+    holder = _holder(cluster)
     os.kill(first.pid, signal.SIGSTOP)
     cluster.apply(tambourine(name, namespace, command="start", unit=sleeper()))
-    cluster.wait(
-        lambda: cluster.get(*lease)["spec"]["holderIdentity"] != holder, 30, "another to lead"
-    )
+    cluster.wait(lambda: _holder(cluster) != holder, 30, "another to lead")
     cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "the other's work")
     writes = cluster.get("tmb", name, "-n", namespace)["metadata"]["resourceVersion"]
     os.kill(first.pid, signal.SIGCONT)
@@ -111,6 +109,72 @@ def test_a_leader_that_is_frozen_and_woken_ends_itself(
     assert "ending" in cluster.plane.log(kubecontroller.name_of(1)).read_text()
     assert cluster.get("tmb", name, "-n", namespace)["metadata"]["resourceVersion"] == writes
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
+LEASE = ("lease", "tambourine-controller", "-n", "tambourine-system")
+
+
+def _holder(cluster: Cluster) -> str:
+    return str(cluster.get(*LEASE)["spec"].get("holderIdentity") or "")
+
+
+def _let_the_next_lead(cluster: Cluster) -> None:
+    """The lease of one that has ended is given away in its place: nobody waits until it is over."""
+    cluster.kubectl("patch", *LEASE, "--type=merge", "-p", '{"spec":{"holderIdentity":""}}')
+    cluster.wait(lambda: _holder(cluster), 20, "another to lead")
+
+
+def test_a_leader_whose_requests_hang_ends_before_another_may_lead(cluster: Cluster) -> None:
+    cluster.wait(lambda: _holder(cluster), 20, "one to lead")
+    leader = kubecontroller.process(cluster.plane, 1)
+    log = cluster.plane.log(kubecontroller.name_of(1))
+    before = log.stat().st_size
+    server = cluster.plane.process("kube-apiserver")
+    began = time.monotonic()
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        cluster.wait(lambda: not leader.alive(), lease.LEASE_SECONDS, "the leader to end")
+        took = time.monotonic() - began
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert took < lease.LEASE_SECONDS
+    said = log.read_text()[before:]
+    assert "the lease was not renewed for 10 s; ending" in said
+    _let_the_next_lead(cluster)
+
+
+def test_the_controllers_rights_are_withdrawn_and_given_back(cluster: Cluster) -> None:
+    name, later, namespace = fresh_name("kept"), fresh_name("later"), cluster.respected_namespace
+    cluster.apply(tambourine(name, namespace, command="start", unit=sleeper()))
+    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "it to be ready")
+    pids = [_show(host, f"{name}.service", "MainPID") for host in cluster.hosts]
+    bound = [
+        cluster.get("clusterrolebinding", "tambourine-controller"),
+        cluster.get("rolebinding", "tambourine-controller", "-n", NAMESPACE),
+    ]
+    for item in bound:
+        for key in ("resourceVersion", "uid", "creationTimestamp", "managedFields"):
+            item["metadata"].pop(key, None)
+    leader = kubecontroller.process(cluster.plane, 1)
+    log = cluster.plane.log(kubecontroller.name_of(1))
+    before, began = log.stat().st_size, time.monotonic()
+    try:
+        cluster.kubectl("delete", "clusterrolebinding", "tambourine-controller")
+        cluster.kubectl("delete", "rolebinding", "tambourine-controller", "-n", NAMESPACE)
+        cluster.wait(lambda: not leader.alive(), lease.LEASE_SECONDS, "the leader to end")
+        assert time.monotonic() - began < lease.LEASE_SECONDS
+        cluster.apply(tambourine(later, namespace, command="start", unit=sleeper()))
+        cluster.wait(
+            lambda: "leader election:" in log.read_text()[before:], 20, "the next to be refused"
+        )
+        assert "forbidden" in log.read_text()[before:]
+        assert [_show(host, f"{name}.service", "MainPID") for host in cluster.hosts] == pids
+    finally:
+        cluster.apply(*bound)
+    _let_the_next_lead(cluster)
+    cluster.wait(lambda: _ready(cluster, later)["status"] == "True", 20, "work to go on")
+    assert [_show(host, f"{name}.service", "MainPID") for host in cluster.hosts] == pids
+    cluster.kubectl("delete", "tmb", name, later, "-n", namespace, "--timeout=30s")
 
 
 def _kill_sync(cluster: Cluster, host: Host) -> None:

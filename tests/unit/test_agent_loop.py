@@ -155,6 +155,43 @@ async def test_each_restart_token_runs_once_and_content_with_it_once(host: Host)
     )
 
 
+async def test_another_object_of_that_name_has_no_command_of_the_one_before(host: Host) -> None:
+    spec = {"unit": SLEEPS, "command": "restart", "commandID": "a"}
+    host.apply("hello", spec)
+    async with host.agent():
+        before = await host.until_ready("hello", 1)
+        assert before.last_command
+        host.apply("hello", {"unit": SLEEPS}, uid="another")
+        await host.until(lambda: host.view("hello").uid == "another")
+        view = await host.until_ready("hello", 1)
+        assert view.last_command is None
+        assert len(host.systemd.runs) == 1  # the unit is the same, and runs on
+        host.apply(
+            "hello",
+            {"unit": SLEEPS, "command": "restart", "commandID": "a"},
+            generation=2,
+            uid="another",
+        )
+        view = await host.until_ready("hello", 2)
+    assert view.last_command
+    assert view.last_command.command_id == "a"
+    assert len(host.systemd.runs) == 2  # the token is the other's: this one has not run
+
+
+async def test_a_command_that_ends_after_its_object_is_not_the_next_ones(host: Host) -> None:
+    host.apply("hello", {"unit": SLEEPS, "command": "start"})
+    async with host.agent():
+        await host.until_ready("hello", 1)
+        host.systemd.hold("hello.service")
+        host.apply("hello", {"unit": SLEEPS, "command": "restart", "commandID": "a"}, generation=2)
+        await host.until(lambda: ("restart", "hello.service") in host.systemd.log)
+        host.apply("hello", {"unit": SLEEPS}, uid="another")
+        await host.until(lambda: host.view("hello").uid == "another")
+        host.systemd.release("hello.service")
+        view = await host.until_ready("hello", 1)
+    assert view.last_command is None
+
+
 async def test_a_persons_stop_is_reported_and_not_undone(host: Host) -> None:
     host.apply("hello", {"unit": SLEEPS, "command": "start"})
     async with host.agent():
