@@ -8,14 +8,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lab import controlplane
+from lab.tools import run
 from tambourinefs.controller.loop import Controller
 from tambourinefs.errors import Conflict, Unreachable
 from tambourinefs.kube import errors
 from tambourinefs.kube.access import Access
-from tambourinefs.kube.api import Api, Object, connect
+from tambourinefs.kube.api import Api, Object, Page, connect
 from tambourinefs.kube.clock import ServerClock
 from tambourinefs.kube.events import Recorder
 from tambourinefs.kube.reflector import Reflector
@@ -70,6 +73,69 @@ def test_another_authority_is_refused_and_the_right_one_taken_when_it_is_there(
         list(api.list_pages(NODES))
     (tmp_path / "ca.crt").write_bytes(right)
     assert list(api.list_pages(NODES))
+
+
+def test_a_list_of_many_pages_is_whole_and_of_one_moment(control_plane: Cluster) -> None:
+    namespace, api = control_plane.namespace, control_plane.api
+    names = [f"page-{number}" for number in range(5)]
+    control_plane.apply(*(tambourine(name, namespace) for name in names))
+    pages = api.list_pages(TAMBOURINES, namespace, limit=2)
+    first = next(pages)
+    control_plane.kubectl("delete", "tmb", names[-1], "-n", namespace)  # after the list's moment
+    control_plane.apply(tambourine("page-9", namespace))
+    found = [first, *pages]
+    assert [len(page.items) for page in found] == [2, 2, 1]
+    assert [item["metadata"]["name"] for page in found for item in page.items] == names
+    assert {page.resource_version for page in found} == {first.resource_version}
+
+
+class _Small(Api):
+    """Pages of two; after the first one of the first list etcd forgets the moment that it was made at."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(Access(cluster.kubeconfig, "tambourine-test"))
+        self._cluster = cluster
+        self.pages = 0
+
+    def list_pages(self, *args: Any, **named: Any) -> Iterator[Page]:
+        for page in super().list_pages(*args, limit=2, **named):
+            self.pages += 1
+            yield page
+            if self.pages == 1:
+                _compact(self._cluster)
+
+
+def _compact(cluster: Cluster) -> None:
+    """Let etcd throw away what was before now, as kube-apiserver does every five minutes."""
+    made = cluster.kubectl(
+        "create", "configmap", fresh_name("now"), "-n", cluster.namespace, "-o", "json"
+    )
+    revision = json.loads(made.stdout)["metadata"]["resourceVersion"]
+    enter = ("nsenter", f"--net=/proc/{cluster.plane.holder}/ns/net")
+    body = json.dumps({"revision": revision, "physical": True})
+    url = f"{controlplane.ETCD}/v3/kv/compaction"
+    run(*enter, "curl", "--silent", "--show-error", "--fail", "--data", body, url)
+
+
+def test_a_list_that_is_gone_amid_its_pages_is_begun_anew(control_plane: Cluster) -> None:
+    namespace, stop = control_plane.namespace, threading.Event()
+    names = {f"page-{number}" for number in range(5)}
+    control_plane.apply(*(tambourine(name, namespace) for name in names))
+    api = _Small(control_plane)
+    it: Reflector[str] = Reflector(
+        api, TAMBOURINES, project=lambda item: str(item["metadata"]["name"]), bell=lambda: None, namespace=namespace
+    )  # fmt: skip
+    thread = threading.Thread(target=it.run, args=(stop,))
+    thread.start()
+    try:
+        control_plane.wait(it.synced.is_set, 20, "a whole list")
+        assert set(it.items.values()) == names
+        assert api.pages == 1 + 3  # one of the list that was cut, all of the next
+        assert it.error == ""
+    finally:
+        stop.set()
+        it.close()
+        thread.join(10)
 
 
 class _Old(Reflector[str]):

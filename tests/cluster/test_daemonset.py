@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,14 @@ def test_the_pod_is_the_nodes_sync_and_there_is_one_sync_a_node(
     )
     assert pod_host.run("systemctl", "is-active", name).stdout == "active\n"
     cluster.wait(lambda: _renewed(cluster) != before, 20, "the pod to renew the node's Lease")
+    figures = pod_host.run("curl", "--silent", "--fail", "http://127.0.0.1:9441/metrics").stdout
+    told = re.search(
+        r'^tambourine_api_writes_total[{]verb="patch",resource="leases"[}] (\d+)$',
+        figures,
+        re.MULTILINE,
+    )
+    assert told, figures
+    assert int(told[1]) >= 1
 
     pod_host.run("systemctl", "start", "tambourine-sync", "--no-block")
     cluster.wait(

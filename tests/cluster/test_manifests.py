@@ -308,6 +308,15 @@ def _answers(port: int, path: str) -> bool:
         return False
 
 
+def _metrics(port: int) -> dict[str, float]:
+    """What Prometheus would read: names with their labels, and values (text exposition format 0.0.4)."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        lines = answer.read().decode().splitlines()
+    values = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+    return {name: float(value) for name, _, value in values}
+
+
 def test_the_controller_works_wherever_it_was_put_with_its_own_rights(
     movable: Cluster, tmp_path: Path
 ) -> None:
@@ -357,6 +366,10 @@ def _tell(movable: Cluster, sync: Api, namespace: str, node: str, port: int) -> 
     _speak(sync, NODES, node, "", {"version": "0.1.0", "namespaces": [namespace]})
     movable.apply(tambourine(name, namespace, command="start", unit=sleeper()))
     movable.wait(lambda: len(_assigned(movable, node)) == 1, 60, "the assignment")
+    figures = _metrics(port)
+    assert figures['tambourine_api_writes_total{verb="create",resource="leases"}'] == 1
+    assert figures['tambourine_api_writes_total{verb="create",resource="tambourinerevisions"}'] >= 1
+    assert figures['tambourine_objects{kind="services"}'] >= 1
     assert (
         _assigned(movable, node)[0]["revision"]
         == movable.get("tmbr", "-n", namespace)["items"][0]["metadata"]["name"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from lab.hosts import Host
 from tests.cluster.manifests import counter, failing, fresh_name, sleeper, tambourine
@@ -83,6 +84,77 @@ def test_a_unit_that_the_host_has_is_observed_commanded_and_left_alone(cluster: 
         host.run("systemctl", "daemon-reload")
 
 
+NINE = ("systemdName", "loaded", "drop-in", "active", "docs", "pid", "tasks", "memory", "cgroup")
+
+
+def test_of_one_node_all_nine_values_are_the_hosts(cluster: Cluster) -> None:
+    name, namespace, h1 = fresh_name("nine"), cluster.respected_namespace, cluster.host("h1")
+    unit = sleeper("Nine values").replace("[Service]", "Documentation=man:sleep(1)\n[Service]")
+    drop_in = {"name": "10-nice.conf", "content": "[Service]\nNice=1\n"}
+    cluster.apply(
+        tambourine(name, namespace, command="start", nodeName="h1", unit=unit, dropIns=[drop_in])
+    )
+    _wait_ready(cluster, name, namespace)
+    here = f"/run/tambourine/proc/{namespace}/{name}"
+
+    def told(kind: str, which: str) -> dict[str, str]:
+        status = cluster.get(kind, which, "-n", namespace)["status"]
+        return {key: status.get(key, "") for key in NINE}
+
+    def seen() -> dict[str, str]:
+        found = {key: h1.run("cat", f"{here}/{key}").stdout.rstrip("\n") for key in NINE}
+        return found | {"active": found["active"].partition("; ")[0]}
+
+    steady = [key for key in NINE if key not in {"tasks", "memory"}]  # those two move by themselves
+    for kind, which in (("tmbi", f"{name}.h1"), ("tmb", name)):
+        cluster.wait(
+            lambda kind=kind, which=which: {k: told(kind, which)[k] for k in steady} == {k: seen()[k] for k in steady},  # type: ignore[misc]
+            15, f"what {kind} tells to be the host's: {told(kind, which)}, {seen()}",
+        )  # fmt: skip
+        assert all(told(kind, which).values()), told(kind, which)
+        assert "10-nice.conf" in told(kind, which)["drop-in"]
+        assert "ago" not in told(kind, which)["active"]
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
+def test_what_is_deleted_as_an_orphan_runs_on_and_is_nobodys(cluster: Cluster) -> None:
+    name, namespace = fresh_name("orphan"), cluster.respected_namespace
+    one = tambourine(
+        name, namespace, command="start", unit=sleeper(), deletionPolicy="orphan",
+        files=[{"path": f"/etc/{name}.conf", "content": "kept\n"}],
+    )  # fmt: skip
+    cluster.apply(one)
+    _wait_ready(cluster, name, namespace)
+    before = [_show(host, f"{name}.service", "MainPID") for host in cluster.hosts]
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+    try:
+        for host, pid in zip(cluster.hosts, before, strict=True):
+            assert _show(host, f"{name}.service", "MainPID") == pid
+            assert host.run("systemctl", "is-enabled", name).stdout == "enabled\n"
+            assert host.run("cat", f"/etc/{name}.conf").stdout == "kept\n"
+            proc = f"/run/tambourine/proc/{namespace}/{name}"
+            assert host.run("ls", proc, check=False).returncode != 0
+            silo = f"/var/lib/tambourine/silo/{namespace}/{name}"
+            assert host.run("ls", silo, check=False).returncode != 0
+    finally:
+        for host in cluster.hosts:
+            host.run("systemctl", "disable", "--now", name)
+            host.run("rm", f"/etc/systemd/system/{name}.service", f"/etc/{name}.conf")
+            host.run("systemctl", "daemon-reload")
+
+
+def test_kubectl_explains_every_step_of_a_spec(control_plane: Cluster) -> None:
+    for path, says in (
+        ("tambourine.spec.files", "path"),
+        ("tambourine.spec.rollout.maxUnavailable", "not Ready at once"),
+        ("tmbi.status.drop-in", "drop-ins that systemd read"),
+    ):
+        said = control_plane.kubectl("explain", path).stdout
+        assert "DESCRIPTION:" in said
+        assert says in said.partition("DESCRIPTION:")[2], said
+        assert "<empty>" not in said
+
+
 def test_a_failure_is_told_with_where_why_and_the_last_lines(cluster: Cluster) -> None:
     name, namespace = fresh_name("bad"), cluster.respected_namespace
     cluster.apply(tambourine(name, namespace, command="start", unit=failing(3)))
@@ -121,6 +193,13 @@ def test_a_restart_is_done_once_on_every_node(cluster: Cluster) -> None:
 
     cluster.wait(done, 20, "the restart to be reported")
     _wait_ready(cluster, name, namespace)
+    cluster.wait(  # an event of that node's sync, on its instance
+        lambda: re.search(
+            r"Normal +CommandDone .* tambourine[.]dev/sync, h1 +restart [(]once[)]: done",
+            cluster.kubectl("describe", "tmbi", f"{name}.h1", "-n", namespace).stdout,
+        ),
+        15, "h1's own event",
+    )  # fmt: skip
     for host in cluster.hosts:
         assert _lines(host, f"/run/{name}/starts") == 2
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")

@@ -184,6 +184,34 @@ def _learn(sync: Sync, status: dict[str, Any], *assignments: Any) -> None:
     )
 
 
+def test_nothing_is_written_over_an_hour_in_which_nothing_changes() -> None:
+    sync, api, host = _sync(assigned(ONE), assigned(TWO))
+    now = [0.0]
+    sync._clock = lambda: now[0]
+
+    def figures(step: int) -> None:
+        """What moves by itself on a quiet host: tasks, and memory by a tenth."""
+        memory = (40 + step % 5) << 20
+        for it in (ONE, TWO):
+            host.manifests[NAMESPACE, it.name] = manifest_at(it)
+            host.statuses[NAMESPACE, it.name] = StatusReport(
+                namespace=NAMESPACE, name=it.name, uid=it.uid, observed_generation=2,
+                active=f"active (running) since Fri 2021-03-05 13:38:11 PST; {step}s ago",
+                memory=f"{memory >> 20}.0M", memory_current=memory, tasks=f"{1 + step % 2} (limit: 100)",
+            )  # fmt: skip
+
+    figures(0)
+    sync.look()
+    assert set(api.applied) == {"h1", "one.h1", "two.h1"}
+    _learn(sync, api.applied["h1"], assigned(ONE), assigned(TWO))
+    api.applied.clear()
+    for step in range(1, 121):  # LOOK_EVERY is 30 s; FIGURES_EVERY comes round six times
+        now[0] = 30.0 * step
+        figures(step)
+        sync.look()
+    assert api.applied == {}
+
+
 def test_a_controller_that_did_not_hear_us_is_told_all_again() -> None:
     sync, api, host = _sync(assigned(ONE))
     host.manifests[NAMESPACE, "one"] = manifest_at(ONE)
