@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tambourinefs import files
+from tambourinefs.agent import fieldpath
 from tambourinefs.agent.conditions import FALSE, TRUE, UNKNOWN, Verdict
 from tambourinefs.agent.content import FILE, Target
 from tambourinefs.agent.hostfiles import ORIGINAL_MAX, owner_ids
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tambourinefs.agent.plan import Want
     from tambourinefs.agent.ports import Systemd, Verifier
     from tambourinefs.agent.record import Key, Original, Record, Written
+    from tambourinefs.model.manifest import Spec
 
 _ACCEPTED: Final = Verdict(TRUE, "Accepted")
 MESSAGE_MAX: Final = 2000  # characters of systemd-analyze's words in a condition
@@ -81,6 +83,7 @@ class Checker:
             nursery.start_soon(ask)
         return {
             key: _judged(
+                want.manifest.spec,
                 surveys[key],
                 findings.get(key),
                 "" if surveys[key].adopted else _foreign(want, record, states),
@@ -213,18 +216,17 @@ def _foreign(want: Want, record: Record | None, states: Mapping[str, str]) -> st
     return next((name for name in new if states.get(name, "")), "")
 
 
-def _judged(survey: Checked, findings: Findings | None, foreign: str) -> Checked:
+def _judged(spec: Spec, survey: Checked, findings: Findings | None, foreign: str) -> Checked:
     if survey.verdict.status != TRUE:
         return survey
     verdict = survey.verdict
     if foreign:
-        verdict = Verdict(
-            FALSE,
-            "ForeignUnit",
-            f"{foreign} is on this host already, and Tambourine did not make it",
-        )
+        said = f"{foreign} is on this host already, and Tambourine did not make it"
+        where = fieldpath.of_claim(spec, f"unit {foreign}")
+        verdict = Verdict(FALSE, "ForeignUnit", fieldpath.at(where, said))
     elif findings is not None and findings.problems:
-        verdict = Verdict(FALSE, "VerifyFailed", "; ".join(findings.problems)[:MESSAGE_MAX])
+        said = fieldpath.at(fieldpath.of_texts(spec), "; ".join(findings.problems))
+        verdict = Verdict(FALSE, "VerifyFailed", said[:MESSAGE_MAX])
     elif findings is not None and findings.warnings:
         verdict = Verdict(TRUE, "Accepted", "; ".join(findings.warnings)[:MESSAGE_MAX])
     return replace(survey, verdict=verdict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tambourinefs.agent import conflicts, policy
+from tambourinefs.agent import conflicts, fieldpath, policy
 from tambourinefs.agent.conditions import FALSE, TRUE, Verdict
 from tambourinefs.agent.content import Content, content_of
 from tambourinefs.agent.plan import Gone, Want
@@ -85,9 +85,9 @@ def judge(
     lost = conflicts.conflict(entry.key, reading.claims, taken)
     if lost is not None:
         claim, owner = lost
-        return Judgement(
-            Verdict(FALSE, "NameConflict", f"{claim} belongs to {owner[0]}/{owner[1]} on this host")
-        )
+        said = f"{claim} belongs to {owner[0]}/{owner[1]} on this host"
+        message = fieldpath.at(fieldpath.of_claim(spec, claim), said)
+        return Judgement(Verdict(FALSE, "NameConflict", message))
     return Judgement(ACCEPTED, want=Want(manifest, reading.content, reading.claims, silo))
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from posixpath import normpath
 from typing import TYPE_CHECKING, Final
 
+from tambourinefs.agent import fieldpath
 from tambourinefs.model import exposure, names, paths, unitfile
 from tambourinefs.model.names import is_at_or_below
 
@@ -139,7 +141,7 @@ def alias_refusal(spec: Spec, called: Iterable[str], policy: Policy) -> Refusal 
     message = (
         f"{spec.unit_name} is {denied} on this host, which may not be changed (agent.denied_units)"
     )
-    return Refusal(DENIED, message)
+    return Refusal(DENIED, fieldpath.at(fieldpath.NAME, message))
 
 
 def only_observes(spec: Spec) -> bool:
@@ -151,22 +153,32 @@ def only_observes(spec: Spec) -> bool:
 def _denials(spec: Spec, policy: Policy) -> Iterator[str]:
     if only_observes(spec):
         return
-    if names.is_own_unit(spec.unit_name):
-        yield f"{spec.unit_name} is Tambourine's own: it may be observed, not changed or commanded"
-    if is_denied(policy, spec.unit_name):
-        yield f"{spec.unit_name} may be observed, not changed or commanded, on this host (agent.denied_units)"
-    if any(at in policy.writers for at in _instances(spec.unit_name)):
-        yield f"{spec.unit_name}: a template with User=%i would run it as a writer of the silo"
-    if covered := _covers(spec.unit_name):
-        yield f"{spec.unit_name} mounts over {covered}, which is Tambourine's"
+    for message in _name_denials(spec.unit_name, policy):
+        yield fieldpath.at(fieldpath.NAME, message)
+    for file in spec.files:
+        for message in _path_denials(file.path, policy):
+            yield fieldpath.at(fieldpath.of_file(spec, file.path), message)
+    for message in chain(_other_names(spec, policy), _text_denials(spec, policy)):
+        yield fieldpath.at(fieldpath.of_texts(spec), message)
+
+
+def _name_denials(unit: str, policy: Policy) -> Iterator[str]:
+    if names.is_own_unit(unit):
+        yield f"{unit} is Tambourine's own: it may be observed, not changed or commanded"
+    if is_denied(policy, unit):
+        yield f"{unit} may be observed, not changed or commanded, on this host (agent.denied_units)"
+    if any(at in policy.writers for at in _instances(unit)):
+        yield f"{unit}: a template with User=%i would run it as a writer of the silo"
+    if covered := _covers(unit):
+        yield f"{unit} mounts over {covered}, which is Tambourine's"
+
+
+def _other_names(spec: Spec, policy: Policy) -> Iterator[str]:
     for other in sorted(unitfile.aliases(spec.texts, spec.unit_name)):
         if "%" in other:
             yield f"Alias= or Also= {names.printable(other)}: what it names depends on the host"
         if is_denied(policy, other):
             yield f"Alias= or Also= takes {other}, which may not be changed on this host (agent.denied_units)"
-    for file in spec.files:
-        yield from _path_denials(file.path, policy)
-    yield from _text_denials(spec, policy)
 
 
 def _instances(unit: str) -> Iterator[str]:
@@ -187,10 +199,10 @@ def _covers(unit: str) -> str:
 def _path_denials(path: str, policy: Policy) -> Iterator[str]:
     for root in (*FORBIDDEN, *policy.forbidden):
         if is_at_or_below(path, root):
-            yield f"file {path}: nothing is written below {root}"
+            yield f"{path}: nothing is written below {root}"
     if not any(is_at_or_below(path, prefix) for prefix in policy.file_prefixes):
         allowed = ", ".join(policy.file_prefixes)
-        yield f"file {path}: this host allows files below {allowed} (agent.file_prefixes)"
+        yield f"{path}: this host allows files below {allowed} (agent.file_prefixes)"
 
 
 def _text_denials(spec: Spec, policy: Policy) -> Iterator[str]:

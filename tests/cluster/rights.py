@@ -35,6 +35,9 @@ POLICY_BINDINGS: Final = Resource(
 )  # fmt: skip
 
 
+_WHOLE_OBJECTS: Final = frozenset({"list", "watch", "create", "delete", "deletecollection"})
+
+
 @dataclass(frozen=True)
 class Row:
     """An object that is there, and what a new one of its kind would be (for `create`)."""
@@ -47,19 +50,25 @@ class Row:
     new: dict[str, Any] | None = None
     patch: dict[str, Any] | None = None  # what `patch` and `apply` say; else an annotation
     one: bool = True  # list and watch ask for this one object by name; else for all
-    verbs: tuple[str, ...] = VERBS  # that are tried
+    verbs: tuple[str, ...] = VERBS  # that are tried, where the API server has such a request
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """The verbs that are tried: of a subresource with nothing to create, those that read and change it."""
+        part = self.subresource and self.new is None
+        found = tuple(verb for verb in self.verbs if not (part and verb in _WHOLE_OBJECTS))
+        assert self.new is not None or "create" not in found, f"{self.label}: what would be made?"
+        return found
 
 
 def attempt(caller: Caller, administrator: Caller, row: Row, verb: str) -> bool | None:
-    """Whether `caller` may; None where the API server has no such request."""
-    if verb not in row.verbs:
+    """Whether `caller` may; None where it is not tried."""
+    if verb not in row.tried:
         return None
     resource, query = row.resource, dict(DRY)
     collection = resource.path(row.namespace)
     path = resource.path(row.namespace, row.name, row.subresource)
     chosen = {"fieldSelector": f"metadata.name={row.name}"} if row.one else {}
-    if row.subresource and verb in {"list", "watch", "deletecollection", "delete"}:
-        return None
     if verb == "get":
         answer = caller.ask("GET", path)
     elif verb == "list":
@@ -67,8 +76,6 @@ def attempt(caller: Caller, administrator: Caller, row: Row, verb: str) -> bool 
     elif verb == "watch":
         answer = caller.ask("GET", collection, **chosen, watch="1", timeoutSeconds="1")
     elif verb == "create":
-        if row.new is None:
-            return None
         answer = caller.ask("POST", path if row.subresource else collection, row.new, **query)
     elif verb == "update":
         there = administrator.ask("GET", path)
@@ -103,15 +110,17 @@ def _named(row: Row) -> dict[str, Any]:
 
 
 def table(callers: list[Caller], administrator: Caller, rows: Iterable[Row]) -> str:
-    """Markdown: a row an object, a column an identity, in each cell the verbs that are allowed."""
+    """Markdown: a row an object, a column an identity, in each cell the verbs that are allowed; before them what was tried:
+    "-" is refused, and not left out.
+    """
     lines = [
-        "| object | " + " | ".join(caller.name for caller in callers) + " |",
-        "|---|" + "---|" * len(callers),
+        "| object | tried | " + " | ".join(caller.name for caller in callers) + " |",
+        "|---|---|" + "---|" * len(callers),
     ]
     for row in rows:
-        cells = []
+        cells = ["all" if row.tried == VERBS else " ".join(row.tried)]
         for caller in callers:
-            allowed = [verb for verb in VERBS if attempt(caller, administrator, row, verb)]
+            allowed = [verb for verb in row.tried if attempt(caller, administrator, row, verb)]
             cells.append(" ".join(allowed) or "-")
         lines.append(f"| {row.label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

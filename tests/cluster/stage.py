@@ -25,6 +25,7 @@ SERVICE = "svc"
 CRD = "tambourines.tambourine.dev"
 DIGEST = "0" * 64
 RBAC = "rbac.authorization.k8s.io/v1"
+ADMISSION = "admissionregistration.k8s.io/v1"
 CHANGES = ("update", "patch", "apply")
 COLLECTION = ("list", "watch", "deletecollection")
 Object = dict[str, Any]
@@ -196,17 +197,29 @@ def rows(stage: Stage) -> list[Row]:
         new = rights.event(NODE, ns, stage.instances[node], "x")
         found.append(Row(label, kinds.EVENTS, f"said-by-{node}", ns, new=new, patch=series))
     found += [
-        Row("the same in the core group", rights.CORE_EVENTS, f"said-by-{NODE}", ns),
+        Row(
+            "the same in the core group",
+            rights.CORE_EVENTS,
+            f"said-by-{NODE}",
+            ns,
+            new=_core_event(ns),
+        ),
         Row("a certificate request", kinds.CSRS, stage.request, new=request()),
         Row("… its approval", kinds.CSRS, stage.request, subresource="approval"),
         Row("… its status", kinds.CSRS, stage.request, subresource="status"),
-        Row("our CRDs", kinds.CRDS, CRD),
-        Row("its core Node", kinds.CORE_NODES, NODE),
+        Row("our CRDs", kinds.CRDS, CRD, new=_crd()),
+        Row("its core Node", kinds.CORE_NODES, NODE, new=_object("v1", "Node", "x")),
         Row("its core Node/status", kinds.CORE_NODES, NODE, subresource="status"),
-        Row("a namespace", kinds.NAMESPACES, ns),
-        Row("a Secret", rights.SECRETS, "secret", ns),
-        Row("a ConfigMap", rights.CONFIGMAPS, "map", ns),
-        Row("a service account", rights.ACCOUNTS, model.CONTROLLER, ns),
+        Row("a namespace", kinds.NAMESPACES, ns, new=_object("v1", "Namespace", "x")),
+        Row("a Secret", rights.SECRETS, "secret", ns, new=_object("v1", "Secret", "x", ns)),
+        Row("a ConfigMap", rights.CONFIGMAPS, "map", ns, new=_object("v1", "ConfigMap", "x", ns)),
+        Row(
+            "a service account",
+            rights.ACCOUNTS,
+            model.CONTROLLER,
+            ns,
+            new=_object("v1", "ServiceAccount", "x", ns),
+        ),
         Row(
             "… its tokens",
             rights.ACCOUNTS,
@@ -216,12 +229,65 @@ def rows(stage: Stage) -> list[Row]:
             new=token,
             verbs=("create",),
         ),
-        Row("a ClusterRole", rights.ROLES, "tambourine-node"),
-        Row("a ClusterRoleBinding", rights.BINDINGS, "tambourine-node"),
-        Row("our policies", rights.POLICIES, "tambourine-node-objects"),
-        Row("their bindings", rights.POLICY_BINDINGS, "tambourine-node-objects"),
+        Row(
+            "a ClusterRole",
+            rights.ROLES,
+            "tambourine-node",
+            new=_object(RBAC, "ClusterRole", "x", rules=[]),
+        ),
+        Row("a ClusterRoleBinding", rights.BINDINGS, "tambourine-node", new=_binding()),
+        Row("our policies", rights.POLICIES, "tambourine-node-objects", new=_policy()),
+        Row(
+            "their bindings",
+            rights.POLICY_BINDINGS,
+            "tambourine-node-objects",
+            new=_policy_binding(),
+        ),
     ]
     return found
+
+
+# What a new one would be, whole, so that only rights and policies can refuse it.
+
+
+def _core_event(namespace: str) -> Object:
+    about = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": "x"}
+    said = {"reason": "Started", "message": "it is started", "type": "Normal"}
+    return _object("v1", "Event", "x", namespace, involvedObject=about, **said)
+
+
+def _crd() -> Object:
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    names = {"plural": "xs", "singular": "x", "kind": "X", "listKind": "XList"}
+    spec = {"group": "example.org", "scope": "Cluster", "names": names, "versions": [version]}
+    return _object(
+        "apiextensions.k8s.io/v1", "CustomResourceDefinition", "xs.example.org", spec=spec
+    )
+
+
+def _binding() -> Object:
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    return _object(RBAC, "ClusterRoleBinding", "x", roleRef=role, subjects=[])
+
+
+def _policy() -> Object:
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["configmaps"],
+    }
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "true"}],
+    }
+    return _object(ADMISSION, "ValidatingAdmissionPolicy", "x", spec=spec)
+
+
+def _policy_binding() -> Object:
+    spec = {"policyName": "x", "validationActions": ["Deny"]}
+    return _object(ADMISSION, "ValidatingAdmissionPolicyBinding", "x", spec=spec)
 
 
 def _finalizer() -> Object:

@@ -72,6 +72,7 @@ def _takes_effect(found: Stage) -> bool:
 def test_what_a_node_may_is_what_the_page_says(on_stage: Stage) -> None:
     administrator = callers.administrator(on_stage.cluster)
     found = rights.table(on_stage.callers, administrator, stage.rows(on_stage))
+    print(found)
     text = PAGE.read_text()
     if os.environ.get("TAMBOURINE_WRITE_TABLE"):
         PAGE.write_text(BETWEEN.sub(lambda _: found, text))
@@ -79,6 +80,15 @@ def test_what_a_node_may_is_what_the_page_says(on_stage: Stage) -> None:
     written = BETWEEN.search(text)
     assert written, f"{PAGE.name} has no place for the table"
     assert found == written[0], "docs/security.md: TAMBOURINE_WRITE_TABLE=1 writes what is so now"
+
+
+def test_who_may_all_makes_what_a_node_tries_to_make(one_stage: Stage) -> None:
+    """No new object of the table is refused for another reason than rights."""
+    administrator = callers.administrator(one_stage.cluster)
+    tried = [row for row in stage.rows(one_stage) if "create" in row.tried]
+    assert len(tried) > 20
+    for row in tried:
+        assert rights.attempt(administrator, administrator, row, "create"), row.label
 
 
 GROUPS = ("tambourine.dev", "coordination.k8s.io", "events.k8s.io", "certificates.k8s.io")

@@ -226,6 +226,10 @@ class Host:
         found = next(c for c in self.view(name, namespace).conditions if c.type == kind)
         return found.status, found.reason
 
+    def message(self, name: str, kind: str) -> str:
+        """What the condition of that kind says to people."""
+        return next(c for c in self.view(name).conditions if c.type == kind).message
+
     # -- people
 
     def apply(

@@ -124,6 +124,7 @@ async def test_a_bad_unit_is_refused_and_the_running_one_stays(host: Host) -> No
         )
         await host.until_ready("hello", 2, "False")
         assert host.condition("hello", "Accepted") == ("False", "VerifyFailed")
+        assert host.message("hello", "Accepted").startswith("spec.unit: hello.service:")
         assert host.condition("hello", "Applied") == ("False", "NotAccepted")
         host.apply("other", {"unit": SLEEPS, "command": "restart"}, generation=2)
         await host.until_ready("other", 2)
@@ -288,6 +289,8 @@ async def test_one_name_has_one_owner_whatever_the_order(host: Host, first: str)
         host.apply(second, text)
         await host.until_ready(second, 1, "False")
         assert host.condition(second, "Accepted") == ("False", "NameConflict")
+        said = host.message(second, "Accepted")
+        assert said == f"spec.name: unit shared.service belongs to local/{first} on this host"
     async with host.agent():  # after a restart too
         await host.until_ready(first, 1)
         await host.until_ready(second, 1, "False")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tambourinefs.agent import fieldpath
 from tambourinefs.agent.conflicts import claims, conflict, owners
 from tambourinefs.agent.policy import Policy, refusal
 from tambourinefs.model.config import DENIED_UNITS
@@ -110,6 +111,47 @@ def test_refused(spec: dict[str, Any]) -> None:
     assert said is not None
     assert said.reason == "DeniedByPolicy"
     assert said.message
+
+
+@pytest.mark.parametrize(
+    ("spec", "begins"),
+    [
+        ({"name": "ssh", "command": "stop"}, "spec.name: ssh.service may be observed"),
+        ({"name": "run.mount", "command": "stop"}, "spec.name: run.mount mounts over"),
+        (
+            {"unit": UNIT, "files": (*files("/etc/ok"), *files("/etc/tambourine/x"))},
+            "spec.files[1].path: /etc/tambourine/x: nothing is written below /etc/tambourine",
+        ),
+        ({"unit": UNIT + "User=bombshell\n"}, "spec.unit: User=bombshell"),
+        ({"drop_ins": (DropIn("x.conf", "[Service]\nUser=bombshell\n"),)}, "spec.dropIns[0].content: User="),
+        ({"unit": UNIT + "[Install]\nAlias=ssh.service\n"}, "spec.unit: Alias= or Also= takes ssh.service"),
+        # systemd reads them as one: neither is to blame alone.
+        ({"unit": UNIT + "User=bombshell\n", "drop_ins": (DropIn("x.conf", ""),)}, "User=bombshell"),
+    ],
+)  # fmt: skip
+def test_a_denial_begins_with_the_field_that_it_is_about(spec: dict[str, Any], begins: str) -> None:
+    said = refusal(manifest(**spec), RULES)
+    assert said is not None
+    assert said.message.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("claim", "path"),
+    [
+        ("unit x.service", "spec.name"),
+        ("unit y.service", ""),  # by Alias= of the unit or of a drop-in
+        ("drop-in x.service.d/20-b.conf", "spec.dropIns[1].name"),
+        ("file /etc/g", "spec.files[1].path"),
+    ],
+)
+def test_a_name_that_is_taken_is_found_in_the_manifest(claim: str, path: str) -> None:
+    text = UNIT + "[Install]\nAlias=y.service\n"
+    drop_ins = (DropIn("10-a.conf", ""), DropIn("20-b.conf", ""))
+    wanted = manifest(unit=text, drop_ins=drop_ins, files=(*files("/etc/f"), *files("/etc/g")))
+    assert claim in claims(wanted)
+    assert fieldpath.of_claim(wanted.spec, claim) == path
+    alone = manifest(unit=text)
+    assert fieldpath.of_claim(alone.spec, "unit y.service") == "spec.unit"
 
 
 def test_the_administrator_lifts_a_denial_but_never_for_tambourine_itself() -> None:

@@ -1,0 +1,46 @@
+"""Which field of a manifest a refusal is about: `spec.files[2].path`, the words that its author finds there. Pure.
+
+What no single field is to blame for has no path: systemd reads a unit and its drop-ins as one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tambourinefs.agent.conflicts import Claim
+    from tambourinefs.model.manifest import Spec
+
+NAME = "spec.name"
+
+
+def of_texts(spec: Spec) -> str:
+    """The one text that the manifest brings; "" where it brings none, or several."""
+    if spec.unit is not None:
+        return "" if spec.drop_ins else "spec.unit"
+    return "spec.dropIns[0].content" if len(spec.drop_ins) == 1 else ""
+
+
+def of_file(spec: Spec, path: str) -> str:
+    """The path of the file that goes there."""
+    found = (f"spec.files[{at}].path" for at, file in enumerate(spec.files) if file.path == path)
+    return next(found, "")
+
+
+def of_claim(spec: Spec, claim: Claim) -> str:
+    """Where the manifest asks for that name. A unit that is not its own is named by Alias= or Also= of its text."""
+    kind, _, what = claim.partition(" ")
+    if kind == "file":
+        return of_file(spec, what)
+    if kind == "drop-in":
+        name = what.rpartition("/")[2]
+        found = (
+            f"spec.dropIns[{at}].name" for at, one in enumerate(spec.drop_ins) if one.name == name
+        )
+        return next(found, "")
+    return NAME if what == spec.unit_name else of_texts(spec)
+
+
+def at(path: str, message: str) -> str:
+    """`message` with the path before it, where there is one."""
+    return f"{path}: {message}" if path else message
