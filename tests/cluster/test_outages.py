@@ -17,6 +17,7 @@ import pytest
 
 from lab import kubecontroller
 from lab.hosts import Host
+from lab.state import Process
 from tambourinefs.kube import lease
 from tambourinefs.model.cluster import JOIN_PREFIX, NAMESPACE
 from tests.cluster.manifests import counter, fresh_name, sleeper, tambourine
@@ -82,6 +83,26 @@ def test_the_api_server_is_away_for_a_while(cluster: Cluster) -> None:
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
 
 
+LEASE = ("lease", "tambourine-controller", "-n", "tambourine-system")
+
+
+def _holder(cluster: Cluster) -> str:
+    return str(cluster.get(*LEASE)["spec"].get("holderIdentity") or "")
+
+
+def _leader(cluster: Cluster) -> Process:
+    """The first controller, which leads."""
+    found = kubecontroller.process(cluster.plane, 1)
+    cluster.wait(lambda: f"_{found.pid}_" in _holder(cluster), 30, "the first to lead")
+    return found
+
+
+def _let_the_next_lead(cluster: Cluster) -> None:
+    """The lease of one that has ended is given away in its place: nobody waits until it is over."""
+    cluster.kubectl("patch", *LEASE, "--type=merge", "-p", '{"spec":{"holderIdentity":""}}')
+    cluster.wait(lambda: _holder(cluster), 20, "another to lead")
+
+
 @pytest.fixture
 def second_controller(cluster: Cluster) -> Iterator[int]:
     kubecontroller.start(cluster.plane, 2)
@@ -91,6 +112,7 @@ def second_controller(cluster: Cluster) -> Iterator[int]:
             os.kill(kubecontroller.process(cluster.plane, number).pid, signal.SIGCONT)
             kubecontroller.end(cluster.plane, number)
     kubecontroller.start(cluster.plane, 1)
+    _let_the_next_lead(cluster)
 
 
 def test_a_leader_that_is_frozen_and_woken_ends_itself(
@@ -111,22 +133,8 @@ def test_a_leader_that_is_frozen_and_woken_ends_itself(
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
 
 
-LEASE = ("lease", "tambourine-controller", "-n", "tambourine-system")
-
-
-def _holder(cluster: Cluster) -> str:
-    return str(cluster.get(*LEASE)["spec"].get("holderIdentity") or "")
-
-
-def _let_the_next_lead(cluster: Cluster) -> None:
-    """The lease of one that has ended is given away in its place: nobody waits until it is over."""
-    cluster.kubectl("patch", *LEASE, "--type=merge", "-p", '{"spec":{"holderIdentity":""}}')
-    cluster.wait(lambda: _holder(cluster), 20, "another to lead")
-
-
 def test_a_leader_whose_requests_hang_ends_before_another_may_lead(cluster: Cluster) -> None:
-    cluster.wait(lambda: _holder(cluster), 20, "one to lead")
-    leader = kubecontroller.process(cluster.plane, 1)
+    leader = _leader(cluster)
     log = cluster.plane.log(kubecontroller.name_of(1))
     before = log.stat().st_size
     server = cluster.plane.process("kube-apiserver")
@@ -155,7 +163,7 @@ def test_the_controllers_rights_are_withdrawn_and_given_back(cluster: Cluster) -
     for item in bound:
         for key in ("resourceVersion", "uid", "creationTimestamp", "managedFields"):
             item["metadata"].pop(key, None)
-    leader = kubecontroller.process(cluster.plane, 1)
+    leader = _leader(cluster)
     log = cluster.plane.log(kubecontroller.name_of(1))
     before, began = log.stat().st_size, time.monotonic()
     try:
@@ -246,6 +254,30 @@ def test_a_command_is_run_once_though_sync_is_killed_under_it(cluster: Cluster) 
         said = host.run("sh", "-c", f"wc -l /run/{namespace}/*/starts").stdout.splitlines()
         assert [line.split()[0] for line in said[:-1]] == ["2"] * 20, host.name
     cluster.kubectl("delete", "tmb", "--all", "-n", namespace, "--timeout=60s", timeout=90)
+
+
+def test_the_hosts_sync_tells_its_health_where_it_is_told_to(cluster: Cluster) -> None:
+    """docs/kubernetes.md, "Health and metrics": by an option in a drop-in of its unit; nobody listens otherwise."""
+    host, directory = cluster.host("h2"), f"/run/systemd/system/{SYNC}.d"
+    text = "[Service]\nExecStart=\nExecStart=/opt/tambourine/bin/tambourine sync --health-address 127.0.0.1:9441\n"
+    asked = ("curl", "--silent", "--fail", "http://127.0.0.1:9441/")
+
+    def says(page: str) -> str:
+        return host.run(*asked[:-1], asked[-1] + page, check=False).stdout
+
+    assert says("healthz") == ""
+    host.run("mkdir", "-p", directory)
+    try:
+        host.run("sh", "-c", f"cat >{directory}/health.conf", input=text)
+        host.run("systemctl", "daemon-reload")
+        host.run("systemctl", "restart", SYNC)
+        cluster.wait(lambda: says("healthz") == says("readyz") == "ok", 20, "sync to be well")
+        leases = 'tambourine_api_writes_total{verb="patch",resource="leases"} '
+        cluster.wait(lambda: leases in says("metrics"), 20, "its heartbeats to be counted")
+    finally:
+        host.run("rm", "-r", directory)
+        host.run("systemctl", "daemon-reload")
+        host.run("systemctl", "restart", SYNC)
 
 
 def _writes(cluster: Cluster) -> Counter[str]:
