@@ -116,3 +116,15 @@ def test_the_name_alone_cannot_be_changed(control_plane: Cluster, spec: Any, tak
         return
     with pytest.raises(Invalid, match="name cannot be changed"):
         control_plane.api.merge(TAMBOURINES, name, namespace, {"spec": spec})
+
+
+def test_kubectl_explains_every_step_of_a_spec(control_plane: Cluster) -> None:
+    for path, says in (
+        ("tambourine.spec.files", "path"),
+        ("tambourine.spec.rollout.maxUnavailable", "not Ready at once"),
+        ("tmbi.status.drop-in", "drop-ins that systemd read"),
+    ):
+        said = control_plane.kubectl("explain", path).stdout
+        assert "DESCRIPTION:" in said
+        assert says in said.partition("DESCRIPTION:")[2], said
+        assert "<empty>" not in said
