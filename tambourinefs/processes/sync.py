@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,8 @@ from typing import Final
 from tambourinefs import __version__, daemon
 from tambourinefs.errors import HostError, TambourineError
 from tambourinefs.kube import serving
-from tambourinefs.kube.api import Api, connect
+from tambourinefs.kube.access import Access
+from tambourinefs.kube.api import Api
 from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.events import Recorder
 from tambourinefs.kube.lease import heartbeat
@@ -45,7 +47,10 @@ def main(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    api = connect(kubeconfig, user_agent=f"tambourine-sync/{__version__} ({node})")
+    access = Access(kubeconfig, f"tambourine-sync/{__version__} ({node})")
+    # One heartbeat that hangs must not make a node lost: it is tried again in time.
+    api, beats = Api(access), Api(access, answer_seconds=cluster.HEARTBEAT_EVERY)
+    beats.clock = api.clock  # the answers that come all the time
     client = Client.from_config(config)
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     recorder = Recorder(api, f"{cluster.GROUP}/sync", node)
@@ -59,7 +64,10 @@ def main(
     identity.tell = sync.bell.set
     if address:
         serving.serve(
-            address, health=lambda: "", ready=lambda: sync.mine.error, metrics=lambda: _metrics(api)
+            address,
+            health=lambda: "",
+            ready=lambda: sync.mine.error,
+            metrics=lambda: _metrics(api.writes + beats.writes),
         )
     threads = [
         _start(lambda: sync.mine.run(stop)),
@@ -68,7 +76,7 @@ def main(
         _start(lambda: identity.run(stop)),
         _start(lambda: _watch(client, "proc", sync.bell.set, stop)),
         _start(lambda: _watch_silo(client, host, sync, stop)),
-        _start(lambda: _beat(api, lease_namespace, node, sync, stop)),
+        _start(lambda: _beat(beats, lease_namespace, node, sync, stop)),
     ]
     daemon.ready(f"node {node}")
     interval = daemon.watchdog_interval()
@@ -166,11 +174,11 @@ def _start(work: object) -> threading.Thread:
     return thread
 
 
-def _metrics(api: Api) -> str:
+def _metrics(writes: Counter[tuple[str, str]]) -> str:
     lines = [
         "# HELP tambourine_api_writes_total Writes to the API server.",
         "# TYPE tambourine_api_writes_total counter",
     ]
-    for (verb, plural), count in sorted(api.writes.items()):
+    for (verb, plural), count in sorted(writes.items()):
         lines.append(f'tambourine_api_writes_total{{verb="{verb}",resource="{plural}"}} {count}')
     return "\n".join(lines) + "\n"
