@@ -131,9 +131,6 @@ def fleet(cluster: Cluster, count: int) -> Iterator[None]:
 @contextmanager
 def weighed(cluster: Cluster) -> Iterator[list[float]]:
     """The PSS of the controller in MiB, each second (proc(5), smaps_rollup). It must be the same process to the end."""
-    cluster.wait(
-        lambda: is_controller(kubecontroller.process(cluster.plane).pid), 30, "it to start"
-    )
     controller = kubecontroller.process(cluster.plane)
     stop, found = threading.Event(), [0.0]
 
@@ -151,14 +148,6 @@ def weighed(cluster: Cluster) -> Iterator[list[float]]:
     if not controller.alive():
         said = cluster.plane.log(kubecontroller.name_of(1)).read_text()[-4000:]
         raise SystemExit(f"the controller ended on the way:\n{said}")
-
-
-def is_controller(pid: int) -> bool:
-    """What starts it has other children before."""
-    try:
-        return b"controller" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except FileNotFoundError:
-        return False
 
 
 def pss(pid: int) -> float:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -43,11 +44,19 @@ def process(plane: ControlPlane, number: int = 1) -> Process:
     """The controller itself, a child of the one that starts it anew, as the kubelet does."""
     keeper = plane.process(name_of(number)).pid
 
-    def children() -> list[str]:
-        return Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    found: list[Process] = []
 
-    wait_until(lambda: bool(children()), 20, f"{name_of(number)} to run")
-    return Process.of(int(children()[0]))
+    def runs() -> bool:
+        """What starts it has other children before."""
+        for child in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                one = Process.of(int(child))
+                if b"controller" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                    found.append(one)
+        return bool(found)
+
+    wait_until(runs, 20, f"{name_of(number)} to run")
+    return found[0]
 
 
 def give_identity(plane: ControlPlane) -> None:
