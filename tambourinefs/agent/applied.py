@@ -1,6 +1,6 @@
 """Applied state: the records of record.py, and the files that stood where ours are, on the disk of this host.
 
-    <directory>/version                     the format; another one is refused
+    <directory>/version                     the newest format that a record may have; a later program's is refused
     <directory>/silo                        the UUID of the silo that this host obeys
     <directory>/services/<ns>_<name>.json   one Record each ("_" is in no Kubernetes name)
     <directory>/originals/<sha256>          contents that were replaced
@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from uuid import UUID
 
-import msgspec
-
 from tambourinefs import files
-from tambourinefs.agent.record import VERSION, Key, Record
+from tambourinefs.agent import migrations
+from tambourinefs.agent.record import Key, Record
 from tambourinefs.errors import HostError, InvalidInput
+from tambourinefs.model import formats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +53,7 @@ def syncfs(fd: int) -> None:
 class Store:
     """The directory above; one process at a time has it.
 
-    Raises HostError where another agent has it, or the format is another.
+    Raises HostError where another agent has it, or a later program wrote it.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -63,10 +63,10 @@ class Store:
         self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self._lock()
+            self._check_version()  # a state that is refused is left as it is
             self._services = self._subdirectory("services")
             self._originals = self._subdirectory("originals")
             files.fsync_directory(self._root)
-            self._check_version()
         except BaseException:
             os.close(self._root)
             raise
@@ -96,9 +96,11 @@ class Store:
         )
 
     def _check_version(self) -> None:
-        if not _read_text(self._root, "version"):
-            files.replace_durably(self._root, "version", f"{VERSION}\n".encode(), mode=0o600)
-        _check_version(self._root, self.directory)
+        """The number goes up before the first record of the new format is written: an older program then refuses all."""
+        text = _read_text(self._root, "version")
+        if formats.applied(text, self.directory) != formats.APPLIED or not text:
+            number = f"{formats.APPLIED}\n".encode()
+            files.replace_durably(self._root, "version", number, mode=0o600)
 
     # -- the silo
 
@@ -113,21 +115,28 @@ class Store:
     # -- records
 
     def load(self) -> dict[Key, Record]:
-        """Every record. One that cannot be read is an error: guessing would forget what we own.
+        """Every record. One that cannot be read is an error: guessing would forget what we own. Those of an older format are
+        kept in this program's before this returns.
 
         Raises HostError with the file's name.
         """
-        records = {}
+        records: dict[Key, Record] = {}
+        moved = []
         for name in sorted(os.listdir(self._services)):
             if name.startswith(TEMPORARY):
                 os.unlink(name, dir_fd=self._services)  # of a crash, before its rename
                 continue
             path = self.directory / "services" / name
             try:
-                record = msgspec.json.decode(path.read_bytes(), type=Record)
-            except msgspec.MsgspecError as error:
+                record, older = migrations.from_bytes(path.read_bytes())
+            except ValueError as error:
                 raise HostError(f"applied state {path} cannot be read: {error}") from error
             records[record.key] = record
+            if older:
+                moved.append(record)
+        if moved:
+            self.save(moved)
+            log.info("%d records moved to format %d", len(moved), formats.APPLIED)
         return records
 
     def save(self, records: Iterable[Record]) -> None:
@@ -143,7 +152,7 @@ class Store:
             for record in waiting:
                 temporary = files.temporary_name(TEMPORARY)
                 staged.append((temporary, _file_name(record.key)))
-                data = msgspec.json.encode(record)
+                data = migrations.to_bytes(record)
                 self._write(temporary, data, flush=len(waiting) <= FSYNC_EACH)
             if len(waiting) > FSYNC_EACH:
                 syncfs(self._services)
@@ -230,7 +239,10 @@ def accept_silo(directory: Path, uuid: str) -> None:
     try:
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _check_version(root, directory)
+            text = _read_text(root, "version")
+            if not text:  # somebody else's directory
+                raise FileNotFoundError(directory)
+            formats.applied(text, directory)
             _write_silo(root, uuid)
         finally:
             os.close(root)
@@ -245,18 +257,10 @@ def _write_silo(root: int, uuid: str) -> None:
     files.replace_durably(root, "silo", f"{uuid}\n".encode(), mode=0o600)
 
 
-def _check_version(root: int, directory: Path) -> None:
-    found = _read_text(root, "version")
-    if found != str(VERSION):
-        raise HostError(
-            f"applied state in {directory} has version {found or 'none'}, this program knows {VERSION}",
-            hint="Run the version of Tambourine that wrote it.",
-        )
-
-
 def _read_text(root: int, name: str) -> str:
     try:
-        return Path(f"/proc/self/fd/{root}", name).read_text(encoding="ascii").strip()
+        file = Path(f"/proc/self/fd/{root}", name)
+        return file.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         return ""
 

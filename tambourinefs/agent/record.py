@@ -12,7 +12,6 @@ import msgspec
 
 from tambourinefs.model.status import LastCommand
 
-VERSION: Final = 1
 TOKENS_KEPT: Final = 64
 
 Key = tuple[str, str]  # namespace, name
@@ -107,7 +106,6 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     last_command: LastCommand | None = None
     removing: bool = False
     stopped: bool = False  # while removing: the stop was carried out
-    version: int = VERSION
 
     @property
     def key(self) -> Key:

@@ -15,7 +15,7 @@ from tambourinefs.install.environment import PREFIX, PYTHON
 from tambourinefs.install.ledger import Ledger
 from tambourinefs.install.plan import Changes, Options
 from tambourinefs.install.programs import succeeds
-from tambourinefs.model import names, paths
+from tambourinefs.model import formats, names, paths
 
 _MAX_KUBECONFIG: Final = 1 << 20
 _MIB: Final = 1 << 20
@@ -57,6 +57,7 @@ def check(options: Options, changes: Changes) -> str:
             hint="Load the kernel module: modprobe fuse. In a container its host must give it: --device /dev/fuse",
         )
     check_names(options)
+    _check_state(options)
     _check_writable(options)
     if options.starts:
         _check_mounts()
@@ -93,6 +94,12 @@ def check_names(options: Options) -> None:
             raise InvalidInput(f'--respect "{names.printable(namespace[:64])}": {problem}')
     if options.kubeconfig is not None and options.kubeconfig.stat().st_size > _MAX_KUBECONFIG:
         raise InvalidInput(f"{options.kubeconfig} is larger than 1 MiB: that is no kubeconfig")
+
+
+def _check_state(options: Options) -> None:
+    """Before anything is replaced or restarted: an agent that does not know the state would refuse it and manage nothing."""
+    file = options.at(paths.AGENT_STATE / "version")
+    formats.applied(file.read_text(errors="replace") if file.is_file() else "", file.parent)
 
 
 def _check_python(options: Options) -> None:

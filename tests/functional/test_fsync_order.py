@@ -21,6 +21,13 @@ from tambourinefs.agent.applied import Store
 from tambourinefs.agent.record import Record
 store = Store(root / "state")
 """
+_OLDER = """
+from tambourinefs.agent import migrations
+from tambourinefs.model import formats
+store.save([Record('local', 'a', 'a.service')])
+store.close()
+formats.APPLIED, migrations.STEPS = 2, {1: dict}
+"""
 _FILES = (
     _STORE
     + """
@@ -56,8 +63,16 @@ CASES = {
         "from tambourinefs.agent.applied import Store",
         "Store(root / 'state')",
         [
-            "mkdir state", "fsync .", "mkdir state/services", "mkdir state/originals", "fsync state",
-            "fsync state/TMP", "rename state/TMP state/version", "fsync state",
+            "mkdir state", "fsync .", "fsync state/TMP", "rename state/TMP state/version", "fsync state",
+            "mkdir state/services", "mkdir state/originals", "fsync state",
+        ],
+    ),
+    "Store: of an older format": (
+        _STORE + _OLDER,
+        "Store(root / 'state').load()",
+        [
+            "fsync .", "fsync state/TMP", "rename state/TMP state/version", "fsync state", "fsync state",
+            "fsync state/services/TMP", "rename state/services/TMP state/services/local_a.json", "fsync state/services",
         ],
     ),
     "Store.accept_silo": (
