@@ -89,6 +89,7 @@ async def _work(
             nursery.start_soon(listen, reconciler.heard)
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await reconciler.started.wait()
+        board.complete()
         await mounting.wait_readable(served, "version.txt")
         daemon.ready(f"statuses at {served.mountpoint}")
         _log.info("statuses at %s", served.mountpoint)

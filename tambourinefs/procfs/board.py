@@ -32,7 +32,11 @@ _NAME_MAX: Final = 255  # bytes
 
 
 class Board:
-    """Everything that is published. `inodes`, `readers`, `showing` and `events` are for the file system's operations."""
+    """Everything that is published. `inodes`, `readers`, `showing` and `events` are for the file system's operations.
+
+    The files that are about all services are there once `complete` was called: before, a service that is missing in them
+    would only be one that the agent has not come to.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -43,7 +47,10 @@ class Board:
         self.showing = Showing(self.inodes, self._services, host, self.events)
         self.root = Directory(self.inodes.number(), None, b"", time.time_ns())
         self.inodes.add(self.root)
-        self._overviews = [self._slot(self.root, spec, None) for spec in TOP]
+        self._overviews: list[Slot] = []
+        for spec in TOP:
+            if not spec.live:
+                self._slot(self.root, spec, None)
         stream = Stream(self.inodes.number(), _EVENTS, self.root.changed_ns)
         self.inodes.add(stream)
         self.root.children[_EVENTS] = stream
@@ -51,6 +58,12 @@ class Board:
     def __len__(self) -> int:
         """How many services are published."""
         return len(self._services)
+
+    def complete(self) -> None:
+        """Every service is published by now. Said twice is nothing."""
+        if not self._overviews:
+            self._overviews = [self._slot(self.root, spec, None) for spec in TOP if spec.live]
+            self._list_anew(self.root)
 
     def certificates(self, ends: Mapping[str, float]) -> None:
         """Tell in metrics.prom when certificates end (seconds since 1970)."""
@@ -144,9 +157,8 @@ class Board:
 
     def _outdate_overviews(self) -> None:
         for slot in self._overviews:
-            if slot.spec.live:
-                self.readers.look_again(slot)
-                self.readers.outdate(slot)
+            self.readers.look_again(slot)
+            self.readers.outdate(slot)
 
 
 def _slots(directory: Directory) -> Iterator[Slot]:

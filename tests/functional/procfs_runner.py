@@ -108,6 +108,7 @@ async def until_stopped(stop: trio.CancelScope) -> None:
 
 async def run(mountpoint: Path) -> None:
     board = Board(Host(Cgroups(), LocalZone(Path("/etc/localtime"))))
+    board.complete()
     with fuse.mounted("status", mountpoint, MOUNT_OPTIONS) as fd:
         async with trio.open_nursery() as nursery:
             await nursery.start(serve_board, board, fd)

@@ -49,6 +49,7 @@ class Reader:
 
     def __init__(self, host: Host) -> None:
         self.board = Board(host)
+        self.board.complete()
         self.operations = StatusOperations(self.board, Invalidator(self.board.readers.ring_all), {})
 
     def _inode(self, *names: bytes) -> int:
@@ -89,5 +90,30 @@ def test_what_is_rendered_for_a_service_that_went_meanwhile_is_let_go(host: Slow
                 await reader.look(b"local", b"hello", b"status")
             assert refused.value.errno == errno.ENOENT
             assert len(reader.board.inodes) == empty
+
+    trio.run(main)
+
+
+def test_the_files_about_all_services_are_not_there_before_all_services_are(host: Slow) -> None:
+    """An agent that was just started would else say for a moment that there are none."""
+
+    async def main() -> None:
+        board = Board(host)
+        operations = StatusOperations(board, Invalidator(board.readers.ring_all), {})
+
+        async def look(name: bytes) -> EntryAttributes:
+            return await operations.lookup(cast(Any, ROOT), cast(Any, name), cast(Any, None))
+
+        await look(b"version.txt")
+        for name in (b"services.txt", b"services.json", b"metrics.prom"):
+            with pytest.raises(FUSEError) as refused:
+                await look(name)
+            assert refused.value.errno == errno.ENOENT
+        board.publish(view("here"))
+        with pytest.raises(FUSEError):
+            await look(b"services.json")
+        board.complete()
+        board.complete()
+        assert (await look(b"services.json")).st_size > len("[]\n")
 
     trio.run(main)
