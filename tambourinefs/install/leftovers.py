@@ -14,7 +14,7 @@ from tambourinefs.install.programs import succeeds
 
 
 def remove(changes: Changes) -> str:
-    """Remove what such an installation left; dpkg's preinst removed its environment.
+    """Remove what such an installation left; the package's preinst moved its environment away.
 
     What was not ours stays: units in /usr/local are the administrator's way to replace ours.
     """

@@ -11,10 +11,11 @@ import pytest
 from tambourinefs import __version__
 from tambourinefs.cli import manpages
 from tambourinefs.cli.main import COMMANDS, root
-from tambourinefs.install import host
-from tambourinefs.model import paths
+from tambourinefs.install import check, host, ledger
+from tambourinefs.model import formats, paths
 
 TREE = Path(__file__).parents[2]
+REPLACED = "/opt/.tambourine-replaced"  # what preinst moves away and postrm puts back
 
 
 def test_every_file_that_names_the_version_names_this_one() -> None:
@@ -26,10 +27,39 @@ def test_every_file_that_names_the_version_names_this_one() -> None:
 def test_the_purge_takes_what_the_installation_makes() -> None:
     script = (TREE / "debian/tambourine.postrm").read_text()
     removed = set(re.findall(r"remove_tree (/\S+)", script))
-    assert removed == {*host.DIRECTORIES, str(paths.PREFIX)}
+    assert removed == {*host.DIRECTORIES, str(paths.PREFIX), REPLACED}
     users, groups = re.findall(r"for name in ([^;]+); do", script)
     assert users.split() == list(host.USERS)
     assert groups.split() == [*host.USERS, paths.GROUP]
+
+
+def test_preinst_asks_of_the_places_that_the_installation_asks_of() -> None:
+    script = (TREE / "debian/tambourine.preinst").read_text()
+    names = {f"/{name}" for name in check._OF_THE_ENVIRONMENT}
+    (of_the_environment,) = re.findall(r"^ +(/bin \| .*)\)$", script, re.MULTILINE)
+    assert set(of_the_environment.split(" | ")) == names
+    (places,) = re.findall(r"for place in (/proc/.*); do", script)
+    mounts = places.replace("$state", str(paths.STATE)).split()
+    assert mounts == [str(p) for p in (paths.PROC_LITERAL, paths.PROC, paths.SILO)]
+    assert f"prefix={paths.PREFIX}\n" in script
+    assert f"state={paths.STATE}\n" in script
+    assert f"replaced={REPLACED}\n" in script
+    assert paths.AGENT_STATE == paths.STATE / "agent"
+    assert Path(paths.STATE, "install.json") == ledger.FILE
+
+
+def test_preinst_is_told_the_formats_that_the_program_knows() -> None:
+    """By debian/rules, with sed."""
+    for name, file, number in (
+        ("APPLIED", "model/formats.py", formats.APPLIED),
+        ("VERSION", "install/ledger.py", ledger.VERSION),
+    ):
+        text = (TREE / "tambourinefs" / file).read_text()
+        assert re.findall(rf"^{name}: Final = (.*)$", text, re.MULTILINE) == [str(number)]
+        assert (
+            f"$(call number,{name},{file.removesuffix('.py')})"
+            in (TREE / "debian/rules").read_text()
+        )
 
 
 def test_every_unit_is_shipped_and_none_is_forgotten() -> None:
