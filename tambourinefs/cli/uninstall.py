@@ -41,8 +41,15 @@ def uninstall(keep: bool | None, yes: bool, dry_run: bool, packaged: bool) -> No
                 f"Tambourine manages {len(found)} services here: {', '.join(found[:10])}{' …' * (len(found) > 10)}"
             )
             keep = not click.confirm("Stop and remove them? (no: they run on)", default=False)
-    if terminal and not yes:
-        click.confirm("Remove Tambourine, its configuration, manifests and state?", abort=True)
+    if (
+        terminal
+        and not yes
+        and not click.confirm(
+            "Remove Tambourine, its configuration, manifests and state?", default=False
+        )
+    ):
+        click.echo("Nothing was changed.")
+        click.get_current_context().exit(1)
     removal = removing.Removal(remove_services=not keep, packaged=packaged, dry_run=dry_run)
     removing.uninstall(removal, click.echo)
     if not dry_run and not packaged:

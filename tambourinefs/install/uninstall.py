@@ -26,6 +26,7 @@ _STOP_SECONDS: Final = 120.0
 # A thousand services, each stopped in its own time.
 _WITHDRAW_SECONDS: Final = 1800.0
 _STAMPS: Final = "/var/lib/systemd/timers"
+MODULE: Final = Path("/usr/lib/modules-load.d/tambourine.conf")  # of the package tambourine-dkms
 MOUNTS: Final = (paths.PROC_LITERAL, paths.PROC, paths.SILO)
 _UNIT_DIRECTORIES: Final = (
     str(paths.UNITS),
@@ -90,7 +91,7 @@ def steps(removal: Removal) -> list[Step]:
             ),
             Step(f"{PREFIX}", lambda _: _remove_trees(str(PREFIX))),
         ]
-    return found
+    return [*found, Step("kernel module", lambda _: _module())]
 
 
 def _systemd() -> bool:
@@ -162,11 +163,18 @@ def _remove_trees(*trees: str) -> str:
     found = [Path(tree) for tree in trees if os.path.lexists(tree)]
     for tree in found:
         _check_no_mount(tree)
-        if tree.is_dir() and not tree.is_symlink():
-            shutil.rmtree(tree)
-        else:
-            tree.unlink()
+        _remove_tree(tree)
     return f"removed {', '.join(map(str, found))}" if found else ""
+
+
+def _remove_tree(tree: Path) -> None:
+    if tree.is_symlink() or not tree.is_dir():
+        tree.unlink()
+    elif tree.is_mount():  # a disk of its own: who mounted it there keeps it, empty
+        for path in tree.iterdir():
+            _remove_tree(path)
+    else:
+        shutil.rmtree(tree)
 
 
 def _check_no_mount(tree: Path) -> None:
@@ -181,6 +189,18 @@ def _check_no_mount(tree: Path) -> None:
             raise HostError(
                 f"{place} is mounted below {tree}", hint=f"umount {place}, and run this again."
             )
+
+
+def _module() -> str:
+    """It came by itself and goes by itself; who removes us is told so."""
+    if MODULE.exists():  # that package, or who did by hand what it does
+        return (
+            "stays, and with it an empty /proc/tambourine; to remove it: apt purge tambourine-dkms"
+        )
+    loaded = Path("/proc/modules")  # which a kernel without modules does not have
+    if loaded.exists() and "\ntambourine " in f"\n{loaded.read_text()}":
+        return "stays loaded until the next boot, or: modprobe -r tambourine"
+    return ""
 
 
 def _remove_users(changes: Changes) -> str:

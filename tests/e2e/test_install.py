@@ -23,7 +23,7 @@ INSTALL = (
     WHEELS,
 )
 STEPS = 11
-REMOVAL_STEPS = 9
+REMOVAL_STEPS = 10
 
 
 def everything(host: Host) -> str:
