@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -11,10 +12,13 @@ import pytest
 
 from lab import package
 from lab.hosts import Host
-from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
+from tambourinefs.install.uninstall import MODULE
+from tambourinefs.model import formats
+from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering, wait_until
 from tests.e2e.install_page import follow
 from tests.e2e.leaving import ORIGINAL, Left, apply_over_an_original, everything, make_original
-from tests.e2e.under_load import Reader
+from tests.e2e.terminal import talk
+from tests.e2e.under_load import Applying, Reader
 
 ORPHAN = """\
 apiVersion: tambourine.dev/v1alpha1
@@ -30,6 +34,8 @@ spec:
     ExecStart=/bin/sleep infinity
 """
 APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-o", "Dpkg::Use-Pty=0")
+DOWNGRADE = (*APT, "--allow-downgrades", "install")
+APPLIED = "/var/lib/tambourine/agent/version"
 STANDS = "/var/cache/tambourine-test"  # where who follows the page stands
 VERSION = "/run/tambourine/proc/version.txt"
 
@@ -84,7 +90,19 @@ def prepare(host: Host) -> None:
 
 
 def install(host: Host, deb: str) -> str:
-    return host.run(*APT, "--allow-downgrades", "install", deb, timeout=300).stdout
+    return host.run(*DOWNGRADE, deb, timeout=300).stdout
+
+
+def ready(host: Host) -> set[str]:
+    """The services whose present generation is Ready."""
+    found = json.loads(host.run("cat", "/run/tambourine/proc/services.json").stdout)
+    return {
+        s["name"]
+        for s in found
+        for c in s.get("conditions", ())
+        if (c["type"], c["status"]) == ("Ready", "True")
+        and c["observedGeneration"] == s["generation"]
+    }
 
 
 def test_installed_it_works_and_brings_its_pages(packaged: Packaged) -> None:
@@ -92,6 +110,20 @@ def test_installed_it_works_and_brings_its_pages(packaged: Packaged) -> None:
     assert answers(host)
     assert host.run("man", "--where", "tambourine").stdout.strip().endswith("tambourine.1.gz")
     apply(host, "steady")
+
+
+def test_the_module_s_package_comes_and_goes_by_itself(debs: Path, packaged: Packaged) -> None:
+    """This machine's kernel is not one that it is built for: that is said, and stops nothing."""
+    host = packaged.host
+    (file,) = debs.glob("tambourine-dkms_*.deb")
+    bring(host, file)
+    # The lab's hosts have a /var of their own, without dkms's directory.
+    host.run("sh", "-c", f"! test -e {MODULE} && mkdir /var/lib/dkms")
+    said = follow(host, "## The kernel module", stands=STANDS)
+    assert "tambourine-dkms: the module is not loaded; the statuses are at" in said, said
+    host.run("sh", "-c", f"! test -e {MODULE} && ! test -e /var/lib/dkms/tambourine")
+    host.run("rm", "-r", "/var/lib/dkms")
+    assert answers(host)
 
 
 def test_updated_under_load_nobody_notices(packaged: Packaged, newer: Path) -> None:
@@ -103,14 +135,25 @@ def test_updated_under_load_nobody_notices(packaged: Packaged, newer: Path) -> N
     host.run("sh", "-c", "echo '# mine' >>/etc/tambourine/config.toml")
     host.run("touch", "/etc/tambourine/config.d/90-mine.toml")
     running = pids(host, *units)
-    with Reader(host, "local/steady/pid", f"{running[0]} (sleep)") as reader:
+    files = {
+        "local/steady/status": ["steady"],
+        "local/steady/status.json": ["steady"],
+        "services.json": ["steady", "second"],
+    }
+    with Applying(host) as applying, Reader(host, files) as reader:
         assert "kept as you changed it" in install(host, deb)
         wait_answering(host)
         assert "99.0" in host.run("cat", VERSION).stdout
-    print(f"longest pause of a reader: {reader.pause:.2f} s in {reader.reads} reads")
-    assert reader.wrong == []
-    assert reader.reads > 100
-    assert reader.pause < 2
+    print(f"answered during the update: {len(applying.answered)}, not: {applying.refused}")
+    assert len(applying.answered) >= 5
+    wait_until(lambda: not set(applying.answered) - ready(host), 30, "what was answered is Ready")
+    assert set(applying.answered) | {"steady", "second"} <= ready(host)
+    for file, seen in reader.seen.items():
+        print(f"{file}: {seen.reads} reads, longest pause {seen.pause:.2f} s")
+        assert seen.wrong == []
+        assert seen.reads > 100
+        assert seen.pause < 2
+    host.run("tambourine", "delete", "--ignore-not-found", *applying.answered, *applying.refused)
     assert pids(host, *units) == running
     assert host.run("tail", "-n1", "/etc/tambourine/config.toml").stdout == "# mine\n"
     assert host.run("ls", "/etc/tambourine/config.d").stdout == "90-mine.toml\n"
@@ -126,7 +169,22 @@ def test_an_older_version_goes_back_on_and_purged_services_run_on_and_belong_to_
     apply_over_an_original(host)
     units = ("steady.service", "second.service", "over.service")
     running = pids(host, *units)
-    install(host, packaged.deb)  # the applied state is of a format that the older one knows
+    daemons, later = pids(host, *DAEMONS), f"{formats.APPLIED + 1}\n"
+    host.run("sh", "-c", f"printf {later!r} >{APPLIED}")
+    refused = host.run(*DOWNGRADE, packaged.deb, check=False, timeout=300)
+    assert refused.returncode != 0
+    said = refused.stdout + refused.stderr
+    assert f"has version {later.strip()}, written by a later Tambourine; this one knows" in said
+    assert "install the version that wrote it, or a later one" in said
+    assert "99.0" in host.run("cat", VERSION).stdout
+    assert (
+        host.run("dpkg-query", "-W", "-f", "${Version} ${db:Status-Status}", "tambourine").stdout
+        == "99.0 installed"
+    )
+    assert pids(host, *DAEMONS, *units) == (*daemons, *running)
+    # The format of the applied state is now one that the older one knows.
+    host.run("sh", "-c", f"echo {formats.APPLIED} >{APPLIED}")
+    install(host, packaged.deb)
     wait_answering(host)
     assert "99.0" not in host.run("cat", VERSION).stdout
     assert pids(host, *units) == running
@@ -145,16 +203,24 @@ def test_an_older_version_goes_back_on_and_purged_services_run_on_and_belong_to_
     make_original(host)
 
 
-def test_purged_with_its_services_what_stood_there_before_is_back(packaged: Packaged) -> None:
+def test_purged_with_its_services_by_a_person_who_is_asked_what_stood_there_before_is_back(
+    packaged: Packaged,
+) -> None:
     host = packaged.host
     assert "Tambourine runs. Try:" in install(host, packaged.deb)
     apply(host, "steady")
     apply_over_an_original(host)
     host.run("tambourine", "apply", "-f", "-", input=ORPHAN)
     running = pids(host, "stays.service")
-    host.run("debconf-set-selections", input="tambourine tambourine/services select remove\n")
-    said = host.run(*APT, "purge", "tambourine", timeout=300)
-    assert "withdrawn local/over, local/stays, local/steady" in said.stdout + said.stderr
+    host.run("touch", str(MODULE))  # as tambourine-dkms brings it
+    host.run("sh", "-c", "echo PURGE | debconf-communicate tambourine")  # what was answered before
+    question = "What shall become of the services that Tambourine manages?"
+    asking = "DEBIAN_FRONTEND=readline apt-get --yes -o Dpkg::Use-Pty=0 purge tambourine"
+    talked = talk(host, f"TERM=dumb {asking}", {question: "2"}, seconds=300)
+    assert talked.status == 0, talked.text
+    assert "withdrawn local/over, local/stays, local/steady" in talked.text
+    assert "kernel module: stays, and with it an empty /proc/tambourine" in talked.text
+    host.run("rm", str(MODULE))
     assert host.run("cat", ORIGINAL).stdout == "original\n"
     assert pids(host, "stays.service", "steady.service", "over.service") == (*running, 0, 0)
     left = everything(host) - packaged.before
