@@ -89,7 +89,7 @@ PLACES = {
 # Runs a command in a session of its own until a path is there, or a line is printed; then all of the session is killed. Ends
 # with 0 where it was.
 KILLED = """\
-import os, signal, subprocess, sys, tempfile, time
+import contextlib, os, signal, subprocess, sys, tempfile, time
 when, *argv = sys.argv[1:]
 said = tempfile.NamedTemporaryFile()
 process = subprocess.Popen(argv, start_new_session=True, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
@@ -110,7 +110,8 @@ while process.poll() is None and not due():
 alive = process.poll() is None
 while found := list(session()):
     for pid in found:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, signal.SIGKILL)
     process.poll()
 print(open(said.name, errors="replace").read(), process.wait())
 sys.exit(0 if alive or process.returncode == -signal.SIGKILL else 1)
