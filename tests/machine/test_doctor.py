@@ -1,0 +1,94 @@
+"""`tambourine doctor` on a host of packages, with a kernel of its own: what only such a host has is broken in turn, named,
+and mended by the command that stands below it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tambourinefs import __version__
+from tests.e2e.doctor import Fault, break_name_mend, examine, find, shell
+from tests.machine.installing import packages
+from tests.machine.machine import Machine
+
+PATIENCE = 900.0  # seconds; the module is compiled by an emulated processor
+UNITS = "/usr/lib/systemd/system"
+MOUNTED = "findmnt -rno FSTYPE /proc/tambourine | tail -n 1 | grep -qx fuse.tambourine"
+# The process that holds the module goes a moment after the mount.
+UNLOAD = (
+    "systemctl stop proc-tambourine.mount;"
+    " timeout 240 sh -c 'until rmmod tambourine 2>/dev/null; do :; done'"
+)
+UNLOADED = "! test -e /proc/tambourine"
+
+FAULTS = (
+    Fault(
+        "the mount is stopped", "systemctl stop proc-tambourine.mount", f"! {MOUNTED}",
+        "module", "is there and shows nothing", "warning",
+    ),
+    Fault("the module is unloaded", UNLOAD, UNLOADED, "module", "not loaded", "warning"),
+    Fault(
+        "DKMS has it, and not for this kernel", f"{UNLOAD}; dkms uninstall tambourine/{__version__}",
+        f"{UNLOADED} && ! modinfo tambourine", "module", "not loaded", "warning",
+    ),
+    Fault(
+        "another's mount covers it", "mount -t tmpfs theirs /proc/tambourine", "findmnt -t tmpfs /proc/tambourine",
+        "module", r"covered by another file system \(tmpfs\)",
+    ),
+    Fault(
+        "another's mount is in its place", "systemctl stop proc-tambourine.mount; mount -t tmpfs theirs /proc/tambourine",
+        "findmnt -t tmpfs /proc/tambourine", "module", r"covered by another file system \(tmpfs\)",
+    ),
+    Fault(
+        "a mount whose server has died",
+        "systemctl stop proc-tambourine.mount; /opt/tambourine/bin/python -c"
+        " \"from tambourinefs.mounts import mount_fd; mount_fd('x', '/proc/tambourine')\"",
+        "stat --file-system /proc/tambourine 2>&1 | grep 'not connected'", "module", "whose server has died",
+    ),
+    Fault(
+        "a mount whose server hangs",
+        "systemctl service-watchdogs no; systemctl kill --signal=SIGSTOP tambourine.service",
+        "! timeout 5 cat /proc/tambourine/metrics.prom", "module", "does not answer",
+        after="systemctl service-watchdogs yes",
+    ),
+    *(
+        Fault(
+            f"{name} is gone", f"rm {UNITS}/{name}; systemctl daemon-reload", f"! test -e {UNITS}/{name}",
+            "units", f"{name} is not installed",
+        )
+        for name in ("tambourine-bombshell.service", "proc-tambourine.mount", "tambourine-module.service")
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_what_is_broken_is_named_and_its_command_mends_it(machine: Machine, fault: Fault) -> None:
+    break_name_mend(machine, fault, patience=PATIENCE)
+    assert not shell(machine, MOUNTED, timeout=PATIENCE)
+
+
+def test_a_healthy_machine_is_told_to_be(machine: Machine) -> None:
+    found = examine(machine, code=0, seconds=PATIENCE)
+    for check, says in (("module", "/proc/tambourine shows the statuses"), ("cgroup", "version 2")):
+        line = find(found, check, says)
+        assert line is not None, found
+        assert line.state == "ok"
+    # Nothing keeps its clock, which is so: it has no network.
+    assert {one.check for one in found if one.state != "ok"} <= {"clock"}, found
+
+
+def test_without_its_package_the_module_is_built_of_what_is_installed(machine: Machine) -> None:
+    """As where only the package tambourine is: then the kernel's directory is made by the source that it brings."""
+    [_, dkms] = packages()
+    fault = Fault(
+        "no package of the module",
+        f"{UNLOAD}; env DEBIAN_FRONTEND=noninteractive apt-get --yes purge tambourine-dkms",
+        f"{UNLOADED} && ! test -e /var/lib/dkms/tambourine",
+        "module", "not loaded", "warning",
+        # kernel/README.md tells how to undo it.
+        after=f"dkms remove tambourine/{__version__} --all;"
+        f" rm -r /usr/src/tambourine-{__version__} /usr/lib/modules-load.d/tambourine.conf;"
+        f" env DEBIAN_FRONTEND=noninteractive apt-get --yes install /root/{dkms.name}",
+    )  # fmt: skip
+    break_name_mend(machine, fault, patience=PATIENCE)
+    assert not shell(machine, MOUNTED, timeout=PATIENCE)
