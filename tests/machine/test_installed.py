@@ -94,6 +94,16 @@ def test_the_module_is_busy_while_the_mount_is_there(machine: Machine) -> None:
     assert machine.run("findmnt", "-no", "FSTYPE", "/proc/tambourine").stdout == "fuse.tambourine\n"
 
 
+def test_the_mount_is_busy_while_somebody_is_there_and_the_way_out_is_named(
+    machine: Machine,
+) -> None:
+    done = machine.run("sh", "-c", f"cd {LITERAL} && umount {LITERAL}", check=False)
+    assert done.returncode == 32
+    assert f"umount: {LITERAL}: target is busy." in done.stderr
+    assert f"systemctl stop {MOUNT}" in done.stderr
+    assert machine.run("findmnt", "-no", "FSTYPE", LITERAL).stdout == "fuse.tambourine\n"
+
+
 @pytest.fixture
 def unmounted(machine: Machine) -> Iterator[Machine]:
     """Nothing is mounted at /proc/tambourine; afterwards the statuses are, by our unit."""
