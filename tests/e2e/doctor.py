@@ -67,10 +67,15 @@ def find(found: list[Line], check: str, says: str) -> Line | None:
     return next((one for one in found if one.check == check and re.search(says, one.says)), None)
 
 
-def break_name_mend(host: Runs, fault: Fault, *, patience: float = PATIENCE) -> None:
-    """The whole story of one fault; `patience`: seconds for each step of it."""
+def break_name_mend(
+    host: Runs, fault: Fault, *, patience: float = PATIENCE, healthy: list[Line] | None = None
+) -> None:
+    """The whole story of one fault.
+
+    `patience`: seconds for each step of it; `healthy`: what was found of this host a moment ago, where that is known.
+    """
     seconds = max(SECONDS, patience)
-    healthy = examine(host, seconds=seconds)
+    healthy = examine(host, seconds=seconds) if healthy is None else healthy
     before = troubles(healthy)
     assert find(healthy, fault.check, fault.says) is None, "it is said of a healthy host"
     shell(host, fault.breaks, timeout=patience)

@@ -165,8 +165,7 @@ def test_the_literal_path_is_mounted_by_its_line_in_fstab(unmounted: Machine) ->
         machine.run("sh", "-c", "cat >/etc/fstab && systemctl daemon-reload", input=fstab)
 
 
-def test_an_installation_says_whose_mount_is_in_its_place(unmounted: Machine) -> None:
-    machine = unmounted
+def test_an_installation_says_whose_mount_covers_ours(machine: Machine) -> None:
     machine.run("mount", "-t", "tmpfs", "theirs", LITERAL)
     try:
         done = machine.run("tambourine", "install", "--packaged", check=False)
@@ -179,3 +178,11 @@ def test_an_installation_says_whose_mount_is_in_its_place(unmounted: Machine) ->
         assert f"{LITERAL} already carries a tmpfs (theirs)" in mounted.stderr
     finally:
         machine.run("umount", LITERAL)
+    assert shown(machine)
+
+
+def test_what_another_mounts_in_place_of_ours_is_taken_away(unmounted: Machine) -> None:
+    """By systemd, for which it is our unit's mount: without what holds the module it goes."""
+    unmounted.run("mount", "-t", "tmpfs", "theirs", LITERAL)
+    gone = ("findmnt", LITERAL)
+    wait_until(lambda: not unmounted.run(*gone, check=False).stdout, 240, "the other's mount goes")
