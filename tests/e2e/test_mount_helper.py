@@ -143,6 +143,11 @@ def test_the_statuses_are_bound_anywhere(served: Host) -> None:
     served.run("mkdir", "-p", "/mnt/statuses")
     served.run("mount", "-t", "fuse.tambourine", "-o", "ro", "proc", "/mnt/statuses")
     assert "seen.service" in served.run("cat", "/mnt/statuses/local/seen/status").stdout
+    # What covers the one does not cover the other.
+    served.run("mount", "-t", "tmpfs", "over", "/mnt/statuses")
+    assert [mount.ours for mount in mounted(served, STATUSES)] == [True]
+    assert answers(served)
+    served.run("umount", "/mnt/statuses")
     again = served.run("mount", "-t", "fuse.tambourine", "proc", "/mnt/statuses", check=False)
     assert (again.returncode, "already carries the statuses" in again.stderr) == (32, True)
     served.run("umount", "/mnt/statuses")
