@@ -215,7 +215,7 @@ def make_mountpoint(place: Path) -> None:
 def bind(source: str | Path, mountpoint: str | Path) -> None:
     """Show the mount at `source` at another directory, too (MS_BIND: its flags go with it).
 
-    It is private: of two that share their events (mount_namespaces(7)) what is mounted over the one covers the other as well.
+    It is private: of two that share their events (mount_namespaces(7)), what is mounted over one covers the other, too.
 
     Raises HostError.
     """
