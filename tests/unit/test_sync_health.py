@@ -14,7 +14,7 @@ from tests.unit.test_certificate_times import made
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 LIFE = timedelta(days=600)  # a sixth of it: 100 days
-FINE = {"identity": "", "certificates": "", "clock": ""}
+FINE = {"host": "", "identity": "", "certificates": "", "clock": ""}
 LONG_AGO = "2026-01-01T00:00:00Z"
 
 
@@ -101,6 +101,7 @@ def test_all_is_well() -> None:
 @pytest.mark.parametrize(
     ("what", "kind", "reason"),
     [
+        ("host", "Ready", "HostUnreachable"),
         ("identity", "IdentityGood", "CannotRenew"),
         ("certificates", "CertificatesValid", "NotRenewed"),
         ("clock", "ClockGood", "FarFromServer"),
