@@ -31,6 +31,7 @@ MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
 MS_NOEXEC: Final = 8
 MS_BIND: Final = 4096
+MS_PRIVATE: Final = 1 << 18
 MNT_DETACH: Final = 2
 _DATA: Final = "fd={fd},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other"
 _PROBE_SECONDS: Final = 2.0
@@ -214,11 +215,14 @@ def make_mountpoint(place: Path) -> None:
 def bind(source: str | Path, mountpoint: str | Path) -> None:
     """Show the mount at `source` at another directory, too (MS_BIND: its flags go with it).
 
+    It is private: of two that share their events (mount_namespaces(7)), what is mounted over one covers the other, too.
+
     Raises HostError.
     """
     place = _place(mountpoint)
     try:
         _mount(os.fspath(source), place, "none", MS_BIND, "")
+        _mount("none", place, "none", MS_PRIVATE, "")
     except OSError as error:
         raise HostError(f"bind {source} at {place}: {error.strerror}") from error
 

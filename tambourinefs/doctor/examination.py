@@ -17,6 +17,7 @@ from tambourinefs.doctor import (
     configuration,
     disk,
     kernel,
+    module,
     mounted,
     services,
     socket,
@@ -40,6 +41,7 @@ def _units_and_version(patient: Patient) -> Iterable[Finding]:
 # The order is that of the page: what stands below leans on what stands above.
 CHECKS: Final[dict[str, Check]] = {
     "kernel": lambda p: kernel.verdict(kernel.probe(root=p.root)),
+    "module": lambda p: module.verdict(module.probe(p)),
     "clock": lambda _: clock.verdict(clock.probe()),
     "disk": lambda p: disk.verdict(disk.probe(p)),
     "dbus": lambda _: bus.verdict(bus.probe()),

@@ -1,4 +1,4 @@
-"""What the kernel has to offer: FUSE, our module, control groups, inotify."""
+"""What the kernel has to offer: FUSE, control groups, inotify. (Our module: module.py.)"""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs import mounts
-from tambourinefs.doctor.ask import ask
 from tambourinefs.doctor.finding import Finding
-from tambourinefs.model import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,25 +32,17 @@ class Facts:
 
     fuse: bool  # the kernel knows the file system
     device: bool  # /dev/fuse is the device
-    module: bool  # /proc/tambourine is there
-    bound: bool  # … and shows the statuses
-    has_module: bool  # it is on the disk, and only not loaded
     cgroup: str  # the file system at /sys/fs/cgroup
     limits: dict[str, int]
     used: dict[str, int]
 
 
 def probe(*, root: bool) -> Facts:
-    """Never looks a name up in /proc/tambourine: that is a FUSE mount."""
-    there = mounts.find(str(paths.PROC_LITERAL))
-    module = paths.PROC_LITERAL.name in os.listdir("/proc")  # a listing asks no mount on it
+    """`root`: what root holds of inotify is counted."""
     cgroup = mounts.find("/sys/fs/cgroup")
     return Facts(
         fuse="fuse" in Path("/proc/filesystems").read_text().split(),
         device=_is_fuse_device(Path("/dev/fuse")),
-        module=module,
-        bound=there is not None and there.ours,
-        has_module=not module and ask("modinfo", "tambourine").good,
         cgroup=cgroup.fstype if cgroup else "",
         limits=_limits(),
         used=_used() if root else {},
@@ -95,9 +85,8 @@ def _used() -> dict[str, int]:
 
 
 def verdict(facts: Facts) -> Iterator[Finding]:
-    """Four findings."""
+    """Three findings."""
     yield _fuse(facts)
-    yield _module(facts)
     yield _cgroup(facts)
     yield _inotify(facts)
 
@@ -109,17 +98,6 @@ def _fuse(facts: Facts) -> Finding:
         mend = "rm -f /dev/fuse && mknod -m 0666 /dev/fuse c 10 229"
         return Finding("fuse", "error", "/dev/fuse is not there or is not the device", mend)
     return Finding("fuse", "ok", "the kernel has FUSE, /dev/fuse is there")
-
-
-def _module(facts: Facts) -> Finding:
-    if facts.bound:
-        return Finding("module", "ok", f"{paths.PROC_LITERAL} shows the statuses")
-    if facts.module:
-        text = f"{paths.PROC_LITERAL} is there and shows nothing"
-        return Finding("module", "warning", text, "systemctl restart proc-tambourine.mount")
-    mend = "modprobe tambourine" if facts.has_module else "apt-get install tambourine-dkms"
-    text = f"not loaded: no {paths.PROC_LITERAL}; the statuses are at {paths.PROC}"
-    return Finding("module", "warning", text, mend)
 
 
 def _cgroup(facts: Facts) -> Finding:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from tambourinefs.doctor.ask import ask
 from tambourinefs.doctor.finding import AS_ROOT, Finding
-from tambourinefs.doctor.patient import DAEMONS, RENEWAL, RENEWER, SYNC, quoted, restart
+from tambourinefs.doctor.patient import (
+    DAEMONS,
+    LITERAL,
+    MODULE,
+    RENEWAL,
+    RENEWER,
+    SYNC,
+    quoted,
+    restart,
+)
 from tambourinefs.model import paths
 
 if TYPE_CHECKING:
@@ -17,7 +26,11 @@ if TYPE_CHECKING:
 
     from tambourinefs.doctor.ask import Answer
 
-UNITS: Final = (*DAEMONS, SYNC, RENEWAL, RENEWER)
+UNITS: Final = (*DAEMONS, SYNC, RENEWAL, RENEWER, LITERAL, MODULE)
+_OF_MODULE: Final = (
+    LITERAL,
+    MODULE,
+)  # whether they do their work is told by the line of the module
 PROPERTIES: Final = (
     "Id", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "NeedDaemonReload", "ConditionResult",
     "FragmentPath", "DropInPaths", "NRestarts", "ExecMainStatus", "ExecMainCode", "MainPID",
@@ -26,7 +39,7 @@ PROPERTIES: Final = (
 # What keeps a process in (systemd.exec(5), "Sandboxing" and what stands with it in our units). ReadWritePaths= is not
 # among them: a drop-in with it is the documented way to let the agent write elsewhere.
 SANDBOX: Final = frozenset({
-    "User", "Group", "SupplementaryGroups", "CapabilityBoundingSet", "AmbientCapabilities", "NoNewPrivileges",
+    "User", "Group", "DynamicUser", "SupplementaryGroups", "CapabilityBoundingSet", "AmbientCapabilities", "NoNewPrivileges",
     "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateMounts", "PrivateDevices", "DevicePolicy", "DeviceAllow",
     "PrivateNetwork", "PrivateIPC", "PrivateUsers", "IPAddressDeny", "IPAddressAllow", "RestrictAddressFamilies",
     "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "MemoryDenyWriteExecute",
@@ -37,6 +50,7 @@ SANDBOX: Final = frozenset({
 _MAX_DROP_IN: Final = 1 << 20
 _SHIPPED: Final = paths.PREFIX / "share/tambourine/systemd"
 _WHERE: Final = "/usr/local/lib/systemd/system"
+_WHERE_PACKAGED: Final = "/usr/lib/systemd/system"  # Debian 12 has /lib there, too
 _PACKAGE: Final = "/var/lib/dpkg/info/tambourine.list"
 
 
@@ -105,9 +119,15 @@ def verdict(facts: Facts, *, root: bool) -> Iterator[Finding]:
     wrong = [finding for name, one in facts.shown.items() for finding in _unit(name, one, facts)]
     yield from wrong
     if not wrong:
-        names = [n for n, one in facts.shown.items() if one.get("ActiveState") == "active"]
+        names = [
+            n
+            for n, one in facts.shown.items()
+            if one.get("ActiveState") == "active" and n not in _OF_MODULE
+        ]
         yield Finding("units", "ok", f"{len(names)} active and enabled")
-    odd = [finding for name in facts.shown for finding in _sandbox(name, facts)]
+    # The mount is no process; a line of fstab stands over it, where a person wants one.
+    boxed = [name for name in facts.shown if name != LITERAL]
+    odd = [finding for name in boxed for finding in _sandbox(name, facts)]
     yield from odd
     if not odd:
         yield Finding("sandbox", "ok", "every unit runs in the sandbox that it was shipped with")
@@ -117,11 +137,14 @@ def _unit(name: str, one: dict[str, str], facts: Facts) -> Iterator[Finding]:
     load, active = one.get("LoadState", ""), one.get("ActiveState", "")
     if name == SYNC and one.get("UnitFileState") == "disabled" and active == "inactive":
         return  # the DaemonSet does it
+    if load == "masked" and name in _OF_MODULE:
+        return  # somebody does not want it
     if load == "masked":
         mend = f"systemctl unmask {name} && systemctl enable {name} && {restart(name)}"
         yield Finding("units", "error", f"{name} is masked", mend)
         return
-    if load == "not-found":
+    # A mount that is there has a unit without a file (systemd.mount(5)).
+    if load == "not-found" or (load == "loaded" and not one.get("FragmentPath")):
         yield Finding("units", "error", f"{name} is not installed", _reinstall(name, facts))
         return
     if load != "loaded":
@@ -131,6 +154,8 @@ def _unit(name: str, one: dict[str, str], facts: Facts) -> Iterator[Finding]:
     if one.get("NeedDaemonReload") == "yes":
         text = f"{name} was changed and systemd has not read it"
         yield Finding("units", "warning", text, f"systemctl daemon-reload && {restart(name)}")
+    if name in _OF_MODULE:
+        return
     if name == RENEWER:  # runs now and then, and nobody enables it
         if active == "failed":
             yield Finding("units", "error", f"{name} {_how(one)}", restart(name))
@@ -152,10 +177,12 @@ def _how(one: dict[str, str]) -> str:
 
 
 def _reinstall(name: str, facts: Facts) -> str:
-    if facts.packaged:
-        return "apt-get install --reinstall tambourine"
-    copies = f"install -D -m 0644 {_SHIPPED}/{name} {_WHERE}/{name}"
-    return f"{copies} && systemctl daemon-reload && systemctl enable --now {name}"
+    """From our own share: the package came from a file, and no archive has it."""
+    where = _WHERE_PACKAGED if facts.packaged else _WHERE
+    lay = f"install -D -m 0644 {_SHIPPED}/{name} {where}/{name} && systemctl daemon-reload"
+    if name == MODULE:
+        return f"{lay} && {restart(LITERAL)}"
+    return lay if name == RENEWER else f"{lay} && systemctl enable --now {name}"
 
 
 def _sandbox(name: str, facts: Facts) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import ctypes
 import logging
 import os
 import select
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ _CLONE_NEWNS: Final = 0x00020000
 _BARRIER_SECONDS: Final = 10.0
 _CHECK_SECONDS: Final = 20.0
 _HOST: Final = "/proc/1/ns/mnt"
+_UTAB: Final = Path("/run/mount/utab")
+_MOUNT_SECONDS: Final = 10.0
 
 
 def mountpoint(name: str, config: Config) -> Path:
@@ -61,6 +64,7 @@ def mount(name: str, config: Config) -> None:
     mounts.make_mountpoint(place)
     while mounts.detach(place):
         _log.info("detached what an earlier server left at %s", place)
+    _tell_umount(name, place)
     fd = mounts.mount_fd(f"tambourine-{name}", place, _OPTIONS[name])
     try:
         if name == "silo":
@@ -72,6 +76,31 @@ def mount(name: str, config: Config) -> None:
         raise
     finally:
         os.close(fd)
+
+
+def _tell_umount(name: str, place: Path) -> None:
+    """Have libmount's table know of our mount, so that `umount DIR` runs our helper, which says what to do about a busy one.
+
+    umount(8) asks a directory for its type, and of any FUSE that is just "fuse"; only for what stands in that table it looks
+    into mountinfo. mount(8) keeps options that begin with "x-" there, and with --fake does nothing else. Before mount(2),
+    for nobody serves the directory yet. An entry of an earlier mount is as good; umount(8) removes it, ours do not.
+    """
+    escaped = str(place).translate({ord(c): f"\\{ord(c):03o}" for c in " \t\n\\"})
+    argv = ("mount", "--fake", "--internal-only", "--no-canonicalize")
+    kind = ("-t", f"fuse.{mounts.SUBTYPE}", "-o", "x-tambourine")
+    try:
+        if _UTAB.exists() and f"TARGET={escaped}" in _UTAB.read_text(errors="replace").split():
+            return
+        subprocess.run(
+            [*argv, *kind, f"tambourine-{name}", str(place)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_MOUNT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        # Only a hint hangs on it.
+        _log.info("umount(8) will not know the mount at %s: %s", place, error)
 
 
 def unmount(name: str, config: Config) -> None:

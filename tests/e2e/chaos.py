@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,16 +50,21 @@ def client_of(host: Host, timeout: float = 10.0) -> Client:
     return Client(socket, pki / "ca.crt", pki / "client.crt", pki / "client.key", timeout)
 
 
-def persistently(step: Callable[[], T], *also: type[Exception]) -> T:
+def persistently(step: Callable[[], T], *also: type[Exception], patience: float = PATIENCE) -> T:
     """The result of the step, tried again while nobody answers (or while it raises one of `also`)."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while True:
         try:
             return step()
         except (Unreachable, *also):
             if time.monotonic() > end:
                 raise
-            _PAUSE.wait(0.02)
+            _pause(patience)
+
+
+def _pause(patience: float) -> None:
+    """Between two attempts; longer on a machine that needs more patience: each look takes from what is waited for."""
+    _PAUSE.wait(patience / 3000)
 
 
 def manifest(name: str, spec: dict[str, Any], labels: dict[str, str] | None = None) -> Any:
@@ -92,15 +97,15 @@ def is_ready(client: Client, name: str, generation: int) -> bool:
     return found.observed_generation >= generation and ready is not None and ready.status == "True"
 
 
-def wait_ready(client: Client, name: str, generation: int) -> None:
+def wait_ready(client: Client, name: str, generation: int, patience: float = PATIENCE) -> None:
     """Until the status says so, through any outage."""
-    end = time.monotonic() + PATIENCE
-    while not persistently(lambda: is_ready(client, name, generation), NotFound):
+    end = time.monotonic() + patience
+    while not persistently(lambda: is_ready(client, name, generation), NotFound, patience=patience):
         if time.monotonic() > end:
             raise AssertionError(
                 f"{name} at {generation} is not ready: {persistently(lambda: report(client, name))}"
             )
-        _PAUSE.wait(0.02)
+        _pause(patience)
 
 
 def ledger(host: Host, name: str) -> list[str]:
@@ -224,3 +229,44 @@ class Service:
     @property
     def name(self) -> str:
         return self.wish.name
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is not known what lies in the silo: the cut came before the answer."""
+        return self.answered is None or bool(self.pending)
+
+
+def settle(client: Client, service: Service, patience: float = PATIENCE) -> None:
+    """Restart it, and return when the host says that it has been done: whatever comes after must not do it again.
+
+    Through any outage; AssertionError where it is not said in time.
+    """
+    for kind in ("restart",) if service.wish.running else ("edit", "restart"):
+        service.wish.change(kind)
+        wanted = service.wish.manifest()
+        generation = persistently(lambda wanted=wanted: put(client, wanted), patience=patience)  # type: ignore[misc]
+        service.answered, service.pending = wanted, []
+        wait_ready(client, service.name, generation, patience)
+
+    def done() -> bool:
+        last = report(client, service.name).last_command
+        wish = service.wish
+        return last is not None and (last.command, last.command_id, last.result) == (
+            wish.command, wish.command_id, "done",
+        )  # fmt: skip
+
+    end = time.monotonic() + patience
+    while not persistently(done, patience=patience):
+        assert time.monotonic() < end, f"{service.name}: its restart is not said to be done"
+        _pause(patience)
+    service.changed = 0
+
+
+def check_started(service: Service, lines: Sequence[str]) -> None:
+    """In this boot, by the service's own ledger: by systemd, which found it enabled; and once more at most, where the cut
+    came amid an edit, since nobody can tell then whether what ran came before it.
+    """
+    invocations = {line.split()[1] for line in lines}
+    assert len(invocations) == len(lines), f"{service.name}: an invocation twice: {lines}"
+    most = 1 + bool(service.changed)
+    assert 1 <= len(lines) <= most, f"{service.name} was started {len(lines)} times: {lines}"

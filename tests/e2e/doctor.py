@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from dataclasses import dataclass
+from typing import Protocol
 
-from lab.hosts import Host
 from tests.e2e.chain import wait_until
 
 SECONDS = 40.0  # for one examination, with everything hung and the machine busy
+PATIENCE = 60.0  # seconds for each step of a fault
+
+
+class Runs(Protocol):
+    """A host of the lab, or a whole machine."""
+
+    def run(
+        self, *argv: str, check: bool = ..., timeout: float = ...
+    ) -> subprocess.CompletedProcess[str]: ...
 
 
 @dataclass(frozen=True)
@@ -34,14 +44,14 @@ class Line:
     command: str
 
 
-def shell(host: Host, text: str, *, check: bool = True, timeout: float = 60) -> str:
+def shell(host: Runs, text: str, *, check: bool = True, timeout: float = PATIENCE) -> str:
     done = host.run("bash", "-c", f"exec 2>&1\n{text}", check=check, timeout=timeout)
     return done.stdout
 
 
-def examine(host: Host, *, code: int | None = None) -> list[Line]:
+def examine(host: Runs, *, code: int | None = None, seconds: float = SECONDS) -> list[Line]:
     """All findings; `code`: the exit status that it must have."""
-    done = host.run("tambourine", "doctor", "--json", check=False, timeout=SECONDS)
+    done = host.run("tambourine", "doctor", "--json", check=False, timeout=seconds)
     whole = json.loads(done.stdout)
     assert done.returncode == (1 if whole["state"] == "error" else 0), done.stdout
     if code is not None:
@@ -57,20 +67,31 @@ def find(found: list[Line], check: str, says: str) -> Line | None:
     return next((one for one in found if one.check == check and re.search(says, one.says)), None)
 
 
-def break_name_mend(host: Host, fault: Fault) -> None:
-    """The whole story of one fault."""
-    healthy = examine(host)
+def break_name_mend(
+    host: Runs, fault: Fault, *, patience: float = PATIENCE, healthy: list[Line] | None = None
+) -> None:
+    """The whole story of one fault.
+
+    `patience`: seconds for each step of it; `healthy`: what was found of this host a moment ago, where that is known.
+    """
+    seconds = max(SECONDS, patience)
+    healthy = examine(host, seconds=seconds) if healthy is None else healthy
     before = troubles(healthy)
     assert find(healthy, fault.check, fault.says) is None, "it is said of a healthy host"
-    shell(host, fault.breaks)
+    shell(host, fault.breaks, timeout=patience)
     try:
-        shell(host, fault.proof)
-        found = examine(host)
+        shell(host, fault.proof, timeout=patience)
+        found = examine(host, seconds=seconds)
         line = find(found, fault.check, fault.says)
         assert line is not None, "\n".join(map(str, found))
         assert line.state == fault.state
-        said = shell(host, f"{fault.environment}\n{line.command}")
-        assert host.run("bash", "-c", fault.proof, check=False).returncode != 0, said
-        wait_until(lambda: troubles(examine(host)) <= before, 20, f"healthy after {line.command}")
+        said = shell(host, f"{fault.environment}\n{line.command}", timeout=patience)
+        still = host.run("bash", "-c", fault.proof, check=False, timeout=patience)
+        assert still.returncode != 0, said
+        wait_until(
+            lambda: troubles(examine(host, seconds=seconds)) <= before,
+            patience / 3,
+            f"healthy after {line.command}",
+        )
     finally:
-        shell(host, fault.after or ":")
+        shell(host, fault.after or ":", timeout=patience)

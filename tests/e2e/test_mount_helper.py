@@ -104,13 +104,11 @@ def test_what_is_in_use_stays_and_the_way_out_is_named(served: Host, place: str)
     try:
         assert user.stdout is not None
         assert user.stdout.readline() == "there\n"
-        done = served.run("umount", place, check=False)
-        assert (done.returncode, done.stderr) == (32, f"umount: {place}: target is busy.\n")
-        # By its directory umount(8) asks the file system for its type, which is just "fuse"; by its source it looks it up.
-        done = served.run("umount", f"tambourine-{SPECS[place]}", check=False)
-        assert done.returncode == 32
-        assert "target is busy" in done.stderr
-        assert f"systemctl stop {UNITS[place]}" in done.stderr
+        for named in (place, f"tambourine-{SPECS[place]}"):
+            done = served.run("umount", named, check=False)
+            assert done.returncode == 32
+            assert f"umount: {place}: target is busy." in done.stderr
+            assert f"systemctl stop {UNITS[place]}" in done.stderr
         assert pids(served, *DAEMONS) == before
         assert answers(served)
         served.run("systemctl", "stop", UNITS[place])
@@ -120,11 +118,36 @@ def test_what_is_in_use_stays_and_the_way_out_is_named(served: Host, place: str)
         user.communicate()
 
 
+@both
+def test_umount_knows_the_mount_once_however_often_it_was_made(served: Host, place: str) -> None:
+    """By its own table in /run, an entry of which lives as long as nobody runs umount(8)."""
+    unit = UNITS[place]
+
+    def entries() -> list[str]:
+        table = served.run("cat", "/run/mount/utab").stdout
+        return [line for line in table.splitlines() if f" TARGET={place} " in line]
+
+    for _ in range(3):
+        served.run("systemctl", "restart", unit)
+        assert len(entries()) == 1
+    wait_answering(served)
+    served.run("umount", place)
+    assert entries() == []
+    wait_until(lambda: ended(served, unit), 10, f"{unit} has ended")
+    served.run("systemctl", "start", unit)
+    assert len(entries()) == 1
+
+
 def test_the_statuses_are_bound_anywhere(served: Host) -> None:
     apply(served, "seen")
     served.run("mkdir", "-p", "/mnt/statuses")
     served.run("mount", "-t", "fuse.tambourine", "-o", "ro", "proc", "/mnt/statuses")
     assert "seen.service" in served.run("cat", "/mnt/statuses/local/seen/status").stdout
+    # What covers the one does not cover the other.
+    served.run("mount", "-t", "tmpfs", "over", "/mnt/statuses")
+    assert [mount.ours for mount in mounted(served, STATUSES)] == [True]
+    assert answers(served)
+    served.run("umount", "/mnt/statuses")
     again = served.run("mount", "-t", "fuse.tambourine", "proc", "/mnt/statuses", check=False)
     assert (again.returncode, "already carries the statuses" in again.stderr) == (32, True)
     served.run("umount", "/mnt/statuses")

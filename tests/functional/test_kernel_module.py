@@ -1,4 +1,6 @@
-"""The module that makes /proc/tambourine: it builds for every kernel whose headers are here. (tests/machine loads it.)"""
+"""The module that makes /proc/tambourine: it builds for Debian 12's kernel, and for 6.12 or later, and for every other one
+whose headers are here. (tests/machine loads it.)
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,33 @@ from pathlib import Path
 
 import pytest
 
+from lab.layer import cache
 from tambourinefs import __version__
 
 TREE = Path(__file__).parents[2]
 SOURCE = TREE / "kernel"
+FETCH = TREE / "tests/kernel-headers"
 # A package linux-headers-…-common holds what its flavours share: only a flavour can build.
-HEADERS = sorted(place.parent for place in Path("/usr/src").glob("linux-headers-*/Module.symvers"))
+FLAVOUR = "usr/src/linux-headers-*/Module.symvers"
+HEADERS = [
+    place.parent
+    for root in (Path("/"), *sorted(cache().glob("kernel-headers-*")))
+    for place in sorted(root.glob(FLAVOUR))
+]
 
 
-def test_headers_are_here() -> None:
-    assert HEADERS, "kernel headers are missing: apt-get install linux-headers-amd64"
+def version(headers: Path) -> tuple[int, int]:
+    found = re.match(r"linux-headers-(\d+)\.(\d+)\.", headers.name)
+    assert found is not None, headers
+    return int(found[1]), int(found[2])
+
+
+@pytest.mark.parametrize(
+    ("least", "below"), [((6, 1), (6, 2)), ((6, 12), (99, 0))], ids=["6.1", "6.12 or later"]
+)
+def test_headers_of_both_kernels_are_here(least: tuple[int, int], below: tuple[int, int]) -> None:
+    found = [place for place in HEADERS if least <= version(place) < below]
+    assert found, f"headers of a kernel from {least} on and below {below} are missing: {FETCH}"
 
 
 @pytest.mark.parametrize("headers", HEADERS, ids=lambda place: place.name)

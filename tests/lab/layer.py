@@ -38,6 +38,7 @@ PACKAGED: Final = (
     "tambourinefs",
     "systemd",
     "k8s",
+    "kernel",
 )
 KEPT: Final = 5  # of what was made of former states of the tree, or of this machine
 # /opt/tambourine/.installed of an environment that has all but our package (tambourinefs/install/environment.py).

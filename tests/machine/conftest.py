@@ -16,6 +16,7 @@ from tests.machine.machine import Machine, created
 # The reboot goes into SELinux, where its tests then are; the first power cut ends that boot.
 ORDER = (
     "test_installed",
+    "test_doctor",
     "test_examples",
     "test_reboot",
     "test_selinux",

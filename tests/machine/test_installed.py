@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,9 @@ from tests.e2e.test_values import differences, ours_of, systemctl, values_of
 from tests.machine.machine import Machine
 from tests.machine.waiting import wait_until
 
+PAGE = Path(__file__).parents[2] / "docs/mounting.md"
+LITERAL = "/proc/tambourine"
+MOUNT = "proc-tambourine.mount"
 HELLO = "/root/k8s/examples/hello.yaml"
 # A service with several processes, in cgroups of its own making below its own.
 TREE = """\
@@ -87,3 +92,100 @@ def test_the_module_is_busy_while_the_mount_is_there(machine: Machine) -> None:
     assert refused.returncode != 0
     assert "in use" in refused.stderr
     assert machine.run("findmnt", "-no", "FSTYPE", "/proc/tambourine").stdout == "fuse.tambourine\n"
+
+
+def test_the_mount_is_busy_while_somebody_is_there_and_the_way_out_is_named(
+    machine: Machine,
+) -> None:
+    done = machine.run("sh", "-c", f"cd {LITERAL} && umount {LITERAL}", check=False)
+    assert done.returncode == 32
+    assert f"umount: {LITERAL}: target is busy." in done.stderr
+    assert f"systemctl stop {MOUNT}" in done.stderr
+    assert machine.run("findmnt", "-no", "FSTYPE", LITERAL).stdout == "fuse.tambourine\n"
+
+
+@pytest.fixture
+def unmounted(machine: Machine) -> Iterator[Machine]:
+    """Nothing is mounted at /proc/tambourine; afterwards the statuses are, by our unit."""
+    machine.run("systemctl", "stop", MOUNT)
+    assert machine.run("findmnt", LITERAL, check=False).stdout == ""
+    yield machine
+    machine.run("systemctl", "restart", MOUNT)
+    assert shown(machine)
+
+
+def shown(machine: Machine) -> bool:
+    """Whether the statuses, and nothing else, are mounted there once, and answer."""
+    mounts = machine.run("findmnt", "-rno", "FSTYPE", LITERAL, check=False).stdout
+    said = machine.run("cat", f"{LITERAL}/local/hello/status", check=False).stdout
+    return mounts == "fuse.tambourine\n" and said.startswith("● hello.service")
+
+
+def active(machine: Machine, *units: str) -> list[str]:
+    return machine.run("systemctl", "is-active", *units, check=False).stdout.split()
+
+
+def test_the_literal_path_is_mounted_by_hand(unmounted: Machine) -> None:
+    machine = unmounted
+    machine.run("mount", "-t", "fuse.tambourine", "proc", LITERAL)
+    assert shown(machine)
+    # By our unit: so it goes with the agent, and the module is held.
+    assert active(machine, MOUNT, "tambourine-module.service") == ["active", "active"]
+    assert machine.run("rmmod", "tambourine", check=False).returncode != 0
+    again = machine.run("mount", "-t", "fuse.tambourine", "proc", LITERAL, check=False)
+    assert again.returncode == 32
+    assert f"error: {LITERAL} is mounted already: {MOUNT} serves it" in again.stderr
+    machine.run("umount", LITERAL)
+    wait_until(
+        lambda: active(machine, MOUNT, "tambourine-module.service") == ["inactive"] * 2,
+        240,
+        "who held the module has let go of it",
+    )
+
+
+def test_the_literal_path_is_mounted_by_its_line_in_fstab(unmounted: Machine) -> None:
+    machine = unmounted
+    [line] = re.findall(rf"^ *(tambourine-proc +{LITERAL} .*)$", PAGE.read_text(), re.MULTILINE)
+    fstab = machine.run("cat", "/etc/fstab").stdout
+    machine.run("sh", "-c", "cat >>/etc/fstab && systemctl daemon-reload", input=f"{line}\n")
+    try:
+        assert machine.run("systemctl", "show", "-P", "SourcePath", MOUNT).stdout == "/etc/fstab\n"
+        for up, down in (
+            (("mount", LITERAL), ("umount", LITERAL)),
+            (("systemctl", "start", MOUNT), ("systemctl", "stop", MOUNT)),
+        ):
+            machine.run(*up)
+            assert shown(machine)
+            assert active(machine, "tambourine-module.service") == ["active"]
+            machine.run("mount", "--all")  # it is there: nothing to do
+            assert shown(machine)
+            machine.run(*down)
+            assert machine.run("findmnt", LITERAL, check=False).stdout == ""
+    finally:
+        machine.run("sh", "-c", "cat >/etc/fstab && systemctl daemon-reload", input=fstab)
+
+
+def test_an_installation_says_whose_mount_covers_ours(machine: Machine) -> None:
+    machine.run("mount", "-t", "tmpfs", "theirs", LITERAL)
+    try:
+        # The agent's own mount, of which ours here is a bind, is not covered with it.
+        told = machine.run("findmnt", "-rno", "FSTYPE", "/run/tambourine/proc").stdout
+        assert told == "fuse.tambourine\n"
+        done = machine.run("tambourine", "install", "--packaged", check=False)
+        assert done.returncode != 0
+        said = f"{LITERAL} is where ours goes, and theirs (tmpfs) is mounted there by somebody else"
+        assert said in done.stderr
+        assert f"umount {LITERAL}" in done.stderr
+        mounted = machine.run("mount", "-t", "fuse.tambourine", "proc", LITERAL, check=False)
+        assert mounted.returncode == 32
+        assert f"{LITERAL} already carries a tmpfs (theirs)" in mounted.stderr
+    finally:
+        machine.run("umount", LITERAL)
+    assert shown(machine)
+
+
+def test_what_another_mounts_in_place_of_ours_is_taken_away(unmounted: Machine) -> None:
+    """By systemd, for which it is our unit's mount: without what holds the module it goes."""
+    unmounted.run("mount", "-t", "tmpfs", "theirs", LITERAL)
+    gone = ("findmnt", LITERAL)
+    wait_until(lambda: not unmounted.run(*gone, check=False).stdout, 240, "the other's mount goes")

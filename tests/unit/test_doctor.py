@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from tambourinefs.doctor import (
     disk,
     examination,
     kernel,
+    module,
     mounted,
     services,
     socket,
@@ -121,7 +123,7 @@ def test_the_mount_above_a_path_is_found_in_mountinfo_alone() -> None:
 # -- kernel --
 
 LIMITS = {kernel.WATCHES: 9000, kernel.INSTANCES: 128}
-KERNEL = kernel.Facts(True, True, True, True, False, "cgroup2", LIMITS, {})
+KERNEL = kernel.Facts(True, True, "cgroup2", LIMITS, {})
 
 
 def of(check: str, facts: kernel.Facts) -> Finding:
@@ -137,9 +139,6 @@ def test_a_kernel_that_has_all() -> None:
     [
         ("fuse", {"fuse": False}, "error", "modprobe fuse"),
         ("fuse", {"device": False}, "error", "rm -f /dev/fuse && mknod"),
-        ("module", {"bound": False}, "warning", "systemctl restart proc-tambourine.mount"),
-        ("module", {"bound": False, "module": False}, "warning", "apt-get install tambourine-dkms"),
-        ("module", {"bound": False, "module": False, "has_module": True}, "warning", "modprobe tambourine"),
         ("cgroup", {"cgroup": "tmpfs"}, "warning", "sed -i"),
         ("cgroup", {"cgroup": ""}, "warning", "sed -i"),
         ("inotify", {"limits": {kernel.WATCHES: 64}}, "warning", "echo 'fs.inotify.max_user_watches = 524288'"),
@@ -152,6 +151,41 @@ def test_what_a_kernel_lacks(check: str, change: dict[str, Any], state: str, com
     found = of(check, replace(KERNEL, **change))
     assert found.state == state
     assert found.command.startswith(command)
+
+
+# -- /proc/tambourine --
+
+LOAD = "modprobe tambourine && systemctl start proc-tambourine.mount"
+OURS = module.Facts(True, "fuse.tambourine", ours=True, agents=True, said=ROOMY)
+BIND = "systemctl restart proc-tambourine.mount"
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "says", "command"),
+    [
+        (OURS, "ok", "shows the statuses", ""),
+        (replace(OURS, agents=False), "ok", "shows the statuses", ""),
+        (replace(OURS, said=None), "error", "does not answer", "systemctl restart tambourine.service"),
+        (replace(OURS, said=None, agents=False), "error", "does not answer", BIND),
+        (replace(OURS, said=errno.ENOTCONN, agents=False), "error", "whose server has died", BIND),
+        (replace(OURS, said=errno.EIO, agents=False), "error", "Input/output error", BIND),
+        (module.Facts(True), "warning", "is there and shows nothing", BIND),
+        (module.Facts(True, "tmpfs"), "error", r"another file system \(tmpfs\)", f"umount /proc/tambourine && {BIND}"),
+        (module.Facts(False, on_disk=True), "warning", "not loaded", LOAD),
+        (module.Facts(False, in_dkms=True), "warning", "not loaded", f"apt-get install .* && dkms autoinstall && {LOAD}"),
+        (
+            module.Facts(False), "warning", "not loaded",
+            f"apt-get install .* && dkms install /opt/tambourine/share/tambourine/kernel && install .* && {LOAD}",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_at_proc_tambourine(
+    facts: module.Facts, state: str, says: str, command: str
+) -> None:
+    found = only(module.verdict(facts))
+    assert found.state == state
+    assert re.search(says, found.says)
+    assert re.fullmatch(command, found.command)
 
 
 # -- D-Bus, clock --
@@ -230,10 +264,45 @@ def test_a_unit_that_is_not(change: dict[str, str], state: str, command: str) ->
     assert "tambourine-silo.service" in found[0].says
 
 
-def test_a_package_is_installed_again_as_a_package() -> None:
-    facts = replace(host(LoadState="not-found"), packaged=True)
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        ("tambourine-silo.service", "systemctl enable --now tambourine-silo.service"),
+        ("proc-tambourine.mount", "systemctl enable --now proc-tambourine.mount"),
+        ("tambourine-module.service", "systemctl restart proc-tambourine.mount"),
+        ("tambourine-pki-renew.service", ""),
+    ],
+)
+@pytest.mark.parametrize(("packaged", "where"), [(True, "/usr/lib"), (False, "/usr/local/lib")])
+def test_a_unit_that_is_gone_comes_back_from_what_was_installed(
+    name: str, after: str, packaged: bool, where: str
+) -> None:
+    facts = units.Facts({name: unit(LoadState="not-found")}, packaged=packaged)
     found = next(iter(units.verdict(facts, root=True)))
-    assert found.command == "apt-get install --reinstall tambourine"
+    assert found.state == "error"
+    source, target, *then = found.command.removeprefix("install -D -m 0644 ").split(" ", 2)
+    assert source == f"/opt/tambourine/share/tambourine/systemd/{name}"
+    assert target == f"{where}/systemd/system/{name}"
+    assert then == ["&& systemctl daemon-reload" + (f" && {after}" if after else "")]
+
+
+def test_a_mount_without_its_unit_s_file_is_named() -> None:
+    facts = units.Facts({"proc-tambourine.mount": unit(FragmentPath="", UnitFileState="")})
+    found = next(iter(units.verdict(facts, root=True)))
+    assert (found.state, found.says) == ("error", "proc-tambourine.mount is not installed")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ActiveState": "inactive"},
+        {"LoadState": "masked"},
+        {"FragmentPath": "/run/systemd/generator/proc-tambourine.mount", "UnitFileState": "generated"},
+    ],
+)  # fmt: skip
+def test_a_host_may_do_without_proc_tambourine_or_mount_it_by_fstab(change: dict[str, str]) -> None:
+    facts = units.Facts({"proc-tambourine.mount": unit(**change)})
+    assert worst(units.verdict(facts, root=True)) == "ok"
 
 
 @pytest.mark.parametrize(

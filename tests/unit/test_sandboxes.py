@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from tambourinefs.model import paths
+
 SHIPPED = Path(__file__).parents[2] / "systemd"
 SERVICES = sorted(file.name for file in SHIPPED.glob("*.service"))
-OURS = [
-    f"tambourine{name}.service"
-    for name in ("", "-silo", "-bombshell", "-sync", "-pki-renew", "-first-boot")
-]
 
 
-@pytest.mark.parametrize("name", OURS)
+def test_none_is_forgotten() -> None:
+    assert len(SERVICES) >= 7
+    assert {*SERVICES} == {name for name in paths.OWN_UNITS if name.endswith(".service")}
+
+
+@pytest.mark.parametrize("name", SERVICES)
 @pytest.mark.parametrize("key", ["CapabilityBoundingSet", "SystemCallFilter"])
 def test_it_is_bounded_and_says_why(name: str, key: str) -> None:
     lines = (SHIPPED / name).read_text().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -71,10 +72,12 @@ class _Host:
         del self.manifests[key]
 
 
-def _sync(*assignments: Any) -> tuple[Sync, _Api, _Host]:
+def _sync(
+    *assignments: Any, certificates: Callable[[], str] = lambda: ""
+) -> tuple[Sync, _Api, _Host]:
     api, host = _Api(), _Host()
     recorder = Recorder(api, "tambourine.dev/sync", "h1")  # type: ignore[arg-type]
-    made = Sync(api, recorder, host, "h1", ("*",), "boot")  # type: ignore[arg-type]
+    made = Sync(api, recorder, host, "h1", ("*",), "boot", certificates=certificates)  # type: ignore[arg-type]
     spec = cluster.to_dict(cluster.NodeSpec(tuple(assignments)))
     item = {"apiVersion": API_VERSION, "metadata": {"name": "h1", "generation": 3}, "spec": spec}
     made.mine.learn(item)
@@ -82,8 +85,15 @@ def _sync(*assignments: Any) -> tuple[Sync, _Api, _Host]:
     return made, api, host
 
 
+def _condition(api: _Api, kind: str) -> dict[str, str]:
+    found: dict[str, str] = next(
+        one for one in api.applied["h1"]["conditions"] if one["type"] == kind
+    )
+    return found
+
+
 def _ready(api: _Api) -> tuple[str, str]:
-    found = next(one for one in api.applied["h1"]["conditions"] if one["type"] == "Ready")
+    found = _condition(api, "Ready")
     return found["reason"], found["message"]
 
 
@@ -245,10 +255,22 @@ def test_a_clock_that_is_far_off_is_a_condition(now: float, said: str) -> None:
     api.clock = ServerClock(lambda: now)
     api.clock.hear("Mon, 12 Jan 1970 13:46:40 GMT")
     sync.look()
-    found = next(one for one in api.applied["h1"]["conditions"] if one["type"] == "ClockGood")
+    found = _condition(api, "ClockGood")
     assert (found["status"], found.get("message", "").partition(": look")[0]) == (
         "False" if said else "True", said,
     )  # fmt: skip
+
+
+def test_certificates_that_nobody_renewed_are_a_condition_until_they_are() -> None:
+    said = ["server.crt ended 2026-01-01"]
+    sync, api, _ = _sync(certificates=lambda: said[0])
+    sync.look()
+    found = _condition(api, "CertificatesValid")
+    assert (found["status"], found["reason"], found["message"]) == ("False", "NotRenewed", said[0])
+    said[0] = ""
+    sync.look()
+    found = _condition(api, "CertificatesValid")
+    assert (found["status"], found["reason"]) == ("True", "Valid")
 
 
 def test_a_clock_that_trembles_is_told_once_and_one_that_was_mended_is_good() -> None:
