@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,17 @@ class SiloHost:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(DEADLINE)
         self._ended()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """SIGSTOP while inside. It is sent to a process that may run: until it has stopped it may still answer."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def _ended(self) -> None:
         self.process = None

@@ -164,9 +164,7 @@ def test_a_watch_outlives_its_volume(whole: Running, silo_host: SiloHost) -> Non
 def test_a_silo_that_hangs_holds_up_nobody_else(whole: Running, silo_host: SiloHost) -> None:
     with whole.client(timeout=5) as client:
         client.write("silo", "f", b"1")
-        assert silo_host.process is not None
-        silo_host.process.send_signal(signal.SIGSTOP)
-        try:
+        with silo_host.frozen():
             begun = time.monotonic()
             assert health(whole) == NO_SILO
             assert time.monotonic() - begun < 20
@@ -176,8 +174,6 @@ def test_a_silo_that_hangs_holds_up_nobody_else(whole: Running, silo_host: SiloH
             for _ in range(50):
                 client.list("proc", "")
             assert time.monotonic() - begun < 5
-        finally:
-            silo_host.process.send_signal(signal.SIGCONT)
         wait_until(lambda: health(whole) == ALL_SERVING, "it is healthy again")
         assert client.read("silo", "f")[1] == b"1"
 
@@ -185,16 +181,12 @@ def test_a_silo_that_hangs_holds_up_nobody_else(whole: Running, silo_host: SiloH
 def test_it_can_be_stopped_while_the_silo_hangs(whole: Running, silo_host: SiloHost) -> None:
     with whole.client(timeout=2) as client:
         client.write("silo", "f", bytes(1000))
-        assert silo_host.process is not None
-        silo_host.process.send_signal(signal.SIGSTOP)
-        try:
+        with silo_host.frozen():
             with pytest.raises(errors.Unreachable):
                 client.write("silo", "g", b"")
             begun = time.monotonic()
             assert whole.kill(signal.SIGTERM) == 0
             assert time.monotonic() - begun < 15
-        finally:
-            silo_host.process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture
