@@ -130,15 +130,6 @@ def replace_file_durably(
         os.close(dirfd)
 
 
-def unlink_durably(dirfd: int, name: bytes | str) -> None:
-    """Remove a file (or the link itself) so that it is still gone after a power cut.
-
-    Raises OSError as unlink(2) does.
-    """
-    os.unlink(name, dir_fd=dirfd)
-    fsync_directory(dirfd)
-
-
 def mount_id(fd: int) -> int:
     """The id of the mount that the descriptor is on, as in /proc/self/mountinfo (proc(5), fdinfo)."""
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:

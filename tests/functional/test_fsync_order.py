@@ -152,11 +152,6 @@ CASES = {
         "ledger.add('/x')",
         ["fsync TMP", "rename TMP install.json", "fsync ."],
     ),
-    "unlink_durably": (
-        "import os; from tambourinefs import files; (root / 'f').touch(); fd = os.open(root, os.O_RDONLY)",
-        "files.unlink_durably(fd, 'f')",
-        ["unlink f", "fsync ."],
-    ),
     "pki: one file": (
         "from tambourinefs.rpc import pki",
         "pki._write(root, 'ca.key', b'x', 0o600)",

@@ -17,7 +17,6 @@ FLUSHES = {
     "fsync_directory",
     "replace_durably",
     "replace_file_durably",
-    "unlink_durably",
 }
 ROW = re.compile(r"^\| `([\w/]+\.py)` `([\w.]+)` \| (\w+) \| [^|]+ \| `([^`]+)` \|$", re.MULTILINE)
 TABLE = ROW.findall((ROOT / "docs/durability.md").read_text())
