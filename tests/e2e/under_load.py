@@ -18,12 +18,15 @@ class _Beside:
     """A program that runs on the host until its standard input ends, and then says in JSON what it saw."""
 
     script: ClassVar[str]
+    first: ClassVar[bool] = False  # the host goes before whatever else this machine does
 
     def __init__(self, host: Host, *argv: str) -> None:
         self.host = host
         self._argv = ("/usr/bin/python3", "-c", self.script, *argv)
 
     def __enter__(self) -> Self:
+        if self.first:
+            cgroups.weigh(self.host.state.machine, heavy=True)
         self._process = self.host.popen(*self._argv, stdin=subprocess.PIPE)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "begins\n"
@@ -35,6 +38,8 @@ class _Beside:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        if self.first:
+            cgroups.weigh(self.host.state.machine, heavy=False)
         said, complained = self._process.communicate("", timeout=60)
         if kind is not None:
             return
@@ -62,6 +67,7 @@ class Reader(_Beside):
     whatever else this machine does: that would be its pause, not ours.
     """
 
+    first = True
     script = """\
 import json, select, sys, time
 
@@ -100,19 +106,6 @@ print(json.dumps([[f, reads[f], max(pause[f], end - last[f]), wrong[f]] for f in
     def __init__(self, host: Host, files: Mapping[str, Sequence[str]]) -> None:
         super().__init__(host, json.dumps(files))
         self.seen: dict[str, Seen] = {}
-
-    def __enter__(self) -> Self:
-        cgroups.weigh(self.host.state.machine, heavy=True)
-        return super().__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        cgroups.weigh(self.host.state.machine, heavy=False)
-        super().__exit__(kind, error, at)
 
     def saw(self, found: list[list[object]]) -> None:
         self.seen = {str(file): Seen(*rest) for file, *rest in found}  # type: ignore[arg-type]
