@@ -10,7 +10,7 @@ import msgspec
 from tambourinefs.errors import InvalidManifest
 from tambourinefs.model import cluster, fields, manifest
 from tambourinefs.model.schema import Manifest, Spec
-from tambourinefs.model.status import READY, Condition
+from tambourinefs.model.status import READY, Condition, condition_of
 
 Key = tuple[str, str]
 
@@ -57,7 +57,7 @@ class Member:
 
     @property
     def ready(self) -> Condition | None:
-        return next((item for item in self.status.conditions if item.type == READY), None)
+        return condition_of(self.status.conditions, READY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tambourinefs.model.unit import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ACCEPTED = "Accepted"
 APPLIED = "Applied"
@@ -28,6 +32,11 @@ class Condition(msgspec.Struct, frozen=True, rename="camel"):
     message: str  # for people; no file contents, no log lines
     observed_generation: int
     last_transition_time: str  # RFC 3339, UTC, seconds
+
+
+def condition_of(conditions: Iterable[Condition], kind: str) -> Condition | None:
+    """The one of that type, or None."""
+    return next((c for c in conditions if c.type == kind), None)
 
 
 class LastCommand(msgspec.Struct, frozen=True, rename="camel"):
@@ -96,4 +105,4 @@ class StatusReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type, or None."""
-        return next((c for c in self.conditions if c.type == kind), None)
+        return condition_of(self.conditions, kind)

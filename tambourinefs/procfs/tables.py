@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs.model.names import printable
+from tambourinefs.model.status import READY, condition_of
 from tambourinefs.procfs import values
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def journal(lines: Iterable[str]) -> str:
 def service_row(view: ServiceView) -> tuple[str, ...]:
     """The cells of one service in `services.txt`; `-` where there is nothing, so that awk finds its columns."""
     unit = view.unit
-    ready = next((c for c in view.conditions if c.type == "Ready"), None)
+    ready = condition_of(view.conditions, READY)
     cells = (
         view.namespace,
         view.name,

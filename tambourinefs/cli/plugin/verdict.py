@@ -12,13 +12,14 @@ from tambourinefs.cli.plugin.objects import report_of
 from tambourinefs.cli.verdict import Goal, Outcome, Verdict
 from tambourinefs.cli.verdict import verdict as of_host
 from tambourinefs.model.cluster import NODE_LOST
-from tambourinefs.model.status import ACCEPTED, READY, Condition
+from tambourinefs.model.status import ACCEPTED, READY, condition_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tambourinefs.cli.plugin.objects import Service
     from tambourinefs.model import cluster
+    from tambourinefs.model.status import Condition
 
 UNSEEN: Final = Verdict(
     Outcome.PENDING, "", "Waiting", "the controller has not looked at this generation yet"
@@ -53,7 +54,7 @@ def judge(goal: Goal, service: Service | None, instances: Sequence[cluster.Insta
 
 
 def _of_node(goal: Goal, instance: cluster.Instance) -> Verdict:
-    lost = _condition(instance.status.conditions, READY)
+    lost = condition_of(instance.status.conditions, READY)
     if lost is not None and lost.reason == NODE_LOST:
         return Verdict(Outcome.NOT_AS_ASKED, READY, NODE_LOST, lost.message)
     return of_host(goal, report_of(instance))
@@ -63,8 +64,8 @@ def _whole(goal: Goal, service: Service, nodes: Mapping[str, Verdict]) -> Verdic
     status = service.status
     if status.observed_generation < goal.generation:
         return UNSEEN
-    ready = _condition(status.conditions, READY)
-    accepted = _condition(status.conditions, ACCEPTED)
+    ready = condition_of(status.conditions, READY)
+    accepted = condition_of(status.conditions, ACCEPTED)
     if accepted is not None and accepted.reason == "InvalidManifest" and not nodes:
         return Verdict(Outcome.INVALID, ACCEPTED, accepted.reason, accepted.message)
     if ready is not None and ready.status != "True" and ready.reason in _STOPPED:
@@ -115,7 +116,3 @@ def _progress(nodes: Mapping[str, Verdict], wanted: int) -> str:
         text += f"; {waiting}: {verdict.about or verdict.reason}"
         text += f": {verdict.reason}" if verdict.about else ""
     return text
-
-
-def _condition(found: Sequence[Condition], kind: str) -> Condition | None:
-    return next((condition for condition in found if condition.type == kind), None)
