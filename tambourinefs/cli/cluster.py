@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tambourinefs.model import cluster, paths
+from tambourinefs.model import cluster, names, paths
 
 _kubeconfig = click.option(
     "--kubeconfig",
@@ -25,6 +25,17 @@ _address = click.option(
     metavar="HOST:PORT",
     help="Serve /healthz, /readyz and /metrics there.",
 )
+
+
+def _namespaces(
+    _ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    for name in value:
+        if problem := names.namespace_problem(name):
+            raise click.BadParameter(f"{name!r}: {problem}")
+    return value
+
+
 _level = click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"
 )
@@ -93,7 +104,14 @@ def sync(
 
 @click.command()
 @_kubeconfig
-@click.option("--namespace", default="", help="Watch Tambourines of this namespace alone.")
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NAMESPACE",
+    callback=_namespaces,
+    help="Watch Tambourines of this namespace alone (several: give it again).  [default: all]",
+)
 @click.option(
     "--leader-namespace",
     default="tambourine-system",
@@ -113,7 +131,7 @@ def sync(
 @_level
 def controller(
     kubeconfig: Path | None,
-    namespace: str,
+    namespaces: tuple[str, ...],
     leader_namespace: str,
     deletion_deadline: float,
     lease_namespace: str,
@@ -130,7 +148,7 @@ def controller(
     configure_logging(log_level)
     process.main(
         kubeconfig=kubeconfig,
-        namespace=namespace,
+        namespaces=namespaces,
         leader_namespace=leader_namespace,
         deadline=deletion_deadline,
         lease_namespace=lease_namespace,

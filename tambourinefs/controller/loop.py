@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -21,6 +21,7 @@ from tambourinefs.errors import NotFound, TambourineError, Unreachable
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.events import Recorder, Regarding
+from tambourinefs.kube.namespaced import Namespaced
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import (
     CORE_NODES,
@@ -53,11 +54,13 @@ class Controller:
         recorder: Recorder,
         *,
         lease_namespace: str = cluster.LEASE_NAMESPACE,
-        namespace: str = "",
+        namespaces: Sequence[str] = (),
         deadline: float = cluster.TOMBSTONE_DEADLINE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`namespace`: watch Tambourines there alone; "" all. `deadline`: seconds that a deletion waits for its nodes."""
+        """`namespaces`: watch Tambourines there alone; none means in all. `deadline`: seconds that a deletion waits for its
+        nodes.
+        """
         self._api = api
         self._recorder = recorder
         self._deadline = deadline
@@ -65,18 +68,16 @@ class Controller:
         self._writers = Writers()
         self._bell = threading.Event()
         ring = self._bell.set
-        self.services = Reflector(
-            api, TAMBOURINES, project=world.service, bell=ring, namespace=namespace,
-            patience=PATIENCE,
-        )  # fmt: skip
-        self.members = Reflector(api, NODES, project=world.member, bell=ring, patience=PATIENCE)
-        self.reports = Reflector(
-            api, INSTANCES, project=world.report, bell=ring, namespace=namespace, patience=PATIENCE
+        self.services = Namespaced(
+            api, TAMBOURINES, namespaces, project=world.service, bell=ring, patience=PATIENCE
         )
-        self.revisions = Reflector(
-            api, REVISIONS, project=world.revision, bell=ring, namespace=namespace,
-            patience=PATIENCE,
-        )  # fmt: skip
+        self.reports = Namespaced(
+            api, INSTANCES, namespaces, project=world.report, bell=ring, patience=PATIENCE
+        )
+        self.revisions = Namespaced(
+            api, REVISIONS, namespaces, project=world.revision, bell=ring, patience=PATIENCE
+        )
+        self.members = Reflector(api, NODES, project=world.member, bell=ring, patience=PATIENCE)
         self.nodes = Reflector(api, CORE_NODES, project=_labels, bell=ring, patience=PATIENCE)
         self.leases = Reflector(
             api, LEASES, project=_version, bell=lambda: None, namespace=lease_namespace,
@@ -95,7 +96,9 @@ class Controller:
 
     @property
     def reflectors(self) -> list[Reflector[Any]]:
-        return [self.services, self.members, self.reports, self.revisions, self.nodes, self.leases]
+        several = (self.services, self.reports, self.revisions)
+        in_namespaces: list[Reflector[Any]] = [one for kind in several for one in kind.reflectors]
+        return [*in_namespaces, self.members, self.nodes, self.leases]
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`. A look that fails is repeated, later each time."""

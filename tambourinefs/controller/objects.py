@@ -17,6 +17,7 @@ from tambourinefs.model.status import READY
 if TYPE_CHECKING:
     from tambourinefs.controller.world import Member, Report, Revision, Service, World
     from tambourinefs.kube.api import Api
+    from tambourinefs.kube.namespaced import Namespaced
     from tambourinefs.kube.reflector import Reflector
 
 
@@ -27,10 +28,10 @@ class Objects:
         self,
         api: Api,
         *,
-        services: Reflector[Service],
+        services: Namespaced[Service],
         members: Reflector[Member],
-        reports: Reflector[Report],
-        revisions: Reflector[Revision],
+        reports: Namespaced[Report],
+        revisions: Namespaced[Revision],
         again: Callable[[], None],
     ) -> None:
         """`again`: look once more, something was written in between."""

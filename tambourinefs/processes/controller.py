@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,14 +30,14 @@ WITHOUT_CONTACT: Final = 900.0  # seconds: a watch lasts ten minutes, a bookmark
 def main(
     *,
     kubeconfig: Path | None,
-    namespace: str,
+    namespaces: Sequence[str],
     leader_namespace: str,
     lease_namespace: str,
     deadline: float,
     address: str,
 ) -> None:
-    """Run until SIGTERM. `namespace`: whose Tambourines; "" all. `deadline`: seconds that a deletion waits for nodes that
-    are away. `address`: host:port of health and metrics, or "".
+    """Run until SIGTERM. `namespaces`: whose Tambourines; none means all. `deadline`: seconds that a deletion waits for nodes
+    that are away. `address`: host:port of health and metrics, or "".
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -46,7 +47,7 @@ def main(
     identity = f"{socket.gethostname()}_{os.getpid()}_{time.time_ns()}"
     recorder = Recorder(api, f"{cluster.GROUP}/controller", identity)
     controller = Controller(
-        api, recorder, lease_namespace=lease_namespace, namespace=namespace, deadline=deadline
+        api, recorder, lease_namespace=lease_namespace, namespaces=namespaces, deadline=deadline
     )
     if address:
         serving.serve(

@@ -223,10 +223,10 @@ class _Late(Api):
 
 
 @contextmanager
-def _controlling(api: Api, namespace: str, *, deadline: float = 300.0) -> Iterator[None]:
-    """A controller works in that namespace alone."""
+def _controlling(api: Api, *namespaces: str, deadline: float = 300.0) -> Iterator[None]:
+    """A controller works in these namespaces alone."""
     recorder, stop = Recorder(api, "tambourine.dev/controller", "test"), threading.Event()
-    works = Controller(api, recorder, namespace=namespace, deadline=deadline)
+    works = Controller(api, recorder, namespaces=namespaces, deadline=deadline)
     work = [*(one.run for one in works.reflectors), works.run, recorder.run]
     threads = [threading.Thread(target=run, args=(stop,)) for run in work]
     for thread in threads:
@@ -288,3 +288,24 @@ def test_a_deletion_ends_though_one_node_is_off_and_another_was_deleted(
         assert [item["state"] for item in off.assignments] == [model.ABSENT]
         off.acknowledge()  # it is on again and has uninstalled
         control_plane.wait(lambda: not off.assignments, 20, "the last order to be carried out")
+
+
+def test_of_several_namespaces_it_works_in_those_that_it_was_given(
+    control_plane: Cluster, nodes: list[str]
+) -> None:
+    first, second, other = (control_plane.new_namespace() for _ in range(3))
+    node = Member(control_plane, nodes[0], first, second, other)
+    made = {namespace: fresh_name("one") for namespace in (other, first, second)}
+    control_plane.apply(*(tambourine(made[each], each, unit=sleeper()) for each in made))
+
+    def is_ready(namespace: str) -> bool:
+        status = control_plane.get("tmb", made[namespace], "-n", namespace).get("status", {})
+        return status.get("nodes", {}).get("ready") == 1
+
+    with _controlling(control_plane.api, first, fresh_name("nobody-made-it"), second):
+        for each in (first, second):
+            control_plane.wait(lambda each=each: node.assigned(made[each]), 20, "it to be assigned")  # type: ignore[misc]
+            node.report(made[each])
+            control_plane.wait(lambda each=each: is_ready(each), 20, "it to be summed up")  # type: ignore[misc]
+    assert not node.assigned(made[other])
+    assert not control_plane.get("tmb", made[other], "-n", other).get("status")

@@ -48,7 +48,8 @@ def test_it_waits_until_all_that_it_knows_is_of_one_api_server(
     controller = _Counting()
     for reflector in controller.reflectors:
         reflector.synced.set()
-    controller.services.error = "the API server does not answer"
+    (services,) = controller.services.reflectors
+    services.error = "the API server does not answer"
     asked = threading.Event()
 
     class Bell(threading.Event):
@@ -62,9 +63,7 @@ def test_it_waits_until_all_that_it_knows_is_of_one_api_server(
     with _running(controller):
         assert asked.wait(10)
         assert controller.looks == 0
-        controller.services.error = (
-            ""  # it has been listed anew; the leases, last of all, ring no bell
-        )
+        services.error = ""  # it has been listed anew; the leases, last of all, ring no bell
         assert controller.looked.wait(10)
 
 
