@@ -42,13 +42,13 @@ def test_no_read_is_ever_torn(mount: Mounted) -> None:
     files = [str(mount.of(view) / name) for name in names]
     readers = [
         subprocess.Popen(
-            [sys.executable, HERE / "procfs_reader.py", "13000", *files], stdout=subprocess.PIPE
+            [sys.executable, HERE / "procfs_reader.py", "5000", *files], stdout=subprocess.PIPE
         )
         for _ in range(4)
     ]
     answers = [json.loads(reader.communicate(timeout=240)[0]) for reader in readers]
     published = mount.order(calm=None)
-    assert sum(a["reads"] for a in answers) >= 50_000
+    assert sum(a["reads"] for a in answers) >= 20_000
     assert sum(a["torn"] for a in answers) == 0
     # The fault was there: readers saw many of many states.
     assert published > 1000
