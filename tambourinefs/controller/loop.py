@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -42,6 +42,7 @@ PATIENCE: Final = 5.0  # seconds between two tries to reach it, at most
 LOOK_ANYWAY_EVERY: Final = 60.0  # seconds
 REMEMBER_GONE: Final = 86400.0  # seconds
 GATHER: Final = 0.05  # seconds in which changes gather into one look
+_SILENT: Final = {cluster.NODE_LOST, cluster.HOST_UNREACHABLE}  # what we say in a node's place
 STATUS_EVERY: Final = 1.0  # seconds between two statuses of one Tambourine
 
 
@@ -170,6 +171,7 @@ class Controller:
             reports=self.reports.items,
             revisions=self.revisions.items,
             lost=self._were_lost,
+            unreachable=frozenset(name for name, one in members.items() if one.is_unreachable),
             orders=not deleted or self._crds_stay(),
             expired=frozenset(expired),
         )
@@ -271,7 +273,7 @@ class Controller:
         _all_well(self._writers.each(writes))
         alive = {service.uid for service in now.services.values()}
         self._written = {uid: at for uid, at in self._written.items() if uid in alive}
-        self._say_lost(now)
+        self._say_silent(now)
         return waiting
 
     def _write_status(self, service: Service, status: dict[str, Any]) -> None:
@@ -281,20 +283,21 @@ class Controller:
         for item in news.of_conditions(service.status, status):
             self._recorder.event(about, item.kind, item.reason, item.note, action="Sync")
 
-    def _say_lost(self, now: World) -> None:
-        """Nobody reads `active (running)` of a node that is not heard of, nor that it is Ready; its sync takes the word
-        back.
+    def _say_silent(self, now: World) -> None:
+        """Nobody reads `active (running)` of a node that is not heard of, or whose agent is away, nor that it is Ready; its
+        sync takes the word back.
         """
         back: dict[str, str] = {}
         silent: list[Write] = []
         for report in now.reports.values():
-            if report.node not in now.lost:
-                _note_lost(back, report.node, report.ready)
+            reason = now.silence(report.node)
+            if not reason:
+                _note_silent(back, report.node, report.ready, _SILENT)
             elif report.status.active_state not in {"unknown", ""}:
-                silent.append((report.uid, partial(self._objects.take_word, report)))
+                silent.append((report.uid, partial(self._objects.take_word, report, reason)))
         for name, member in now.members.items():
             if name not in now.lost:
-                _note_lost(back, name, member.ready)
+                _note_silent(back, name, member.ready, {cluster.NODE_LOST})
             elif member.ready is not None and member.ready.reason != cluster.NODE_LOST:
                 silent.append((name, partial(self._objects.take_word_of_node, member)))
         _all_well(self._writers.each(silent))
@@ -302,9 +305,11 @@ class Controller:
             self._objects.ask_again(now.members.get(name), since)
 
 
-def _note_lost(back: dict[str, str], node: str, ready: Condition | None) -> None:
-    """Since when we say of a node that it is lost, although it is heard of."""
-    if ready is not None and ready.reason == cluster.NODE_LOST:
+def _note_silent(
+    back: dict[str, str], node: str, ready: Condition | None, reasons: Collection[str]
+) -> None:
+    """Since when we say of a node that it is silent, although it is heard of."""
+    if ready is not None and ready.reason in reasons:
         back[node] = max(back.get(node, ""), ready.last_transition_time)
 
 

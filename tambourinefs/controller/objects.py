@@ -142,9 +142,9 @@ class Objects:
         self._services.learn(answer)
         return True
 
-    def take_word(self, report: Report) -> None:
+    def take_word(self, report: Report, reason: str) -> None:
         """Say in the node's place that nothing is known; its sync takes the word back."""
-        conditions = [_lost(report.node, report.status.observed_generation)]
+        conditions = [_silent(reason, report.node, report.status.observed_generation)]
         status = {"active": "unknown", "activeState": "unknown", "conditions": conditions}
         metadata = {"name": report.name, "namespace": report.namespace}
         try:
@@ -155,7 +155,11 @@ class Objects:
 
     def take_word_of_node(self, member: Member) -> None:
         """The same of its TambourineNode: what it says of its agent was true when it was last heard."""
-        status = {"conditions": [_lost(member.name, member.status.observed_generation)]}
+        status = {
+            "conditions": [
+                _silent(cluster.NODE_LOST, member.name, member.status.observed_generation)
+            ]
+        }
         try:
             answer = self._api.apply_status(
                 NODES, {"name": member.name}, status, manager=cluster.CONTROLLER
@@ -182,12 +186,16 @@ class Objects:
             return
 
 
-def _lost(node: str, generation: int) -> dict[str, object]:
+def _silent(reason: str, node: str, generation: int) -> dict[str, object]:
+    said = {
+        cluster.NODE_LOST: f"{node} was not heard of for {cluster.NODE_LOST_AFTER:g} s",
+        cluster.HOST_UNREACHABLE: f"Bombshell or the agent does not answer on {node}: `tambourine doctor` there",
+    }
     return {
         "type": READY,
         "status": "Unknown",
-        "reason": cluster.NODE_LOST,
-        "message": f"{node} was not heard of for {cluster.NODE_LOST_AFTER:g} s",
+        "reason": reason,
+        "message": said[reason],
         "observedGeneration": generation,
         "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -22,7 +22,7 @@ def summary(world: World, service: Service, spread: Spread | None, now: str) -> 
         return _refused(service, now)
     heard = {name: world.report(service, name) for name in spread.targets}
     reports = [
-        found for name, found in heard.items() if found is not None and name not in world.lost
+        found for name, found in heard.items() if found is not None and not world.silence(name)
     ]
     unknown = len(spread.targets) - len(reports)
     current = [found for found in reports if _is_current(service, found)]
@@ -165,10 +165,13 @@ def _ready(
         return _make(service, READY, "False", condition.reason, said)
     if spread.withheld:
         return _make(service, READY, "False", "AgentTooOld", _too_old(world, spread))
-    lost = sorted(name for name in spread.targets if name in world.lost)
-    if lost:
-        said = f"not heard of: {', '.join(lost[:5])}{' …' if len(lost) > 5 else ''}"
-        return _make(service, READY, "Unknown", "NodeLost", said)
+    for reason, said in (
+        (cluster.NODE_LOST, "not heard of"),
+        (cluster.HOST_UNREACHABLE, "Bombshell or the agent does not answer on"),
+    ):
+        if silent := [name for name in spread.targets if world.silence(name) == reason]:
+            listed = f"{', '.join(silent[:5])}{' …' if len(silent) > 5 else ''}"
+            return _make(service, READY, "Unknown", reason, f"{said}: {listed}")
     if counts.ready == counts.desired:
         return _make(service, READY, "True", "Ready", f"{counts.ready} of {counts.desired} nodes")
     said = f"{counts.ready} of {counts.desired} nodes are ready at this generation"

@@ -59,6 +59,12 @@ class Member:
     def ready(self) -> Condition | None:
         return condition_of(self.status.conditions, READY)
 
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether its sync says that Bombshell or the agent does not answer."""
+        ready = self.ready
+        return ready is not None and ready.reason == cluster.HOST_UNREACHABLE
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -106,11 +112,20 @@ class World:
     reports: dict[Key, Report]
     revisions: dict[Key, Revision]
     lost: frozenset[str] = frozenset()  # nodes whose heartbeat stopped
+    unreachable: frozenset[str] = (
+        frozenset()
+    )  # nodes that speak, and whose agent or Bombshell does not
     orders: bool = True  # deletions are orders: our CRDs are there to stay
     expired: frozenset[str] = field(
         default_factory=frozenset
     )  # uids whose deletion waited long enough
     problems: dict[str, str] = field(default_factory=dict)  # by uid: what the API server refuses
+
+    def silence(self, node: str) -> str:
+        """The reason for which nothing is known of what runs there now; "" where it is."""
+        if node in self.lost:
+            return cluster.NODE_LOST
+        return cluster.HOST_UNREACHABLE if node in self.unreachable else ""
 
     def report(self, service: Service, node: str) -> Report | None:
         """What the node says of it; nothing that is about another object of that name."""

@@ -36,8 +36,8 @@ def main(
     deadline: float,
     address: str,
 ) -> None:
-    """Run until SIGTERM. `namespaces`: whose Tambourines; none means all. `deadline`: seconds that a deletion waits for nodes
-    that are away. `address`: host:port of health and metrics, or "".
+    """Run until SIGTERM. `namespaces`: whose Tambourines; none means all. `deadline`: seconds that a deletion waits for
+    nodes that are away. `address`: host:port of health and metrics, or "".
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

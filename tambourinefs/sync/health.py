@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Final
 
 from tambourinefs.model import cluster
 from tambourinefs.model.status import READY, Condition
-
-HOST_UNREACHABLE: Final = "HostUnreachable"
 
 
 def conditions(
@@ -26,7 +23,7 @@ def conditions(
     """
     said = "; ".join(f"{namespace}/{name}: {why}" for (namespace, name), why in refused.items())
     return (
-        _condition(node, READY, False, HOST_UNREACHABLE, host)
+        _condition(node, READY, False, cluster.HOST_UNREACHABLE, host)
         if host
         else _condition(node, READY, True, "SomeRefused" if said else "Ready", said),
         _condition(node, "IdentityGood", not identity, "CannotRenew" if identity else "Good", identity),

@@ -112,6 +112,8 @@ class Sync:
         except TambourineError as error:
             self._say_away(node, str(error))
             raise
+        if self._is_away():
+            self._written.clear()  # the controller took our word back
         self._away_since = None
         orders = downward.orders(node.spec.assignments, held, reports, self._namespaces)
         waits = self._carry_down(orders)
@@ -242,9 +244,13 @@ class Sync:
         """Bombshell or the agent does not answer: what was said of services is of before. The rest stays as it was said."""
         if self._away_since is None:
             self._away_since = self._clock()
-        if self._clock() - self._away_since >= AWAY_AFTER:
+        if self._is_away():
             conditions = self._conditions(node, {}, host=why)
             self._say(msgspec.structs.replace(node.status, conditions=conditions))
+
+    def _is_away(self) -> bool:
+        """Whether it has not answered for so long that we said so."""
+        return self._away_since is not None and self._clock() - self._away_since >= AWAY_AFTER
 
     def _conditions(
         self, node: cluster.Node, refused: dict[Key, str], host: str = ""

@@ -62,7 +62,7 @@ def test_of_a_silent_node_nobody_reads_active_nor_that_it_is_ready(
 ) -> None:
     members = (_member("dead", "True", "Ready"), _member("alive", "True", "Ready"))
     reports = (report(IT, "dead"), report(IT, "alive"))
-    controller._say_lost(make(IT, members=members, reports=reports, lost=frozenset({"dead"})))
+    controller._say_silent(make(IT, members=members, reports=reports, lost=frozenset({"dead"})))
     assert set(api.statuses) == {"TambourineInstance zfs.dead", "TambourineNode dead"}
     for status in api.statuses.values():
         (ready,) = status["conditions"]
@@ -72,33 +72,51 @@ def test_of_a_silent_node_nobody_reads_active_nor_that_it_is_ready(
     assert api.asked == {}
 
 
+def test_of_a_host_that_does_not_answer_its_sync_speaks_for_itself_and_not_for_its_services(
+    api: _Api, controller: Controller
+) -> None:
+    member = _member("h1", "False", "HostUnreachable")
+    reports = (report(IT, "h1"),)
+    controller._say_silent(
+        make(IT, members=(member,), reports=reports, unreachable=frozenset({"h1"}))
+    )
+    assert set(api.statuses) == {"TambourineInstance zfs.h1"}
+    status = api.statuses["TambourineInstance zfs.h1"]
+    assert status["active"] == "unknown"
+    (ready,) = status["conditions"]
+    assert (ready["status"], ready["reason"]) == ("Unknown", "HostUnreachable")
+    assert "tambourine doctor" in ready["message"]
+    assert member.is_unreachable
+    assert not _member("h1", "True", "Ready").is_unreachable
+
+
 def test_it_is_said_once(api: _Api, controller: Controller) -> None:
     members = (_member("dead", "Unknown", "NodeLost"), cluster_world.member("never-spoke"))
     reports = (report(IT, "dead", "Unknown", "NodeLost", active_state="unknown"),)
     lost = frozenset({"dead", "never-spoke"})
-    controller._say_lost(make(IT, members=members, reports=reports, lost=lost))
+    controller._say_silent(make(IT, members=members, reports=reports, lost=lost))
     assert api.statuses == {}
     assert api.asked == {}
 
 
-@pytest.mark.parametrize("of", ["its instance", "itself"])
+@pytest.mark.parametrize("of", ["NodeLost", "HostUnreachable", "itself"])
 def test_a_node_that_is_heard_again_is_asked_for_its_word_once(
     of: str, api: _Api, controller: Controller
 ) -> None:
     said = ("Unknown", "NodeLost") if of == "itself" else ("True", "Ready")
     reports = (report(IT, "back"),)
-    if of == "its instance":
-        reports = (report(IT, "back", "Unknown", "NodeLost", active_state="unknown"),)
+    if of != "itself":
+        reports = (report(IT, "back", "Unknown", of, active_state="unknown"),)
         conditions = tuple(
             Condition(one.type, one.status, one.reason, "", 1, SINCE)
             for one in reports[0].status.conditions
         )
         reports = (report(IT, "back", active_state="unknown", conditions=conditions),)
     member = _member("back", *said)
-    controller._say_lost(make(IT, members=(member,), reports=reports))
+    controller._say_silent(make(IT, members=(member,), reports=reports))
     assert api.asked == {"back": SINCE}
     assert api.statuses == {}
     api.asked.clear()
     asked = Member("back", "3", (), member.status, SINCE)
-    controller._say_lost(make(IT, members=(asked,), reports=reports))
+    controller._say_silent(make(IT, members=(asked,), reports=reports))
     assert api.asked == {}

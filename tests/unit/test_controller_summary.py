@@ -73,14 +73,21 @@ def test_one_that_reaches_no_node_says_what_to_do(members: Any, labels: Any, sai
     assert said in ready["message"]
 
 
-def test_a_lost_node_is_unknown() -> None:
+@pytest.mark.parametrize(
+    ("which", "reason", "says"),
+    [
+        ("lost", "NodeLost", "not heard of: b"),
+        ("unreachable", "HostUnreachable", "Bombshell or the agent does not answer on: b"),
+    ],
+)
+def test_a_node_of_which_nothing_is_known_is_unknown(which: str, reason: str, says: str) -> None:
     it = service()
     members = tuple(member(name, assigned(it)) for name in "ab")
     said = (report(it, "a"), report(it, "b"))
-    status = _status(make(it, members=members, reports=said, lost=frozenset({"b"})))
+    status = _status(make(it, members=members, reports=said, **{which: frozenset({"b"})}))
     assert status["active"] == "1 active, 1 unknown"
-    assert _condition(status, "Ready")["reason"] == "NodeLost"
-    assert _condition(status, "Ready")["status"] == "Unknown"
+    ready = _condition(status, "Ready")
+    assert (ready["status"], ready["reason"], ready["message"]) == ("Unknown", reason, says)
 
 
 def test_a_manifest_that_cannot_be_read_says_why() -> None:

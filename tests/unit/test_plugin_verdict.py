@@ -134,6 +134,7 @@ def test_a_failure_names_nodes_reasons_and_the_first_journals() -> None:
     [
         ("NoNodes", "kubectl tambourine nodes"),
         ("NodeLost", "kubectl tambourine nodes"),
+        ("HostUnreachable", "kubectl tambourine nodes"),
         ("RolloutPaused", "spec.rollout.paused"),
         ("RolloutStopped", "kubectl tambourine undo web"),
     ],

@@ -222,6 +222,28 @@ def test_nothing_is_written_over_an_hour_in_which_nothing_changes() -> None:
     assert api.applied == {}
 
 
+def test_when_the_host_answers_again_all_is_told_anew() -> None:
+    """Meanwhile the controller has said in our place that nothing is known."""
+    sync, api, _ = _sync(assigned(ONE))
+    host, now = _Silent(), [0.0]
+    sync._host, sync._clock = host, lambda: now[0]  # type: ignore[assignment]
+    host.manifests[NAMESPACE, "one"] = manifest_at(ONE)
+    host.statuses[NAMESPACE, "one"] = StatusReport(
+        namespace=NAMESPACE, name="one", uid=ONE.uid, observed_generation=2
+    )
+    sync.look()
+    for away, told in ((5.0, set()), (10.0, {"h1", "one.h1"})):
+        api.applied.clear()
+        host.why = "the status mount has no server"
+        for step in (0.0, away):
+            now[0] += step
+            with pytest.raises(Unreachable):
+                sync.look()
+        host.why = ""
+        sync.look()
+        assert set(api.applied) == told
+
+
 def test_a_controller_that_did_not_hear_us_is_told_all_again() -> None:
     sync, api, host = _sync(assigned(ONE))
     host.manifests[NAMESPACE, "one"] = manifest_at(ONE)

@@ -220,7 +220,7 @@ def next_step(verdict: Verdict, name: str) -> str:
     """The command to type next."""
     if verdict == UNSEEN:
         return "kubectl get deployment -A -l app.kubernetes.io/name=tambourine-controller   whether it runs"
-    if verdict.reason in ("NoNodes", "NodeLost"):
+    if verdict.reason in ("NoNodes", "NodeLost", "HostUnreachable"):
         return "kubectl tambourine nodes   which nodes have an agent, and whom they obey"
     if verdict.reason == "RolloutPaused":
         return f"set spec.rollout.paused to false: kubectl edit tambourine {name}"
