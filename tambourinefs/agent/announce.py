@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from tambourinefs.agent import views
-from tambourinefs.agent.flight import now
+from tambourinefs.stamp import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable

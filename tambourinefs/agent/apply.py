@@ -19,11 +19,11 @@ import trio
 
 from tambourinefs.agent import transitions
 from tambourinefs.agent.check import open_manifest_directory
-from tambourinefs.agent.flight import now
 from tambourinefs.agent.plan import DISABLED, Enable, Forget, Note, Place, Reload, Withdraw, blank
 from tambourinefs.agent.ports import SystemdRefused, UnitNotFound
 from tambourinefs.agent.record import replace
 from tambourinefs.errors import HostError, TambourineError
+from tambourinefs.stamp import now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -17,6 +16,7 @@ import trio
 from tambourinefs.agent import transitions
 from tambourinefs.agent.ports import JobResult, SystemdRefused, SystemdUnavailable, UnitNotFound
 from tambourinefs.errors import RefusedByPolicy
+from tambourinefs.stamp import now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,11 +31,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 REFUSED = "refused"  # no job was made
-
-
-def now() -> str:
-    """RFC 3339, UTC, seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def monotonic_usec() -> int:

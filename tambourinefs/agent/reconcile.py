@@ -21,7 +21,7 @@ from tambourinefs.agent.announce import Announcer, Board
 from tambourinefs.agent.conditions import FALSE, TRUE, UNKNOWN, Verdict
 from tambourinefs.agent.desired import NOT_YET, Desired
 from tambourinefs.agent.drift import changed_by_hand
-from tambourinefs.agent.flight import Flights, monotonic_usec, now
+from tambourinefs.agent.flight import Flights, monotonic_usec
 from tambourinefs.agent.judge import Judgement
 from tambourinefs.agent.plan import Job, Place, Recover, World, plan_service
 from tambourinefs.agent.policy import alias_refusal
@@ -30,6 +30,7 @@ from tambourinefs.agent.reading import SiloReader
 from tambourinefs.agent.retry import Retries
 from tambourinefs.agent.sight import Sight
 from tambourinefs.agent.transitions import sending
+from tambourinefs.stamp import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -6,11 +6,11 @@ import enum
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tambourinefs import stamp
 from tambourinefs.cli.connection import LOCAL, SILO, manifest_path
 from tambourinefs.cli.verdict import Goal
 from tambourinefs.errors import AlreadyExists, Conflict, InvalidManifest, NotFound
@@ -84,7 +84,7 @@ def successor(stored: Manifest | None, wanted: Manifest) -> Manifest:
         namespace=LOCAL,
         uid=stored.metadata.uid if stored else str(uuid.uuid4()),
         generation=stored.metadata.generation if stored else 1,
-        creation_timestamp=stored.metadata.creation_timestamp if stored else _now(),
+        creation_timestamp=stored.metadata.creation_timestamp if stored else stamp.now(),
         annotations={k: v for k, v in wanted.metadata.annotations.items() if k != _KUBECTL_NOTE},
     )
     candidate = msgspec.structs.replace(wanted, metadata=metadata)
@@ -104,10 +104,6 @@ def _check_unit(stored: Manifest, candidate: Manifest) -> None:
             field="spec.name",
             hint=f"tambourine delete {name} first, or give the new one a metadata.name of its own",
         )
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def raised(manifest: Manifest) -> Manifest:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
+from tambourinefs import stamp
 from tambourinefs.controller import csr
 from tambourinefs.controller.csr import Request, Verdict
 from tambourinefs.errors import Conflict, NotFound, TambourineError
@@ -107,7 +107,7 @@ class Approver:
             "status": "True",
             "reason": "TambourineNode",
             "message": verdict.why,
-            "lastUpdateTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastUpdateTime": stamp.now(),
         }
         patch = {
             "metadata": {"resourceVersion": request.version},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import logging
 import threading
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
+from tambourinefs import stamp
 from tambourinefs.controller import fanout, history, summary, world
 from tambourinefs.controller.heartbeats import Heartbeats
 from tambourinefs.controller.objects import Objects
@@ -254,11 +254,11 @@ class Controller:
     def _report(self, now: World, wanted: fanout.Wanted) -> bool:
         """The status of each Tambourine that changed, at most once a second; True when one had to wait."""
         waiting, writes = False, list[Write]()
-        stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = stamp.now()
         for service in now.services.values():
             if service.deleted:
                 continue
-            status = summary.summary(now, service, wanted.spreads.get(service.uid), stamp)
+            status = summary.summary(now, service, wanted.spreads.get(service.uid), at)
             if status == service.status:
                 continue
             begins = not service.status and summary.is_in_progress(status)

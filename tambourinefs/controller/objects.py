@@ -5,10 +5,10 @@ An object that is gone, or that somebody else wrote in between, is no error: the
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tambourinefs import stamp
 from tambourinefs.errors import AlreadyExists, Conflict, NotFound
 from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS, TAMBOURINES
 from tambourinefs.model import cluster, schema
@@ -197,7 +197,7 @@ def _silent(reason: str, node: str, generation: int) -> dict[str, object]:
         "reason": reason,
         "message": said[reason],
         "observedGeneration": generation,
-        "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lastTransitionTime": stamp.now(),
     }
 
 

@@ -4,7 +4,6 @@ written is dropped, and the same one again raises its count (a series) instead o
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import logging
 import queue
@@ -18,6 +17,7 @@ from typing import Any, Final, Literal
 from tambourinefs.errors import AlreadyExists, NotFound, TambourineError
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.resources import EVENTS, Resource
+from tambourinefs.stamp import now_micro
 
 log = logging.getLogger(__name__)
 MAX_NOTE: Final = 1024  # bytes (API: events.k8s.io/v1, Event.note)
@@ -94,7 +94,9 @@ class Recorder:
         """Say that something happened now. Dropped where too much is said at once."""
         cut = note.encode()[:MAX_NOTE].decode(errors="ignore")
         try:
-            self._queue.put_nowait(_Event(regarding, kind, reason, action or reason, cut, _now()))
+            self._queue.put_nowait(
+                _Event(regarding, kind, reason, action or reason, cut, now_micro())
+            )
         except queue.Full:
             log.debug("event dropped: %s %s", reason, regarding.name)
 
@@ -172,8 +174,3 @@ class Recorder:
         if len(self._buckets) > KNOWN:
             self._buckets.popitem(last=False)
         return left >= 1
-
-
-def _now() -> str:
-    """MicroTime, UTC."""
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

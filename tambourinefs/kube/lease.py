@@ -6,7 +6,6 @@ that it changed.
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import threading
 import time
@@ -17,6 +16,7 @@ from tambourinefs.errors import AlreadyExists, Conflict, NotFound, TambourineErr
 from tambourinefs.kube.api import Api, Object
 from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.resources import LEASES
+from tambourinefs.stamp import now_micro
 
 log = logging.getLogger(__name__)
 LEASE_SECONDS: Final = 15.0
@@ -51,7 +51,7 @@ def heartbeat(
 
 
 def _beat(api: Api, namespace: str, name: str, holder: str) -> None:
-    spec = {"holderIdentity": holder, "leaseDurationSeconds": 40, "renewTime": _now()}
+    spec = {"holderIdentity": holder, "leaseDurationSeconds": 40, "renewTime": now_micro()}
     try:
         api.merge(LEASES, name, namespace, {"spec": spec})
     except NotFound:
@@ -160,7 +160,7 @@ class Elector:
 
     def _renew(self) -> None:
         assert self._held is not None
-        self._held["spec"]["renewTime"] = _now()
+        self._held["spec"]["renewTime"] = now_micro()
         try:
             self._held = self._api.replace(LEASES, self._held)
         except (
@@ -169,7 +169,7 @@ class Elector:
             found = self._api.get(LEASES, self._name, self._namespace)
             if (found.get("spec") or {}).get("holderIdentity") != self._identity:
                 raise
-            found["spec"]["renewTime"] = _now()
+            found["spec"]["renewTime"] = now_micro()
             self._held = self._api.replace(LEASES, found)
 
     def _release(self) -> None:
@@ -181,7 +181,7 @@ class Elector:
             log.info("the lease was not given away: %s", error)
 
     def _spec(self, transitions: int) -> Object:
-        now = _now()
+        now = now_micro()
         return {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": int(LEASE_SECONDS),
@@ -189,8 +189,3 @@ class Elector:
             "renewTime": now,
             "leaseTransitions": transitions,
         }
-
-
-def _now() -> str:
-    """MicroTime, UTC."""
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

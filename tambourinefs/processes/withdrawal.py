@@ -16,7 +16,7 @@ import trio
 from tambourinefs.agent.applied import Store
 from tambourinefs.agent.apply import Applier
 from tambourinefs.agent.book import Book
-from tambourinefs.agent.flight import Flights, monotonic_usec, now
+from tambourinefs.agent.flight import Flights, monotonic_usec
 from tambourinefs.agent.hostfiles import HostFiles
 from tambourinefs.agent.plan import Gone, Job, Recover, World, plan
 from tambourinefs.agent.record import replace
@@ -24,6 +24,7 @@ from tambourinefs.agent.systemd import HostSystemd
 from tambourinefs.agent.transitions import sending
 from tambourinefs.errors import HostError
 from tambourinefs.processes.run import run_until_stopped
+from tambourinefs.stamp import now
 
 if TYPE_CHECKING:
     from tambourinefs.agent.plan import Action

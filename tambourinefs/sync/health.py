@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
+from tambourinefs import stamp
 from tambourinefs.model import cluster
 from tambourinefs.model.status import READY, Condition
 
@@ -42,8 +42,4 @@ def _condition(node: cluster.Node, kind: str, holds: bool, reason: str, message:
         for one in node.status.conditions
         if (one.type, one.status) == (kind, status)
     )
-    return Condition(kind, status, reason, message[:4096], 0, next(since, "") or _now())
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return Condition(kind, status, reason, message[:4096], 0, next(since, "") or stamp.now())
