@@ -1,0 +1,102 @@
+"""Modules that libraries import and our programs do not use: each runs when something of it is asked for, so here never.
+
+grpc brings asyncio and its own copy of itself for it, protobuf its second implementation in Python: a third of the processor
+time of `tambourine get`, and some megabytes in each daemon. Nothing changes for who does use one of them: the first look at an
+attribute runs it.
+
+This is importlib.util.LazyLoader without two of its faults: the Python of Debian 12 lets a second thread see a module that is
+half done (gh-114763), and the second `import` of a module runs it, since that looks at `__spec__`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.abc import Loader
+
+# Only what costs something, and what its importers do not look into while they are imported themselves.
+DEFERRED: Final = frozenset(
+    {
+        "asyncio",  # grpc
+        "concurrent.futures",  # grpc
+        "google.protobuf.internal.python_message",  # protobuf, whose messages are made in C
+        "google.protobuf.text_format",  # protobuf
+        "grpc.aio",  # grpc
+        "hashlib",  # grpc, random
+        "linecache",  # inspect, traceback
+        "msgspec.inspect",  # msgspec
+        "pickle",  # logging, multiprocessing
+        "ssl",  # asyncio, trio
+        "subprocess",  # grpc
+        "tokenize",  # inspect, linecache
+    }
+)
+# What may be asked of a module without running it: the import system does so, and who asks for its type.
+_KNOWN: Final = frozenset({"__class__", "__name__", "__spec__"})
+
+
+def defer() -> None:
+    """From here on, whatever DEFERRED names is run at its first use. A second call changes nothing."""
+    if _Finder not in sys.meta_path:
+        sys.meta_path.insert(0, cast("Any", _Finder))
+
+
+class _Finder:
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in DEFERRED:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = cast("Loader", _Later(spec.loader))
+        return spec
+
+
+class _Later:
+    """Stands for a module's own loader until the module is run."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        self.lock = threading.RLock()
+        self.running = False
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__["__later__"] = self
+        module.__class__ = _Deferred
+
+
+class _Deferred(ModuleType):
+    def __getattribute__(self, name: str) -> Any:
+        if name not in _KNOWN:
+            _run(self)
+        return super().__getattribute__(name)
+
+
+def _run(module: _Deferred) -> None:
+    """Returns when the module has run; at once where the caller is the module itself, or what it imports."""
+    own = object.__getattribute__(module, "__dict__")
+    later = own.get("__later__")
+    if later is None:  # another thread was faster
+        return
+    with later.lock:
+        if later.running or "__later__" not in own:
+            return
+        later.running = True
+        try:
+            own["__loader__"] = own["__spec__"].loader = later.loader
+            later.loader.exec_module(module)
+        finally:
+            later.running = False
+        del own["__later__"]
+        object.__setattr__(module, "__class__", ModuleType)
