@@ -1,11 +1,11 @@
-"""Modules that libraries import and our programs do not use: each runs when something of it is asked for, so here never.
+"""Modules that are imported for what most of our programs never do: each runs when something of it is asked for.
 
-grpc brings asyncio and its own copy of itself for it, protobuf its second implementation in Python: a third of the processor
-time of `tambourine get`, and some megabytes in each daemon. Nothing changes for who does use one of them: the first look at an
-attribute runs it.
+grpc brings asyncio and its own copy of itself for it, protobuf its second implementation in Python: a third of the
+processor time of `tambourine get`, and some megabytes in each daemon. Nothing changes for who does use one of them: the
+first look at an attribute runs it.
 
-This is importlib.util.LazyLoader without two of its faults: the Python of Debian 12 lets a second thread see a module that is
-half done (gh-114763), and the second `import` of a module runs it, since that looks at `__spec__`.
+This is importlib.util.LazyLoader without two of its faults: the Python of Debian 12 lets a second thread see a module
+that is half done (gh-114763), and the second `import` of a module runs it, since that looks at `__spec__`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,35 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.abc import Loader
 
-# Only what costs something, and what its importers do not look into while they are imported themselves.
+# Only what costs something, and is imported whole (`from X import Y` is a look at Y). For whom it is not run:
 DEFERRED: Final = frozenset(
     {
-        "asyncio",  # grpc
-        "concurrent.futures",  # grpc
-        "google.protobuf.internal.python_message",  # protobuf, whose messages are made in C
+        "asyncio",  # grpc, for grpc.aio
+        "base64",  # model
+        "concurrent.futures",  # grpc, for futures that nobody asks for
+        "difflib",  # model, for words that are spelt wrong
+        "google.protobuf.internal.python_message",  # protobuf: its messages are made in C
         "google.protobuf.text_format",  # protobuf
         "grpc.aio",  # grpc
-        "hashlib",  # grpc, random
-        "linecache",  # inspect, traceback
+        "hashlib",  # rpc, for uploads; random
+        "ipaddress",  # urllib.parse, pathlib
+        "kubernetes.dynamic",  # kubernetes, of which we use credentials and connections
+        "kubernetes.informer",  # kubernetes
+        "kubernetes.leaderelection",  # kubernetes
+        "kubernetes.stream",  # kubernetes
+        "kubernetes.watch",  # kubernetes
+        "linecache",  # inspect and traceback, for lines of source
         "msgspec.inspect",  # msgspec
-        "pickle",  # logging, multiprocessing
+        "msgspec.toml",  # msgspec
+        "msgspec.yaml",  # msgspec
+        "pickle",  # protobuf
+        "pkgutil",  # grpc, for certificate authorities of the world
+        "socket",  # rpc, for a Bombshell that does not answer
         "ssl",  # asyncio, trio
         "subprocess",  # grpc
-        "tokenize",  # inspect, linecache
+        "tempfile",  # mounts, for a mount that was there before
+        "tokenize",  # inspect
+        "traceback",  # logging
     }
 )
 # What may be asked of a module without running it: the import system does so, and who asks for its type.
@@ -80,7 +94,7 @@ class _Deferred(ModuleType):
     def __getattribute__(self, name: str) -> Any:
         if name not in _KNOWN:
             _run(self)
-        return super().__getattribute__(name)
+        return ModuleType.__getattribute__(self, name)  # it may be of that class now, so no super()
 
 
 def _run(module: _Deferred) -> None:
