@@ -30,7 +30,8 @@ DEFERRED: Final = frozenset(
         "google.protobuf.internal.python_message",  # protobuf: its messages are made in C
         "google.protobuf.text_format",  # protobuf
         "grpc.aio",  # grpc
-        "grpc_health.v1._async",  # grpc_health: it looks into grpc.aio, as the next two do
+        "grpc.experimental.aio",  # grpc_reflection: it looks into grpc.aio, as the next three do
+        "grpc_health.v1._async",  # grpc_health
         "grpc_reflection.v1alpha._async",  # grpc_reflection
         "grpc_status._async",  # grpc_status
         "hashlib",  # rpc, for uploads; random
