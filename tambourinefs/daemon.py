@@ -5,6 +5,7 @@ trio is imported where it is used: Bombshell runs without it.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ _PRIORITIES: Final = {
     logging.INFO: 6,
     logging.DEBUG: 7,
 }
+_GARBAGE: Final = (700, 10, 10)  # gc.get_threshold() of a new interpreter
 
 
 class _JournalFormatter(logging.Formatter):
@@ -52,6 +54,10 @@ def notify(state: str, fds: list[int] | None = None) -> bool:
 
 def ready(status: str) -> None:
     """Say that start-up is done; `status` is what `systemctl status` shows."""
+    # What is there now is there to the end: the collector need not look through it again and again. From now on it
+    # comes at CPython's own intervals (the command line has it wait).
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE)
     notify(f"READY=1\nSTATUS={status}")
 
 

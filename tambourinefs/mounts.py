@@ -17,9 +17,8 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from tambourinefs.errors import HostError
 
@@ -39,8 +38,7 @@ _PROBE_SECONDS: Final = 2.0
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(NamedTuple):
     """One line of mountinfo (proc(5))."""
 
     mount_id: int

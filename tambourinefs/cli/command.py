@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -123,7 +122,7 @@ def _command(client: Client, verb: Verb, name: str) -> Goal:
         return commanded(stored, verb, command_id)
 
     goal = edit(client, name, change).goal
-    return dataclasses.replace(goal, command_id=command_id) if verb in _ONE_SHOT else goal
+    return goal._replace(command_id=command_id) if verb in _ONE_SHOT else goal
 
 
 start = _make("start")

@@ -6,9 +6,8 @@ grpc and the configuration are imported when a connection is made: `--help` and 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
@@ -33,8 +32,7 @@ AGENT_AWAY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """Where this host's Bombshell is: what options and environment say; empty means as configured."""
 
     socket: str = ""

@@ -3,7 +3,6 @@ each runs alone, as a plain program."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,8 +67,7 @@ def _load(config_file: str, **sections: dict[str, Any]) -> Config:
     config = load(config_file).config
     for section, flags in sections.items():
         given = {key: value for key, value in flags.items() if value not in (None, ())}
-        changed = dataclasses.replace(getattr(config, section), **given)
-        config = dataclasses.replace(config, **{section: changed})
+        config = config._replace(**{section: getattr(config, section)._replace(**given)})
     return config
 
 

@@ -17,8 +17,7 @@ from tambourinefs.cli.connection import (
     read_reports,
 )
 from tambourinefs.cli.options import name_argument, namespace_option
-from tambourinefs.cli.outcome import active_state
-from tambourinefs.cli.text import age, table
+from tambourinefs.cli.text import active_state, age, table
 from tambourinefs.errors import NotFound
 from tambourinefs.model.schema import API_VERSION, KIND
 from tambourinefs.model.status import READY
@@ -74,11 +73,11 @@ def get(
     """
     if watch and output not in (None, "wide"):
         raise click.UsageError(f"-w prints a table; with -o {output} there is none")
-    from tambourinefs.cli.follow import follow
-
     namespaces = None if all_namespaces else namespace
     with host.connect() as client:
         if watch:
+            from tambourinefs.cli.follow import follow
+
             follow(client, namespaces, names, wide=output == "wide")
             return
         reports = select(client, namespaces, names)

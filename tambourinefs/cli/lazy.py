@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED: Final = 128 + 2  # SIGINT, as a shell says it
 PIPE_IS_GONE: Final = 128 + 13  # SIGPIPE
+_GARBAGE: Final = 100_000  # new objects between two searches for circles: most commands end before they have so many
 
 
 class LazyGroup(click.Group):
@@ -64,11 +66,13 @@ class LazyGroup(click.Group):
 
 def main(root: click.Command, program: str) -> None:
     """Run the command line and end the process; every error becomes one line, a hint and an exit code."""
+    gc.set_threshold(_GARBAGE)
     code = run(root, program, sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _pipe_is_gone()
+    gc.freeze()  # the end of the process frees it all; the interpreter would look through it first
     sys.exit(code)
 
 

@@ -9,7 +9,7 @@ import click
 
 from tambourinefs.cli.connection import read_proc
 from tambourinefs.cli.progress import progress
-from tambourinefs.cli.text import Duration, indent
+from tambourinefs.cli.text import Duration, active_state, indent
 from tambourinefs.cli.verdict import UNSEEN, Goal, Outcome
 from tambourinefs.cli.wait import Result, wait
 from tambourinefs.errors import TambourineError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from tambourinefs.model.status import StatusReport
     from tambourinefs.rpc.client import Client
 
 DEFAULT_TIMEOUT: Final = (
@@ -87,13 +86,6 @@ def _success(result: Result) -> str:
     if result.verdict.reason == "Superseded":
         return f"superseded: {result.verdict.message}"
     return f"ready: {state}" if state else "ready"
-
-
-def active_state(report: StatusReport | None) -> str:
-    """`active (running)`; "" where the agent does not know it."""
-    if report is None or not report.active_state:
-        return ""
-    return f"{report.active_state} ({report.sub_state})"
 
 
 def failure(result: Result, timeout: float) -> list[str]:

@@ -11,6 +11,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from tambourinefs.model.status import StatusReport
+
 _GAP: Final = "   "
 _NOTHING: Final = "-"
 _UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -49,6 +51,13 @@ def age(since: str, now: datetime) -> str:
         then = then.replace(tzinfo=UTC)
     seconds = max(0, int((now - then).total_seconds()))
     return next(f"{seconds // size}{unit}" for least, size, unit in _STEPS if seconds >= least)
+
+
+def active_state(report: StatusReport | None) -> str:
+    """`active (running)`; "" where the agent does not know it."""
+    if report is None or not report.active_state:
+        return ""
+    return f"{report.active_state} ({report.sub_state})"
 
 
 def counted(number: int, noun: str) -> str:

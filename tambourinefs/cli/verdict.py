@@ -6,8 +6,7 @@ Nothing here waits or prints: `wait` asks again whenever a bell rings, `apply`, 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tambourinefs.model.status import ACCEPTED, APPLIED, READY, Condition, StatusReport
 
@@ -41,8 +40,7 @@ class Outcome(enum.Enum):
     PENDING = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
+class Goal(NamedTuple):
     """One service and what was asked: a generation of the object `uid`, or that it is gone."""
 
     namespace: str
@@ -56,8 +54,7 @@ class Goal:
         return f"tambourine/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`about` is the condition that decides (empty: none yet); `reason` and `message` are its own."""
 
     outcome: Outcome

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from tambourinefs.cli.connection import AGENT_AWAY, PROC, read_report, read_reports
 from tambourinefs.cli.verdict import UNSEEN, Goal, Verdict, verdict
@@ -28,8 +27,7 @@ _ONE_BY_ONE: Final = 8  # up to so many services are read singly, more in one li
 BELL_FILE: Final = "services.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How the wait for one goal ended; `report` is the last one seen."""
 
     goal: Goal

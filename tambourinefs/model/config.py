@@ -1,13 +1,13 @@
 """The host's configuration: every key with its default and its rule, and how several files become one.
 
 `systemd/config.toml` documents each key for administrators; a test holds it to what is here. Reading files is configfile's.
+Named tuples: every program of ours makes these classes at its start, and a dataclass takes five times as long to make.
 """
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from tambourinefs.errors import InvalidConfig
 from tambourinefs.model import names, paths
@@ -34,8 +34,7 @@ DENIED_UNITS: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class SiloConfig:
+class SiloConfig(NamedTuple):
     """The silo. `writers` are users, or "any"."""
 
     store: str = str(paths.STORE)
@@ -45,15 +44,13 @@ class SiloConfig:
     quota_files: int = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class ProcConfig:
+class ProcConfig(NamedTuple):
     """The status mount."""
 
     mountpoint: str = str(paths.PROC)
 
 
-@dataclass(frozen=True, slots=True)
-class BombshellConfig:
+class BombshellConfig(NamedTuple):
     """The gRPC server. `pki` holds {ca,server,client}.{crt,key}; `stream_timeout` is seconds without progress."""
 
     socket: str = str(paths.SOCKET)
@@ -66,8 +63,7 @@ class BombshellConfig:
     stream_timeout: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class AgentConfig:
+class AgentConfig(NamedTuple):
     """What the agent obeys. `denied_units` and `allowed_units` are globs; an allowed one lifts a denial."""
 
     namespaces: tuple[str, ...] = ("local",)
@@ -78,8 +74,7 @@ class AgentConfig:
     journal_lines: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterConfig:
+class ClusterConfig(NamedTuple):
     """How sync reaches the cluster. `node_name` "" is the host's name; a `kubeconfig` that is not there: a pod's account."""
 
     node_name: str = ""
@@ -87,19 +82,17 @@ class ClusterConfig:
     lease_namespace: str = "kube-node-lease"
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """All of it. `Config()` is what holds where no file says otherwise."""
 
-    silo: SiloConfig = field(default_factory=SiloConfig)
-    proc: ProcConfig = field(default_factory=ProcConfig)
-    bombshell: BombshellConfig = field(default_factory=BombshellConfig)
-    agent: AgentConfig = field(default_factory=AgentConfig)
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    silo: SiloConfig = SiloConfig()
+    proc: ProcConfig = ProcConfig()
+    bombshell: BombshellConfig = BombshellConfig()
+    agent: AgentConfig = AgentConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
 
-@dataclass(frozen=True, slots=True)
-class Effective:
+class Effective(NamedTuple):
     """The configuration that holds, and for each dotted key the file that its value comes from, or "default"."""
 
     config: Config
@@ -107,8 +100,10 @@ class Effective:
 
     def values(self) -> dict[str, object]:
         """Each dotted key with its value, in the order of the documentation."""
-        sections: dict[str, dict[str, object]] = asdict(self.config)
-        return {f"{s}.{key}": value for s, keys in sections.items() for key, value in keys.items()}
+        sections: dict[str, Any] = self.config._asdict()
+        return {
+            f"{s}.{key}": v for s, keys in sections.items() for key, v in keys._asdict().items()
+        }
 
 
 def merge(documents: Iterable[tuple[str, bytes]]) -> Effective:
@@ -202,4 +197,4 @@ def _check_together(config: Config, origins: dict[str, str]) -> None:
                 )
 
 
-SECTIONS: Final = tuple(section.name for section in fields(Config))
+SECTIONS: Final = Config._fields

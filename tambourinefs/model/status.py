@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tambourinefs.model.unit import Unit
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    # Its hundred fields cost the command line more than everything else of the model does.
+    from tambourinefs.model.unit import Unit
 
 ACCEPTED = "Accepted"
 APPLIED = "Applied"

@@ -15,9 +15,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
 from tambourinefs.errors import Unreachable
 from tambourinefs.rpc import reach
@@ -48,8 +47,7 @@ _WATCH_KINDS: Final[dict[int, WatchKind]] = {
 }  # what is unknown: read all
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file, directory or link, as Stat, List, Read and Write tell it."""
 
     name: bytes  # the last component; b"" for the root

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from tambourinefs import errors
 
@@ -24,8 +23,7 @@ DOMAIN: Final = "bombshell.tambourine"
 MAX_MESSAGE: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One failure: the errno inside the server, the name of the StatusCode on the wire, the class in the client, and what
     its user does next, where the message alone does not say it.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -93,7 +92,7 @@ def order(api: Api, namespace: str, name: str, verb: Verb) -> Goal:
 
     command_id = str(uuid.uuid4())
     goal = edit(api, namespace, name, lambda service: patch(service, verb, command_id), verb)
-    return dataclasses.replace(goal, command_id=command_id) if verb in _ONE_SHOT else goal
+    return goal._replace(command_id=command_id) if verb in _ONE_SHOT else goal
 
 
 def patch(service: Service, verb: Verb, command_id: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Each node is judged as the host's own command line judges it (`cli.verdict`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs.cli.plugin.objects import report_of
@@ -103,7 +103,7 @@ def _worst(nodes: Mapping[str, Verdict]) -> Verdict | None:
     node = max(sorted(bad), key=lambda name: bad[name].outcome.value)
     others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     worst = bad[node]
-    return replace(worst, message=f"{node}{others}: {worst.message}".rstrip(": "))
+    return worst._replace(message=f"{node}{others}: {worst.message}".rstrip(": "))
 
 
 def _progress(nodes: Mapping[str, Verdict], wanted: int) -> str:
