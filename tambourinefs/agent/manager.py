@@ -22,9 +22,10 @@ from tambourinefs.agent.ports import (
     UnitMasked,
     UnitNotFound,
 )
-from tambourinefs.agent.properties import to_path
+from tambourinefs.agent.properties import READ, to_path
 
 if TYPE_CHECKING:
+    from tambourinefs.agent.incoming import Incoming
     from tambourinefs.errors import TambourineError
 
 log: Final = logging.getLogger(__name__)
@@ -33,7 +34,6 @@ SYSTEMD: Final = "org.freedesktop.systemd1"
 MANAGER_PATH: Final = "/org/freedesktop/systemd1"
 MANAGER: Final = "org.freedesktop.systemd1.Manager"
 UNIT: Final = "org.freedesktop.systemd1.Unit"
-PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 PEER: Final = "org.freedesktop.DBus.Peer"
 
 # No sender in the first rule: its signals carry the unique name; we compare that with the owner ourselves, because
@@ -84,7 +84,7 @@ def translate(error: dbus.CallFailed, what: str) -> TambourineError:
 class Listener(Protocol):
     """Who is told. `heard` is synchronous and must not fail."""
 
-    def heard(self, signal: dbus.Signal) -> None: ...
+    def heard(self, signal: Incoming) -> None: ...
 
     async def found(self) -> None:
         """systemd answers (again): signals flow, some may have been missed."""
@@ -113,7 +113,7 @@ class Manager:
 
     # -- the connection
 
-    def _heard(self, signal: dbus.Signal) -> None:
+    def _heard(self, signal: Incoming) -> None:
         if signal.sender == dbus.BUS:
             if signal.member == "NameOwnerChanged" and signal.body[0] == SYSTEMD:
                 self._owner = signal.body[2]
@@ -187,6 +187,13 @@ class Manager:
 
     # -- calls
 
+    def _connected(self, what: str) -> dbus.Connection:
+        """The connection for one call, which is counted."""
+        if self._connection is None:
+            raise SystemdUnavailable(f"{what}: systemd is not reachable over the system bus")
+        self.calls += 1
+        return self._connection
+
     async def _call(
         self,
         path: str,
@@ -197,11 +204,9 @@ class Manager:
         what: str,
         within: float,
     ) -> tuple[Any, ...]:
-        if self._connection is None:
-            raise SystemdUnavailable(f"{what}: systemd is not reachable over the system bus")
-        self.calls += 1
+        connection = self._connected(what)
         try:
-            return await self._connection.call(
+            return await connection.call(
                 SYSTEMD, path, interface, member, signature, *body, within=within
             )
         except dbus.CallFailed as error:
@@ -216,15 +221,25 @@ class Manager:
         return await self._call(MANAGER_PATH, MANAGER, member, signature, body, what, within)
 
     async def properties(self, unit: str) -> dict[str, tuple[str, Any]]:
-        """All properties of a unit, of all its interfaces; systemd loads it for that."""
-        (found,) = await self._call(
-            to_path(unit), PROPERTIES, "GetAll", "s", ("",), f"GetAll {unit}", self._reply_timeout
-        )
-        return dict(found)
+        """The properties that to_unit() reads, of all interfaces of a unit; systemd loads it for that."""
+        what = f"GetAll {unit}"
+        connection = self._connected(what)
+        try:
+            return await connection.properties(
+                SYSTEMD, to_path(unit), READ, within=self._reply_timeout
+            )
+        except dbus.CallFailed as error:
+            raise translate(error, what) from error
 
     async def property(self, path: str, interface: str, name: str) -> Any:
         """One property of one object."""
         ((_, value),) = await self._call(
-            path, PROPERTIES, "Get", "ss", (interface, name), f"Get {name}", self._reply_timeout
+            path,
+            dbus.PROPERTIES,
+            "Get",
+            "ss",
+            (interface, name),
+            f"Get {name}",
+            self._reply_timeout,
         )
         return value

@@ -117,7 +117,9 @@ def to_unit(name: str, properties: Mapping[str, tuple[str, Any]]) -> Unit:
     p = _Reader(properties)
     unit_id = p.text("Id") or name
     service = unit_id.endswith(".service")
-    accepting = p.flag("Accept")
+    type_ = p.text("Type")
+    accepted = p.number("NAccepted"), p.number("NConnections")
+    counts = accepted if p.flag("Accept") else (None, None)
     return Unit(
         name=name,
         id=unit_id,
@@ -151,7 +153,7 @@ def to_unit(name: str, properties: Mapping[str, tuple[str, Any]]) -> Unit:
         assert_result=p.flag("AssertResult", default=True),
         assert_usec=p.number("AssertTimestamp"),
         asserts=p.conditions("Asserts"),
-        service_type=p.text("Type") if service else "",  # a mount's Type is its file system
+        service_type=type_ if service else "",  # a mount's Type is its file system
         runtime_max_usec=p.size("RuntimeMaxUSec"),
         remain_after_exit=p.flag("RemainAfterExit"),
         main_pid=p.number("MainPID"),
@@ -196,8 +198,8 @@ def to_unit(name: str, properties: Mapping[str, tuple[str, Any]]) -> Unit:
         io_write_bytes=p.size("IOWriteBytes"),
         control_group=p.text("ControlGroup"),
         listen=tuple((kind, address) for kind, address in p.value("Listen", ())),
-        accepted=p.number("NAccepted") if accepting else None,
-        connections=p.number("NConnections") if accepting else None,
+        accepted=counts[0],
+        connections=counts[1],
         refused=p.number("NRefused"),
         triggers=p.texts("Triggers"),
         triggered_by=tuple((trigger, "") for trigger in p.texts("TriggeredBy")),
@@ -212,6 +214,27 @@ def to_unit(name: str, properties: Mapping[str, tuple[str, Any]]) -> Unit:
 
 def _protection(p: _Reader, name: str) -> int | None:
     return 0 if p.value(name, None) is None else p.size(name)
+
+
+class _Asked(dict[str, tuple[str, Any]]):
+    """The properties of a unit that has none, and the names that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return default
+
+
+def _read() -> frozenset[bytes]:
+    asked = _Asked()
+    to_unit("", asked)
+    return frozenset(name.encode() for name in asked.names)
+
+
+READ: Final = _read()  # the properties that to_unit() looks at: a quarter of those that a unit has
 
 
 def to_release(version: str) -> int:

@@ -35,6 +35,7 @@ from tambourinefs.agent.unitdirs import watch_unit_directories
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from tambourinefs.agent.incoming import Incoming
     from tambourinefs.model.unit import Unit
 
 log: Final = logging.getLogger(__name__)
@@ -103,12 +104,15 @@ class HostSystemd:
 
     # -- what the connection tells (manager.Listener)
 
-    def heard(self, signal: dbus.Signal) -> None:
+    def heard(self, signal: Incoming) -> None:
         """Turn a signal into stale memories and a ring. Bounded work, no waiting."""
-        unit = from_path(signal.path)
-        match signal.member, signal.body:
-            case "PropertiesChanged", _ if unit:
+        if (
+            signal.member == "PropertiesChanged"
+        ):  # its path says all: a body that nobody reads costs nothing
+            if unit := from_path(signal.path):
                 self._bell.ring(self._observer.stale(unit))
+            return
+        match signal.member, signal.body:
             case "JobRemoved", (_, str(path), str(name), str(result), *_):
                 self._jobs.removed(path, result)
                 self._bell.ring(self._observer.stale(name))

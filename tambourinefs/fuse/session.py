@@ -9,6 +9,7 @@ import pyfuse3
 import trio
 
 from tambourinefs.errors import HostError
+from tambourinefs.fuse.turn import taking_turns
 
 _GRACE_SECONDS: Final = 5.0
 
@@ -47,6 +48,6 @@ async def serve(
 
 
 async def _answer(scope: trio.CancelScope, ended: trio.Event, max_tasks: int) -> None:
-    with scope:
+    with scope, taking_turns():
         await pyfuse3.main(min_tasks=2, max_tasks=max_tasks)
     ended.set()

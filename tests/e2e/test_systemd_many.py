@@ -11,7 +11,7 @@ import trio
 from e2e.systemd_world import HostWorld, world_of
 from fakes.systemd_rules import DEADLINE, SLEEPS
 from lab.hosts import Host
-from tambourinefs.agent.dbus import Signal
+from tambourinefs.agent.incoming import Incoming
 from tambourinefs.agent.ports import Changes
 
 pytestmark = [pytest.mark.trio, pytest.mark.slow]
@@ -101,10 +101,10 @@ async def test_references_stay_below_what_systemds_connection_bears(bare_host: H
 
 async def test_a_storm_loses_nothing(bare_host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     async with world_of(bare_host) as world:
-        heard: list[Signal] = []
+        heard: list[Incoming] = []
         real = world.systemd.heard
 
-        def count(signal: Signal) -> None:
+        def count(signal: Incoming) -> None:
             heard.append(signal)
             real(signal)
 
