@@ -26,7 +26,7 @@ MARK: Final = PREFIX / ".installed"
 DEPENDENCIES: Final = "deps"
 # What nothing here imports: of the kubernetes client 2,000 files, a third of all that would be written; and others' largest.
 NOT_COMPILED: Final = (
-    r"/(kubernetes/(aio/|client/(api|models)/[^_])|pygments/(lexers|styles)/[^_]|trio/_tests/)"
+    r"/(kubernetes/(aio/|client/(api|models)/[^_])|(pygments|aiohttp|cffi|pycparser|trio/_tests)/)"
 )
 # What `python3 -m venv` would install pip from: Debian's place, and upstream's.
 PIP_WHEELS: Final = (

@@ -127,8 +127,10 @@ def mount(host: HostState) -> None:
     """Put the root together, in the caller's own mount namespace: an overlay over this machine's
     `/`, on it the disk's /etc and /var.
 
-    What the host writes elsewhere (/usr/local, /opt) is kept as long as the host, power cuts included.
+    What the host writes elsewhere (/usr/local, /opt) is kept as long as the host, power cuts included. It has a file system
+    of its own: on one where other hosts' files have just been removed, ext4 looks at each of theirs for each new one.
     """
+    disk.attach(host.scratch, host.overlay)
     _overlay(host, "root", lower="/", at=host.root)
     if layers := (host.directory / "layers").read_text():
         # An overlay of its own: one that has `/` below takes no second layer that lies in `/`.
