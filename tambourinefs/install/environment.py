@@ -24,8 +24,15 @@ PREFIX: Final = Path(paths.PREFIX)
 # the environment is being changed: what an interrupted installation leaves is made anew.
 MARK: Final = PREFIX / ".installed"
 DEPENDENCIES: Final = "deps"
-# Of the kubernetes client, 2,000 files that nothing here imports; compiled they would be a third of all that is written.
-NOT_COMPILED: Final = r"/kubernetes/(aio/|client/(api|models)/[^_])"
+# What nothing here imports: of the kubernetes client 2,000 files, a third of all that would be written; and others' largest.
+NOT_COMPILED: Final = (
+    r"/(kubernetes/(aio/|client/(api|models)/[^_])|(pygments|aiohttp|cffi|pycparser|trio/_tests)/)"
+)
+# What `python3 -m venv` would install pip from: Debian's place, and upstream's.
+PIP_WHEELS: Final = (
+    "usr/share/python-wheels/pip-*.whl",
+    "usr/lib/python3*/ensurepip/_bundled/pip-*.whl",
+)
 _NOT_THE_PACKAGE: Final = (
     ".git", ".tox", ".venv", ".lab", "*.egg-info", "__pycache__", ".*_cache", "build", "dist", "tests", "docs",
 )  # fmt: skip
@@ -53,7 +60,8 @@ def ensure(options: Options, changes: Changes) -> str:
     try:
         if found is None:
             # --clear: whatever is there is half of something.
-            run(*options.program(PYTHON, "-m", "venv", "--clear", str(PREFIX)))
+            # pip is used from where it lies: to install it, too, would take a third of the time.
+            run(*options.program(PYTHON, "-m", "venv", "--clear", "--without-pip", str(PREFIX)))
         mark.unlink(missing_ok=True)
         _pip_install(options, keep_dependencies=found is not None)
         _compile(options)
@@ -66,27 +74,36 @@ def ensure(options: Options, changes: Changes) -> str:
 
 
 def _pip_install(options: Options, *, keep_dependencies: bool) -> None:
-    python = options.program(str(PREFIX / "bin/python"))
-    pip = [
-        *python,
-        "-m",
-        "pip",
+    pip = options.program(str(PREFIX / "bin/python"), str(_pip(options)))
+    install = (
+        *pip,
         "install",
         "--quiet",
         "--no-input",
         "--disable-pip-version-check",
         "--no-compile",
-    ]
+    )
     with _seen_from_inside(options, options.wheelhouse) as wheelhouse:
         if wheelhouse is not None:
-            pip += ["--no-index", f"--find-links={wheelhouse}"]
+            install += ("--no-index", f"--find-links={wheelhouse}")
         with _requirement(options) as requirement:
             if keep_dependencies:
                 # Our package whole and anew, whatever its version says; then what it needs beyond what is there.
-                run(*pip, "--force-reinstall", "--no-deps", requirement)
-                if succeeds(*python, "-m", "pip", "check", "--quiet"):
+                run(*install, "--force-reinstall", "--no-deps", requirement)
+                if succeeds(*pip, "check", "--quiet"):
                     return
-            run(*pip, requirement)
+            run(*install, requirement)
+
+
+def _pip(options: Options) -> Path:
+    """The host's pip as a program for any of its Pythons: the directory in its wheel."""
+    found = [wheel for pattern in PIP_WHEELS for wheel in sorted(options.root.glob(pattern))]
+    if not found:
+        raise HostError(
+            f"there is no pip in {' or '.join(f'/{pattern}' for pattern in PIP_WHEELS)}",
+            hint="apt-get install --no-install-recommends python3-venv",
+        )
+    return Path("/", found[-1].relative_to(options.root), "pip")
 
 
 def _compile(options: Options) -> None:

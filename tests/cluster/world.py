@@ -17,6 +17,7 @@ from lab.controlplane import ControlPlane
 from lab.hosts import CommandFailed, Host
 from lab.state import LabState
 from lab.tools import LabError
+from looks import rest
 
 if TYPE_CHECKING:
     from tambourinefs.kube.api import Api
@@ -197,8 +198,7 @@ class Cluster:
                     return
             except (AssertionError, KeyError, ValueError) as error:  # not there yet
                 said = error
-            # A look that starts a program takes its time from what is waited for: half of it for them.
-            time.sleep(max(0.05, min(time.monotonic() - began, 0.5)))
+            rest(began)
         raise AssertionError(f"waited {seconds:g} s for {what}: {said}")
 
 

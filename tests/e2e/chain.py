@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from lab.hosts import Host
+from looks import rest
 
 SILO = "tambourine-silo.service"
 AGENT = "tambourine.service"
@@ -28,14 +29,15 @@ spec:
 """
 
 
-def wait_until(condition: Callable[[], object], seconds: float, what: str) -> float:
-    """Wait for a condition with a deadline; returns how many seconds it took."""
+def wait_until(
+    condition: Callable[[], object], seconds: float, what: str, *, fleeting: bool = False
+) -> float:
+    """Wait for a condition with a deadline, closely where it soon passes; returns how many seconds it took."""
     began = looked = time.monotonic()
     while not condition():
         now = time.monotonic()
         assert now - began < seconds, f"after {seconds:g} s still not: {what}"
-        # A look that starts a program takes its time from what is waited for: half of it for them.
-        time.sleep(max(0.05, min(now - looked, 0.5)))
+        rest(looked, share=1.0 if fleeting else 4.0)
         looked = time.monotonic()
     return time.monotonic() - began
 

@@ -64,7 +64,7 @@ def persistently(step: Callable[[], T], *also: type[Exception], patience: float 
 
 def _pause(patience: float) -> None:
     """Between two attempts; longer on a machine that needs more patience: each look takes from what is waited for."""
-    _PAUSE.wait(patience / 3000)
+    _PAUSE.wait(patience / 1200)
 
 
 def manifest(name: str, spec: dict[str, Any], labels: dict[str, str] | None = None) -> Any:

@@ -85,7 +85,7 @@ DAEMONS = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshel
 def _no_daemon_of_ours_fell_over(request: pytest.FixtureRequest) -> Iterator[None]:
     """What our daemons wrote into a host's journal during the test holds no traceback."""
     used: list[Host] = []
-    for name in {"host", "fresh_host", "two_hosts"} & set(request.fixturenames):
+    for name in {"host", "own_host", "fresh_host", "two_hosts"} & set(request.fixturenames):
         value = request.getfixturevalue(name)
         used += value if isinstance(value, list) else [value]
     since = time.time()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lab.hosts import Host
+from looks import rest
 
 SLEEPS = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
 DEADLINE = 30.0  # seconds
@@ -57,10 +58,12 @@ def condition(host: Host, name: str, kind: str) -> tuple[str, str]:
 
 def until(what: Callable[[], bool], message: str, *, within: float = DEADLINE) -> None:
     """Wait until it holds; AssertionError when it does not come in time."""
-    end = time.monotonic() + within
+    looked = time.monotonic()
+    end = looked + within
     while not what():
         assert time.monotonic() < end, f"{message} did not come within {within:.0f} s"
-        time.sleep(0.01)
+        rest(looked, least=0.02)
+        looked = time.monotonic()
 
 
 def until_ready(host: Host, name: str, *, within: float = DEADLINE) -> None:

@@ -123,7 +123,9 @@ def test_killed_while_systemd_checks_its_mount(host: Host, unit: str) -> None:
     """Its connection is open then (systemd keeps the descriptor): who asks the mount waits, until the check gives it up."""
     for _ in range(10):
         host.run("systemctl", "restart", "--no-block", unit)
-        wait_until(lambda: prop(host, unit, "SubState") == "start-post", 10, "it is checked")
+        wait_until(
+            lambda: prop(host, unit, "SubState") == "start-post", 10, "it is checked", fleeting=True
+        )
         (pid,) = pids(host, unit)
         host.run("kill", "-KILL", str(pid), check=False)
         hit = prop(host, unit, "SubState") == "start-post"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lab.hosts import Host
+from looks import rest
 
 HELLO = """\
 apiVersion: tambourine.dev/v1alpha1
@@ -43,10 +44,12 @@ def clean(host: Host) -> Iterator[Host]:
 
 
 def until(what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+    looked = time.monotonic()
+    deadline = looked + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)  # between two looks
+        rest(looked)
+        looked = time.monotonic()
 
 
 def tambourine(

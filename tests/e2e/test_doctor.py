@@ -8,7 +8,7 @@ import pytest
 
 from lab.hosts import Host
 from tests.e2e.chain import apply, wait_answering, wait_until
-from tests.e2e.doctor import Fault, break_name_mend, examine, find, shell
+from tests.e2e.doctor import Fault, Line, break_name_mend, examine, find, shell
 
 pytestmark = pytest.mark.slow
 
@@ -75,14 +75,14 @@ MOUNTS = (
     ),
     Fault(
         "a silo that the agent does not see", "systemctl stop tambourine-silo",
-        f"timeout 10 sh -c 'until grep -q SiloUnavailable {PROC}/local/steady/conditions; do :; done'",
+        f"timeout 10 sh -c 'until grep -q SiloUnavailable {PROC}/local/steady/conditions; do sleep 0.1; done'",
         "manifests", "does not see its silo",
     ),
 )  # fmt: skip
 ANOTHER = Fault(
     # Made anew from a copy of its files, the UUID apart: what a restored backup is.
     "another store", f"systemctl stop tambourine-silo; mv {STORE}/uuid /run/uuid; systemctl start tambourine-silo;"
-    f"timeout 10 sh -c 'until grep -q accept-silo {PROC}/local/steady/conditions; do :; done'",
+    f"timeout 10 sh -c 'until grep -q accept-silo {PROC}/local/steady/conditions; do sleep 0.1; done'",
     f"! cmp {SILO}/.tambourine-silo {STATE}/silo", "manifests", "is another one",
 )  # fmt: skip
 BOMBSHELL = (
@@ -240,7 +240,8 @@ MANIFESTS = (
     ),
     Fault(
         "drifted",
-        f"systemctl stop steady; timeout 10 sh -c 'until grep -q Drifted {PROC}/local/steady/conditions; do :; done'",
+        "systemctl stop steady;"
+        f"timeout 10 sh -c 'until grep -q Drifted {PROC}/local/steady/conditions; do sleep 0.1; done'",
         "! systemctl is-active --quiet steady", "manifests", "local/steady drifted", "warning",
     ),
 )  # fmt: skip
@@ -249,10 +250,17 @@ MANIFESTS = (
 @pytest.fixture
 def patient(own_host: Host) -> Host:
     """A healthy host with one service."""
-    if "steady" not in own_host.run("tambourine", "get", "-o", "name").stdout:
-        apply(own_host, "steady")
     wait_answering(own_host, 20)
+    if not (own_host.root / PROC.lstrip("/") / "local/steady").is_dir():
+        apply(own_host, "steady")
     return own_host
+
+
+@pytest.fixture(scope="module")
+def healthy(own_host: Host) -> list[Line]:
+    """What is found of it before anything is broken; whoever has mended something must have come back to it."""
+    apply(own_host, "steady")
+    return examine(own_host)
 
 
 @pytest.mark.parametrize(
@@ -260,8 +268,10 @@ def patient(own_host: Host) -> Host:
     [*KERNEL, *MOUNTS, ANOTHER, *BOMBSHELL, *SYSTEMD, *CERTIFICATES, *SPACE, *MANIFESTS],
     ids=lambda fault: fault.name,
 )
-def test_what_is_broken_is_named_and_its_command_mends_it(patient: Host, fault: Fault) -> None:
-    break_name_mend(patient, fault)
+def test_what_is_broken_is_named_and_its_command_mends_it(
+    healthy: list[Line], patient: Host, fault: Fault
+) -> None:
+    break_name_mend(patient, fault, healthy=healthy)
 
 
 def test_a_healthy_host_is_one_calm_page(patient: Host) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from lab.hosts import Host
-from lab.tree import SOURCE, WHEELS
+from lab.tree import PREFIX, SOURCE, WHEELS
 from tests.e2e import leaving
 from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering, wait_until
 from tests.e2e.install_page import follow
@@ -22,6 +22,7 @@ INSTALL = (
     "--wheelhouse",
     WHEELS,
 )
+KEPT = "/mnt/kept"
 STEPS = 11
 REMOVAL_STEPS = 10
 
@@ -50,12 +51,12 @@ def everything(host: Host) -> str:
     ).stdout
 
 
-def test_twice_is_once(fresh_host: Host) -> None:
-    before, running = everything(fresh_host), pids(fresh_host, *DAEMONS)
-    done = fresh_host.run(*INSTALL)
+def test_twice_is_once(own_host: Host) -> None:
+    before, running = everything(own_host), pids(own_host, *DAEMONS)
+    done = own_host.run(*INSTALL)
     assert done.stdout.count("as it should be") == STEPS - 1
-    assert everything(fresh_host) == before
-    assert pids(fresh_host, *DAEMONS) == running
+    assert everything(own_host) == before
+    assert pids(own_host, *DAEMONS) == running
 
 
 def test_users_have_their_numbers(host: Host) -> None:
@@ -64,38 +65,42 @@ def test_users_have_their_numbers(host: Host) -> None:
     )
 
 
-def test_a_changed_configuration_is_kept(fresh_host: Host) -> None:
-    fresh_host.run("sh", "-c", "echo '# mine' >>/etc/tambourine/config.toml")
-    said = fresh_host.run(*INSTALL, "--respect", "storage").stdout
+def test_a_changed_configuration_is_kept(own_host: Host) -> None:
+    as_made = own_host.run("cat", "/etc/tambourine/config.toml").stdout
+    own_host.run("sh", "-c", "echo '# mine' >>/etc/tambourine/config.toml")
+    said = own_host.run(*INSTALL, "--respect", "storage").stdout
     assert "kept as you changed it" in said
-    assert fresh_host.run("tail", "-n1", "/etc/tambourine/config.toml").stdout == "# mine\n"
-    assert '"storage"' in fresh_host.run("tambourine", "config").stdout
+    assert own_host.run("tail", "-n1", "/etc/tambourine/config.toml").stdout == "# mine\n"
+    assert '"storage"' in own_host.run("tambourine", "config").stdout
+    own_host.run("sh", "-c", "cat >/etc/tambourine/config.toml", input=as_made)
 
 
-def test_the_installed_command_lets_a_host_obey_one_namespace_more(fresh_host: Host) -> None:
+def test_the_installed_command_lets_a_host_obey_one_namespace_more(own_host: Host) -> None:
     def obeyed() -> list[str]:
-        found = json.loads(fresh_host.run("tambourine", "config", "--json").stdout)
+        found = json.loads(own_host.run("tambourine", "config", "--json").stdout)
         return list(found["agent.namespaces"]["value"])
 
-    apply(fresh_host, "steady")
-    service = pids(fresh_host, "steady.service")
-    for namespace in ("storage", "network"):
-        fresh_host.run("tambourine", "install", "--respect", namespace)
-    assert obeyed() == ["local", "storage", "network"]
-    assert pids(fresh_host, "steady.service") == service
-    assert answers(fresh_host)
-    nothing = fresh_host.run("tambourine", "install", check=False)
+    apply(own_host, "steady")
+    service = pids(own_host, "steady.service")
+    before = obeyed()
+    for namespace in ("disks", "network"):
+        own_host.run("tambourine", "install", "--respect", namespace)
+    assert obeyed() == [*before, "disks", "network"]
+    assert pids(own_host, "steady.service") == service
+    assert answers(own_host)
+    nothing = own_host.run("tambourine", "install", check=False)
     assert nothing.returncode == 1
     assert "it does not know where a newer one is" in nothing.stderr
 
 
-def test_a_broken_configuration_is_refused_and_what_runs_goes_on(fresh_host: Host) -> None:
-    running = pids(fresh_host, *DAEMONS)
-    fresh_host.run("sh", "-c", "echo 'nonsense = 1' >/etc/tambourine/config.d/90-mine.toml")
-    done = fresh_host.run(*INSTALL, check=False)
+def test_a_broken_configuration_is_refused_and_what_runs_goes_on(own_host: Host) -> None:
+    running = pids(own_host, *DAEMONS)
+    own_host.run("sh", "-c", "echo 'nonsense = 1' >/etc/tambourine/config.d/90-mine.toml")
+    done = own_host.run(*INSTALL, check=False)
+    own_host.run("rm", "/etc/tambourine/config.d/90-mine.toml")
     assert done.returncode == 1
     assert "nonsense" in done.stderr
-    assert pids(fresh_host, *DAEMONS) == running
+    assert pids(own_host, *DAEMONS) == running
 
 
 def test_dry_run_changes_nothing(fresh_bare_host: Host) -> None:
@@ -125,16 +130,16 @@ def test_killed_after_any_step_and_run_again(fresh_bare_host: Host) -> None:
     apply(fresh_bare_host, "after-all")
 
 
-def test_a_new_version_restarts_ours_and_no_managed_service(fresh_host: Host) -> None:
-    apply(fresh_host, "steady")
-    service, running = pids(fresh_host, "steady.service"), pids(fresh_host, *DAEMONS)
+def test_a_new_version_restarts_ours_and_no_managed_service(own_host: Host) -> None:
+    apply(own_host, "steady")
+    service, running = pids(own_host, "steady.service"), pids(own_host, *DAEMONS)
     # Another version of the same package: the mark is what tells them apart.
-    fresh_host.run("sh", "-c", "echo another >/opt/tambourine/.installed")
-    said = fresh_host.run(*INSTALL).stdout
+    own_host.run("sh", "-c", "echo another >/opt/tambourine/.installed")
+    said = own_host.run(*INSTALL).stdout
     assert "brought /opt/tambourine up to date" in said
-    wait_answering(fresh_host)
-    assert not set(running) & set(pids(fresh_host, *DAEMONS))
-    assert pids(fresh_host, "steady.service") == service
+    wait_answering(own_host)
+    assert not set(running) & set(pids(own_host, *DAEMONS))
+    assert pids(own_host, "steady.service") == service
 
 
 def test_a_host_that_has_joined_no_cluster_shows_no_failure(host: Host) -> None:
@@ -242,6 +247,7 @@ def test_uninstalled_nothing_is_left_and_services_run_on_or_go_as_asked(
     leaving.make_original(host)
     before = leaving.everything(host)
     follow(host, "## From a tree", stands=SOURCE)
+    host.run("cp", "--archive", "--link", PREFIX, KEPT)
     apply(host, "steady")
     running = pids(host, "steady.service")
     assert "1 run on as they are" in follow(host, "### An installation from a tree", stands=SOURCE)
@@ -250,7 +256,8 @@ def test_uninstalled_nothing_is_left_and_services_run_on_or_go_as_asked(
     assert left == leaving.Left(files={"/etc/systemd/system/steady.service"}), left
     assert before - leaving.everything(host) == leaving.Left()
 
-    # The other answer, killed amid each of its steps.
+    # The other answer, killed amid each of its steps. Of the installation before it the environment is still there.
+    host.run("mv", KEPT, PREFIX)
     host.run(*INSTALL, timeout=300)
     leaving.apply_over_an_original(host)
     remove = (*INSTALL[:5], "--uninstall", "--remove-services")

@@ -114,7 +114,7 @@ async def test_a_storm_loses_nothing(bare_host: Host, monkeypatch: pytest.Monkey
                 await world.systemd.units(names)
                 await quiet(world)
                 heard.clear()
-                storm = "for i in $(seq 8); do systemctl restart --no-block 'n-*.service'; systemctl restart \"$@\"; done"
+                storm = "for i in $(seq 4); do systemctl restart --no-block 'n-*.service'; systemctl restart \"$@\"; done"
                 await world.run("sh", "-c", storm, "storm", *names)
                 await world.run("systemctl", "stop", *names[::2])
                 # Nobody took a ring meanwhile. A last change, after which all signals before it have been read:
@@ -124,7 +124,7 @@ async def test_a_storm_loses_nothing(bare_host: Host, monkeypatch: pytest.Monkey
                 ].active_state != "active":
                     await world.systemd.changes.wait()
                 rings = await quiet(world)
-                assert len(heard) >= 5000, len(heard)
+                assert len(heard) >= 2500, len(heard)
                 assert rings[0].everything or {n for c in rings for n in c.names} >= set(names)
                 calls = world.systemd.calls
                 units = await world.systemd.units(names)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from looks import rest
 from tambourinefs.model.manifest import Manifest, parse_json
 from tambourinefs.rpc import pki
 from tambourinefs.treewatch import TreeWatch
@@ -28,10 +29,12 @@ View = dict[str, Any]
 
 def until(what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
     """Wait for a condition."""
-    deadline = time.monotonic() + seconds
+    looked = time.monotonic()
+    deadline = looked + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.01)  # between two looks
+        rest(looked, least=0.01)
+        looked = time.monotonic()
 
 
 def condition(kind: str, status: str, reason: str, generation: int, message: str = "") -> View:

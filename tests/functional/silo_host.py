@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from looks import rest
 from tambourinefs import mounts
 
 TAMBOURINE = Path(sys.executable).parent / "tambourine"
@@ -26,10 +27,12 @@ NAMES = errno.errorcode | {errno.EOPNOTSUPP: "EOPNOTSUPP"}  # the same number as
 
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
     """Wait until `condition()` holds; the test fails with `what` after so many seconds."""
-    end = time.monotonic() + seconds
+    looked = time.monotonic()
+    end = looked + seconds
     while not condition():
         assert time.monotonic() < end, f"still waiting for: {what}"
-        time.sleep(0.005)
+        rest(looked, least=0.005)
+        looked = time.monotonic()
 
 
 class SiloHost:

@@ -35,6 +35,7 @@ def create(host: HostState, *, image: Path, layers: Sequence[Path], house: Path)
     (host.directory / "layers").write_text(":".join(map(str, layers)))
     (host.directory / "house").write_text(str(house))
     run("cp", "--sparse=always", "--", str(image), str(host.image))
+    disk.make_scratch(host.scratch)
 
 
 def start(host: HostState) -> None:
@@ -123,7 +124,11 @@ def end(host: HostState) -> None:
     """End what runs, and with the last process all namespaces and mounts: what is left is a machine that is off."""
     cgroups.end(host.machine)
     cgroups.remove(host.machine)
-    wait_until(lambda: not disk.attached(host.image), 20, f"the disk of {host.name} to be free")
+    wait_until(
+        lambda: not (disk.attached(host.image) or disk.attached(host.scratch)),
+        20,
+        f"the disks of {host.name} to be free",
+    )
     host.write()
 
 

@@ -138,6 +138,11 @@ class HostState:
         return self.directory / "overlay"
 
     @property
+    def scratch(self) -> Path:
+        """The image that `overlay` is mounted from."""
+        return self.directory / "overlay.img"
+
+    @property
     def root(self) -> Path:
         return self.directory / "root"
 

@@ -27,10 +27,19 @@ ETC_DROPPED: Final = (
     "rc6.d", "rcS.d", "fstab", "machine-id", "crypttab", "cron.d", "cron.daily", "cron.hourly",
 )  # fmt: skip
 
+UNUSED: Final = (
+    "systemd-logind.service", "systemd-user-sessions.service", "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service", "dev-hugepages.mount", "dev-mqueue.mount", "modprobe@configfs.service",
+    "modprobe@dm_mod.service", "modprobe@drm.service", "modprobe@loop.service",
+)  # fmt: skip
+
 # PID 1 of a host begins as this. nspawn mounts the controllers of cgroup v1 read-only; systemd decides at its start
 # which it may use, and without them there are no Memory and Tasks lines. (cgroup v2 is writable already.)
 # The settings of its network, which is its own, are for it to write, as on a machine. There PID 1 mounts the BPF file
 # system too; in a container it leaves that to others.
+# What a host has no use for costs a tenth of a boot, and the generators as much of each daemon-reload: those that look for
+# encrypted disks, a hibernated system, a console. In a container systemd takes what the kernel's command line would say from
+# its own.
 INIT_PATH: Final = "/usr/lib/tambourine-lab-init"
 INIT: Final = """\
 #!/bin/sh
@@ -39,8 +48,16 @@ for controller in /sys/fs/cgroup/*/; do
 done
 mount --bind /proc/sys/net /proc/sys/net && mount -o remount,rw,bind /proc/sys/net
 if [ -d /sys/fs/bpf ]; then mount -t bpf -o nosuid,nodev,noexec,mode=700 bpf /sys/fs/bpf; fi
-exec /lib/systemd/systemd
-"""
+mkdir -p /run/systemd/system-generators
+for generator in /lib/systemd/system-generators/*; do
+    case "${generator##*/}" in
+        systemd-debug-generator | systemd-fstab-generator | systemd-sysv-generator) ;;
+        *) ln -s /dev/null "/run/systemd/system-generators/${generator##*/}" ;;
+    esac
+done
+for unit in @UNUSED@; do set -- "$@" "systemd.mask=$unit"; done
+exec /lib/systemd/systemd "$@"
+""".replace("@UNUSED@", " ".join(UNUSED))
 
 
 def digest_of_machine() -> str:
@@ -110,8 +127,10 @@ def mount(host: HostState) -> None:
     """Put the root together, in the caller's own mount namespace: an overlay over this machine's
     `/`, on it the disk's /etc and /var.
 
-    What the host writes elsewhere (/usr/local, /opt) is kept as long as the host, power cuts included.
+    What the host writes elsewhere (/usr/local, /opt) is kept as long as the host, power cuts included. It has a file system
+    of its own: on one where other hosts' files have just been removed, ext4 looks at each of theirs for each new one.
     """
+    disk.attach(host.scratch, host.overlay)
     _overlay(host, "root", lower="/", at=host.root)
     if layers := (host.directory / "layers").read_text():
         # An overlay of its own: one that has `/` below takes no second layer that lies in `/`.
