@@ -19,6 +19,7 @@ from typing import Any
 import click
 import pytest
 
+from lab.hosts import CommandFailed
 from lab.state import CHECKOUT
 from tambourinefs import __version__
 from tambourinefs.cli import cluster as programs
@@ -127,9 +128,9 @@ def _checked(control_plane: Cluster, name: str) -> Object:
 def test_local_never_comes_from_a_cluster(control_plane: Cluster) -> None:
     control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "local"}})
     item = tambourine("svc", "local", unit=sleeper())
-    said = control_plane.apply(item, check=False).stderr  # as the administrator
-    assert "namespace local is each host's own" in said
-    assert control_plane.apply(tambourine("svc", control_plane.namespace, unit=sleeper()))
+    with pytest.raises(CommandFailed, match="namespace local is each host's own"):
+        control_plane.apply(item)  # as the administrator
+    control_plane.apply(tambourine("svc", control_plane.namespace, unit=sleeper()))
 
 
 @pytest.mark.parametrize("crd", CRDS)

@@ -8,19 +8,23 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab import cluster, controlplane, kubeapi, kubebuild, kubecontroller, kubejoin
+from lab import cluster, controlplane, kubebuild, kubecontroller, kubejoin
 from lab.controlplane import ControlPlane
 from lab.hosts import CommandFailed, Host
 from lab.state import LabState
-from lab.tools import LabError
 from looks import rest
+from tambourinefs.errors import NotFound, TambourineError
+from tambourinefs.kube.resources import NAMESPACES
+from tests.cluster import kinds
 
 if TYPE_CHECKING:
     from tambourinefs.kube.api import Api
+    from tambourinefs.kube.resources import Resource
 
 _NUMBER = itertools.count(1)
 # What a wait is given beyond what it says: the bounds are for this project's machines, and CI's may be busy.
@@ -80,24 +84,30 @@ class Cluster:
         return done
 
     def get(self, *argv: str) -> dict[str, Any]:
-        """The decoded `kubectl get ARGV… -o json`; a request without kubectl where it is one of ours: tests wait by it."""
-        if (path := _path(argv)) is None:
+        """The decoded `kubectl get ARGV… -o json`, by a request of our own where it is one of tests/cluster/kinds.py: a
+        kubectl costs twenty times that, and tests wait by it.
+        """
+        if (asked := _asked(argv)) is None:
             found: dict[str, Any] = json.loads(self.kubectl("get", *argv, "-o", "json").stdout)
             return found
         try:
-            found = kubeapi.ask(self.plane.server, self.plane.pki, "GET", path)
-        except (LabError, OSError) as error:
+            found = asked(self.api)
+        except TambourineError as error:
             raise CommandFailed(f"get {' '.join(argv)}: {error}") from error
         for item in found.get("items", [found]):
             item["metadata"].pop("managedFields", None)  # as kubectl does
         return found
 
-    def apply(
-        self, *objects: dict[str, Any], check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        """`kubectl apply -f -` of these, in one call."""
-        body = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        return self.kubectl("apply", "-f", "-", input=json.dumps(body), check=check)
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """`kubectl apply --server-side -f -` of these, without kubectl; CommandFailed where one is refused."""
+        for item in objects:
+            kind = kinds.of_object(item)
+            namespace = item["metadata"].get("namespace", "default") if kind.namespaced else ""
+            whole = {**item, "metadata": {**item["metadata"], "namespace": namespace}}
+            try:
+                self.api.apply(kind, whole, manager="kubectl")
+            except TambourineError as error:
+                raise CommandFailed(f"apply: {error}") from error
 
     @cached_property
     def namespace(self) -> str:
@@ -112,17 +122,16 @@ class Cluster:
     def new_namespace(self) -> str:
         """One more; it goes away with the test."""
         name = f"t{os.getpid()}-{next(_NUMBER)}"
-        self.kubectl("create", "namespace", name)
+        self.api.create(NAMESPACES, {"metadata": {"name": name}})
         self._namespaces.append(name)
         return name
 
     def remove_namespaces(self) -> None:
         """Delete what new_namespace made. The namespace controller goes on with their content by itself."""
-        if self._namespaces:
-            self.kubectl(
-                "delete", "namespace", "--wait=false", "--ignore-not-found", *self._namespaces
-            )
-            self._namespaces.clear()
+        for name in self._namespaces:
+            with suppress(NotFound):
+                self.api.delete(NAMESPACES, name)
+        self._namespaces.clear()
 
     def respect(self, *namespaces: str) -> None:
         """Let every host obey these and `local`, as its administrator does; returns when the cluster knows."""
@@ -202,20 +211,21 @@ class Cluster:
         raise AssertionError(f"waited {seconds:g} s for {what}: {said}")
 
 
-def _path(argv: tuple[str, ...]) -> str | None:
-    """The path of `kubectl get KIND [NAME] [-n NAMESPACE]` for our kinds and of single Leases; None for all else."""
-    from tambourinefs.kube import resources as kinds
-
-    ours = {
-        "tmb": kinds.TAMBOURINES,
-        "tmbi": kinds.INSTANCES,
-        "tmbn": kinds.NODES,
-        "tambourinerevisions": kinds.REVISIONS,
-    }
-    what, rest = argv[0], list(argv[1:])
+def _asked(argv: tuple[str, ...]) -> Callable[[Api], dict[str, Any]] | None:
+    """The request of `kubectl get KIND [NAME] [-n NAMESPACE]`; None for all else, which kubectl itself is asked for."""
+    what, rest = kinds.by_word(argv[0]), list(argv[1:])
     name = rest.pop(0) if rest and not rest[0].startswith("-") else ""
     namespace = "default"
     if len(rest) == 2 and rest[0] == "-n":
         namespace, rest = rest[1], []
-    kind = kinds.LEASES if what == "lease" and name else ours.get(what)
-    return None if kind is None or rest else kind.path(namespace, name)
+    if what is None or rest:
+        return None
+    if name:
+        return lambda api: api.get(what, name, namespace)
+    return lambda api: {"items": _items(api, what, namespace)}
+
+
+def _items(api: Api, kind: Resource, namespace: str) -> list[dict[str, Any]]:
+    """Each with its kind, which the API server leaves out in lists of its own."""
+    named = {"apiVersion": kind.api_version, "kind": kind.kind}
+    return [named | item for page in api.list_pages(kind, namespace) for item in page.items]
