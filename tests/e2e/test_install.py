@@ -103,16 +103,14 @@ def test_a_broken_configuration_is_refused_and_what_runs_goes_on(own_host: Host)
     assert pids(own_host, *DAEMONS) == running
 
 
-def test_dry_run_changes_nothing(fresh_bare_host: Host) -> None:
-    before = fresh_bare_host.run(
-        "find", "/opt", "/etc", "/usr/local", "-printf", "%p %s %T@\n"
-    ).stdout
-    said = fresh_bare_host.run(*INSTALL, "--dry-run").stdout.splitlines()
+def test_dry_run_changes_nothing(bare_host: Host) -> None:
+    before = bare_host.run("find", "/opt", "/etc", "/usr/local", "-printf", "%p %s %T@\n").stdout
+    said = bare_host.run(*INSTALL, "--dry-run").stdout.splitlines()
     assert len(said) == STEPS
     assert said[0] == "check this host: as it should be"
     assert all(line.startswith("would: ") for line in said[1:])
     assert (
-        fresh_bare_host.run("find", "/opt", "/etc", "/usr/local", "-printf", "%p %s %T@\n").stdout
+        bare_host.run("find", "/opt", "/etc", "/usr/local", "-printf", "%p %s %T@\n").stdout
         == before
     )
 

@@ -84,7 +84,7 @@ began = time.monotonic()
 reads, wrong, pause, last = ({f: v for f in files} for v in (0, None, 0.0, began))
 wrong = {f: [] for f in files}
 print("begins", flush=True)
-while not select.select([sys.stdin], [], [], 0.002)[0]:
+while not select.select([sys.stdin], [], [], 0.01)[0]:
     for name, services in files.items():
         try:
             with open(f"/run/tambourine/proc/{name}") as file:
@@ -112,8 +112,8 @@ print(json.dumps([[f, reads[f], max(pause[f], end - last[f]), wrong[f]] for f in
 
 
 class Applying(_Beside):
-    """Applies one new service after the other for as long as the block runs: `answered` are those that the command took, the
-    others' ends are in `refused`.
+    """Applies one new service after the other, a few a second, for as long as the block runs: `answered` are those that the
+    command took, the others' ends are in `refused`.
     """
 
     script = """\
@@ -121,7 +121,7 @@ import json, select, subprocess, sys
 template = sys.argv[1]
 said = []
 print("begins", flush=True)
-while not select.select([sys.stdin], [], [], 0)[0]:
+while not select.select([sys.stdin], [], [], 0.2)[0]:
     name = f"load-{len(said)}"
     text = template.replace("NAME", name)
     # The starts of so many programs would else be the pause of who reads, not the update.

@@ -230,9 +230,9 @@ systemctl enable --quiet {enable}
 systemctl start {start}
 systemctl start {fail} || true
 systemctl start --no-block zoo-starting
-until test "$(systemctl is-failed {fail} | sort -u)" = "failed"; do :; done
-until test "$(systemctl show -P ControlPID zoo-starting)" != 0; do :; done
-until test "$(systemctl show -P TasksCurrent zoo-tree)" = 40; do :; done
+until test "$(systemctl is-failed {fail} | sort -u)" = "failed"; do sleep 0.1; done
+until test "$(systemctl show -P ControlPID zoo-starting)" != 0; do sleep 0.1; done
+until test "$(systemctl show -P TasksCurrent zoo-tree)" = 40; do sleep 0.1; done
 """
 _TAKE_DOWN: Final = """
 systemctl disable --quiet zoo-running zoo-real zoo-socket.socket
@@ -248,7 +248,9 @@ def set_up(host: Host) -> None:
     """Put all of them on the host, each in its state."""
     files = {f"/etc/systemd/system/{name}": text for name, text in UNITS.items()}
     for path, text in {**files, **DROP_INS, "/usr/local/bin/zoo-tree": TREE}.items():
-        host.run("sh", "-c", 'mkdir -p "${0%/*}"; cat >"$0"', path, input=text)
+        file = host.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
     script = _SET_UP.format(
         start=" ".join(START),
         fail=" ".join(f for f in FAIL if f != "zoo-assert"),
