@@ -57,6 +57,13 @@ def doomed_cluster() -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def doomed_control_plane() -> Iterator[Cluster]:
+    """An API server with our resources and policies, for a module that takes them away."""
+    with _lab("doomed", hosts=0) as made:
+        yield made
+
+
 @pytest.fixture
 def control_plane(shared_control_plane: Cluster) -> Iterator[Cluster]:
     """An API server with our resources and policies; no host, no controller of ours. Shared: use names of your own."""

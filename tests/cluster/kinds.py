@@ -24,8 +24,8 @@ KINDS: Final = (
     ours.EVENTS,
 )  # fmt: skip
 SHORT: Final = {
-    "tmb": ours.TAMBOURINES, "tmbi": ours.INSTANCES, "tmbn": ours.NODES, "csr": ours.CSRS, "crd": ours.CRDS,
-    "sa": ours.SERVICE_ACCOUNTS,
+    "tmb": ours.TAMBOURINES, "tmbi": ours.INSTANCES, "tmbn": ours.NODES, "tmbr": ours.REVISIONS,
+    "csr": ours.CSRS, "crd": ours.CRDS, "sa": ours.SERVICE_ACCOUNTS,
 }  # fmt: skip
 
 

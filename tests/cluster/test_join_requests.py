@@ -18,7 +18,13 @@ from tambourinefs.errors import HostError, NotFound, RefusedByPolicy
 from tambourinefs.kube import csr
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.errors import Forbidden, Unauthorized
-from tambourinefs.kube.resources import CLUSTER_ROLE_BINDINGS, CSRS, SERVICE_ACCOUNTS, Resource
+from tambourinefs.kube.resources import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CSRS,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
 from tambourinefs.model.cluster import NODE_GROUP, NODE_USER_PREFIX, join_account
 from tests.cluster.joining import (
     Fate,
@@ -88,9 +94,15 @@ def test_who_may_not_make_roles_may_not_invite(control_plane: Cluster, tmp_path:
         assert there.returncode == 1
 
 
-def test_a_cluster_without_tambourine_is_said(fresh_control_plane: Cluster) -> None:
-    fresh_control_plane.kubectl("delete", "clusterrole", "tambourine-join")
-    done = plugin(fresh_control_plane, "join", "h1")
+def test_a_cluster_without_tambourine_is_said(control_plane: Cluster) -> None:
+    role = control_plane.get("clusterrole", "tambourine-join")
+    control_plane.kubectl("delete", "clusterrole", "tambourine-join")
+    try:
+        done = plugin(control_plane, "join", "h1")
+    finally:
+        for key in ("resourceVersion", "uid", "creationTimestamp"):
+            del role["metadata"][key]
+        control_plane.api.create(CLUSTER_ROLES, role)
     assert (done.returncode, done.stdout) == (1, "")
     assert "Tambourine is not installed in this cluster" in done.stderr
     assert "kubectl apply -k k8s/" in done.stderr

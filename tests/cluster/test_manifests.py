@@ -395,7 +395,9 @@ def _tell(movable: Cluster, sync: Api, namespace: str, node: str, port: int) -> 
     # The garbage collector lacks `anynode` and is not ours; the policies let it take what the Tambourine owned.
     movable.kubectl("wait", "--for=delete", "--timeout=60s", "-n", namespace, f"tmb/{name}")
     movable.wait(
-        lambda: not movable.get("tmbi,tmbr", "-n", namespace)["items"], 60, "what it owned to go"
+        lambda: not any(movable.get(kind, "-n", namespace)["items"] for kind in ("tmbi", "tmbr")),
+        60,
+        "what it owned to go",
     )
 
 

@@ -134,28 +134,27 @@ def test_kubeconfigs_are_chosen_as_kubectl_does(
 
 
 def test_an_api_server_that_is_away_ends_with_4_and_completes_nothing(
-    fresh_control_plane: Cluster, tmp_path: Path
+    control_plane: Cluster, plugin: Plugin
 ) -> None:
-    plugin = Plugin(fresh_control_plane, tmp_path)
-    namespace = fresh_control_plane.namespace
-    fresh_control_plane.apply(tambourine("web", namespace, unit=sleeper()))
+    namespace = control_plane.namespace
+    control_plane.apply(tambourine("web", namespace, unit=sleeper()))
     waiting = plugin.popen("restart", "web")
-    fresh_control_plane.wait(
-        lambda: "commandID" in fresh_control_plane.get("tmb", "web", "-n", namespace)["spec"],
+    control_plane.wait(
+        lambda: "commandID" in control_plane.get("tmb", "web", "-n", namespace)["spec"],
         20, "the order",
     )  # fmt: skip
-    fresh_control_plane.stop_api()
+    control_plane.stop_api()
     assert plugin("status", "web").returncode == 4
     # Who waits goes on when it is back, and does not take silence for an answer.
     assert waiting.poll() is None
-    fresh_control_plane.start_api()
-    fresh_control_plane.kubectl("delete", "tmb", "web", "-n", namespace, "--wait=false")
+    control_plane.start_api()
+    control_plane.kubectl("delete", "tmb", "web", "-n", namespace, "--wait=false")
     begun = time.monotonic()
     _, complaint = waiting.communicate(timeout=60)
     assert waiting.returncode == 1, complaint
     assert "Gone: it was deleted meanwhile" in complaint
     assert time.monotonic() - begun < 45
-    fresh_control_plane.stop_api()
+    control_plane.stop_api()
     for argv in (("status", "web"), ("restart", "web"), ("nodes",), ("uninstall", "--yes")):
         done = plugin(*argv)
         assert done.returncode == 4, (argv, done.stderr)

@@ -22,17 +22,29 @@ KINDS = (
 
 
 @pytest.fixture
-def plugin(fresh_control_plane: Cluster, tmp_path: Path) -> Plugin:
-    return Plugin(fresh_control_plane, tmp_path)
+def installed(doomed_control_plane: Cluster) -> Iterator[Cluster]:
+    """One control plane for the module: what a test uninstalled is there again for the next, without the node `n1`."""
+    cluster = Cluster(doomed_control_plane.state, [])
+    if not cluster.is_there("namespace", "tambourine-system"):
+        cluster.apply_manifests()
+    yield cluster
+    cluster.kubectl("delete", "namespace", "tambourine-system", "--ignore-not-found")
+    cluster.kubectl("delete", "node", "n1", "--ignore-not-found")
+    cluster.remove_namespaces()
 
 
 @pytest.fixture
-def controller(fresh_control_plane: Cluster) -> Iterator[None]:
+def plugin(installed: Cluster, tmp_path: Path) -> Plugin:
+    return Plugin(installed, tmp_path)
+
+
+@pytest.fixture
+def controller(installed: Cluster) -> Iterator[None]:
     """The real one; it goes with the Deployment, as a pod would."""
-    kubecontroller.start(fresh_control_plane.plane)
+    kubecontroller.start(installed.plane)
     yield
-    if fresh_control_plane.plane.runs(kubecontroller.name_of(1)):
-        kubecontroller.end(fresh_control_plane.plane)
+    if installed.plane.runs(kubecontroller.name_of(1)):
+        kubecontroller.end(installed.plane)
 
 
 def _ours(cluster: Cluster) -> list[str]:
@@ -53,15 +65,14 @@ def _finish(running: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def test_services_first_then_all_the_rest_and_again_without_harm(
-    fresh_control_plane: Cluster, plugin: Plugin, controller: None
+    installed: Cluster, plugin: Plugin, controller: None
 ) -> None:
-    cluster = fresh_control_plane
-    node = Member(cluster, "n1", "*")
-    namespaces = [cluster.namespace, cluster.new_namespace()]
+    node = Member(installed, "n1", "*")
+    namespaces = [installed.namespace, installed.new_namespace()]
     for namespace in namespaces:
-        cluster.apply(tambourine("web", namespace, command="start", unit=sleeper()))
-    cluster.wait(lambda: len(node.assignments) == 2, 20, "both to be assigned")
-    before = _ours(cluster)
+        installed.apply(tambourine("web", namespace, command="start", unit=sleeper()))
+    installed.wait(lambda: len(node.assignments) == 2, 20, "both to be assigned")
+    before = _ours(installed)
 
     look = plugin("uninstall", "--dry-run", namespace="")
     assert look.returncode == 0
@@ -70,15 +81,17 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
     unasked = plugin("uninstall", namespace="")
     assert unasked.returncode == 2
     assert "--yes" in unasked.stderr
-    assert _ours(cluster) == before
+    assert _ours(installed) == before
     assert not node.tombstones
 
     running = plugin.popen("uninstall", "--yes")
-    cluster.wait(lambda: len(node.tombstones) == 2, 20, "the node to be told")
+    installed.wait(lambda: len(node.tombstones) == 2, 20, "the node to be told")
     assert {item["state"] for item in node.tombstones} == {"absent"}
     # Until the host has let go, nothing else goes.
     assert running.poll() is None
-    assert cluster.kubectl("get", "deployment", "-n", "tambourine-system", "tambourine-controller")
+    assert installed.kubectl(
+        "get", "deployment", "-n", "tambourine-system", "tambourine-controller"
+    )
     node.acknowledge()
     code, out, err = _finish(running)
     assert code == 0, err
@@ -92,10 +105,10 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
         "its namespace, where nobody else lives",
     ]
     assert "systemctl disable --now tambourine-sync.service" in out
-    kubecontroller.end(cluster.plane)  # what a kubelet does when the Deployment is gone
-    left = [line for line in _ours(cluster) if "lease" not in line.lower()]
+    kubecontroller.end(installed.plane)  # what a kubelet does when the Deployment is gone
+    left = [line for line in _ours(installed) if "lease" not in line.lower()]
     assert left == []
-    assert cluster.kubectl("get", "namespace", *namespaces).returncode == 0
+    assert installed.kubectl("get", "namespace", *namespaces).returncode == 0
 
     again = plugin("uninstall", "--yes", namespace="")
     assert again.returncode == 0
@@ -105,76 +118,71 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
 
 
 def test_with_keep_services_hosts_are_told_to_let_go_and_not_to_remove(
-    fresh_control_plane: Cluster, plugin: Plugin, controller: None
+    installed: Cluster, plugin: Plugin, controller: None
 ) -> None:
-    cluster = fresh_control_plane
-    node = Member(cluster, "n1", "*")
-    cluster.apply(tambourine("web", cluster.namespace, command="start", unit=sleeper()))
-    cluster.wait(lambda: len(node.assignments) == 1, 20, "it to be assigned")
-    cluster.kubectl("create", "configmap", "of-another", "-n", "tambourine-system")
+    node = Member(installed, "n1", "*")
+    installed.apply(tambourine("web", installed.namespace, command="start", unit=sleeper()))
+    installed.wait(lambda: len(node.assignments) == 1, 20, "it to be assigned")
+    installed.kubectl("create", "configmap", "of-another", "-n", "tambourine-system")
     running = plugin.popen("uninstall", "--yes", "--keep-services")
-    cluster.wait(lambda: len(node.tombstones) == 1, 20, "the node to be told")
+    installed.wait(lambda: len(node.tombstones) == 1, 20, "the node to be told")
     assert [item["state"] for item in node.tombstones] == ["released"]
     node.acknowledge()
     code, out, err = _finish(running)
     assert code == 0, err
     assert "their services stay on the hosts, running and unowned" in out
     # Somebody else lives in our namespace: it stays, without anything of ours.
-    cluster.kubectl("get", "configmap", "of-another", "-n", "tambourine-system")
-    kubecontroller.end(cluster.plane)
+    installed.kubectl("get", "configmap", "of-another", "-n", "tambourine-system")
+    kubecontroller.end(installed.plane)
     assert "kept: namespace tambourine-system, where others live: ConfigMap of-another" in out
-    left = [line.split() for line in _ours(cluster) if "lease" not in line.lower()]
+    left = [line.split() for line in _ours(installed) if "lease" not in line.lower()]
     default = ["ServiceAccount", "tambourine-system", "default"]  # the cluster's own, everywhere
     assert left == [["namespace/tambourine-system"], default]
 
 
 def test_without_a_controller_it_stops_before_anything_is_lost_and_goes_on_later(
-    fresh_control_plane: Cluster, plugin: Plugin
+    installed: Cluster, plugin: Plugin
 ) -> None:
-    cluster = fresh_control_plane
-    kubecontroller.start(cluster.plane)
-    node = Member(cluster, "n1", "*")
-    cluster.apply(tambourine("web", cluster.namespace, command="start", unit=sleeper()))
-    cluster.wait(lambda: len(node.assignments) == 1, 20, "it to be assigned")
-    kubecontroller.end(cluster.plane)
-    cluster.kubectl("delete", "lease", "-n", "tambourine-system", "tambourine-controller")
+    kubecontroller.start(installed.plane)
+    node = Member(installed, "n1", "*")
+    installed.apply(tambourine("web", installed.namespace, command="start", unit=sleeper()))
+    installed.wait(lambda: len(node.assignments) == 1, 20, "it to be assigned")
+    kubecontroller.end(installed.plane)
+    installed.kubectl("delete", "lease", "-n", "tambourine-system", "tambourine-controller")
     done = plugin("uninstall", "--yes", namespace="")
     assert done.returncode == 1
     assert "error: the controller does not run" in done.stderr
-    item = cluster.get("tmb", "web", "-n", cluster.namespace)
+    item = installed.get("tmb", "web", "-n", installed.namespace)
     assert "deletionTimestamp" not in item["metadata"]
-    assert len(cluster.get("crd")["items"]) == 4
+    assert len(installed.get("crd")["items"]) == 4
 
-    kubecontroller.start(cluster.plane)
-    lease = ("get", "lease", "-n", "tambourine-system", "tambourine-controller")
-    cluster.wait(
-        lambda: cluster.kubectl(*lease, check=False).returncode == 0, 20, "a controller that leads"
-    )
+    kubecontroller.start(installed.plane)
+    lease = ("lease", "tambourine-controller", "-n", "tambourine-system")
+    installed.wait(lambda: installed.is_there(*lease), 20, "a controller that leads")
     running = plugin.popen("uninstall", "--yes")
-    cluster.wait(lambda: len(node.tombstones) == 1, 20, "the node to be told")
+    installed.wait(lambda: len(node.tombstones) == 1, 20, "the node to be told")
     running.kill()  # interrupted half way
     running.communicate()
     node.acknowledge()
     again = plugin("uninstall", "--yes", namespace="")
     assert again.returncode == 0, again.stderr
-    assert cluster.get("crd")["items"] == []
-    kubecontroller.end(cluster.plane)
+    assert installed.get("crd")["items"] == []
+    kubecontroller.end(installed.plane)
 
 
 def test_a_node_that_never_let_go_stops_it_until_it_is_abandoned(
-    fresh_control_plane: Cluster, plugin: Plugin
+    installed: Cluster, plugin: Plugin
 ) -> None:
     """As after the controller's deadline for a host that is off: the Tambourine is gone, its tombstone is not."""
-    cluster = fresh_control_plane
-    node = Member(cluster, "n1", "*")
+    node = Member(installed, "n1", "*")
     entry = {"uid": "u-1", "namespace": "web", "name": "web", "generation": 2, "state": "absent"}
     patch = json.dumps({"spec": {"assignments": [entry]}})
-    cluster.kubectl("patch", "tmbn", node.name, "--type=merge", "-p", patch)
+    installed.kubectl("patch", "tmbn", node.name, "--type=merge", "-p", patch)
     stopped = plugin("uninstall", "--yes", namespace="")
     assert stopped.returncode == 1
     assert "error: n1 did not say that the services are gone" in stopped.stderr
-    assert len(cluster.get("crd")["items"]) == 4
-    assert cluster.get("deployment", "-n", "tambourine-system")["items"]
+    assert len(installed.get("crd")["items"]) == 4
+    assert installed.get("deployment", "-n", "tambourine-system")["items"]
     gone = plugin("uninstall", "--yes", "--abandon-nodes", namespace="")
     assert gone.returncode == 0, gone.stderr
-    assert cluster.get("crd")["items"] == []
+    assert installed.get("crd")["items"] == []

@@ -55,7 +55,7 @@ def test_a_service_from_apply_to_delete(cluster: Cluster) -> None:
         assert host.run("ls", f"/etc/systemd/system/{name}.service", check=False).returncode != 0
     # The garbage collector removes what a Tambourine owns; it learns of new kinds every 30 s.
     cluster.wait(
-        lambda: cluster.get("tmbi,tmbr", "-n", namespace)["items"] == [],
+        lambda: not any(cluster.get(kind, "-n", namespace)["items"] for kind in ("tmbi", "tmbr")),
         60,
         "nothing of it to be left",
     )
