@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +59,7 @@ def test_a_later_file_wins_key_by_key_and_a_list_replaces_a_list() -> None:
     )
     assert effective.config == Config(
         silo=SiloConfig(writers="any"),
-        agent=replace(AgentConfig(), namespaces=("web",), journal_lines=False),
+        agent=AgentConfig()._replace(namespaces=("web",), journal_lines=False),
     )
     assert effective.origins["agent.namespaces"] == "b.toml"
     assert effective.origins["agent.journal_lines"] == "a.toml"

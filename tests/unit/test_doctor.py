@@ -402,7 +402,7 @@ def test_without_its_authority_a_leaf_is_not_made_anew_alone() -> None:
 
 
 def test_another_directory_is_named_in_the_command() -> None:
-    config = replace(Config(), bombshell=replace(Config().bombshell, pki="/a b"))
+    config = Config()._replace(bombshell=Config().bombshell._replace(pki="/a b"))
     found = only(certificates.verdict(three("ca", problem="x"), replace(PATIENT, config=config)))
     assert found.command == "tambourine pki init --force --dir '/a b'"
 
