@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tambourinefs.agent.ports import Journal
     from tambourinefs.agent.record import Key
     from tambourinefs.agent.views import Known
-    from tambourinefs.model.status import ServiceView
     from tambourinefs.model.unit import Unit
+    from tambourinefs.model.view import ServiceView
 
 LINES: Final = 10  # as many as systemctl status shows
 SETTLE: Final = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tambourinefs.agent import reasons
 from tambourinefs.agent.conditions import Facts, Verdict, conditions
 from tambourinefs.model import names
-from tambourinefs.model.status import ServiceView
+from tambourinefs.model.view import ServiceView
 
 if TYPE_CHECKING:
     from tambourinefs.agent.record import Key, Record

@@ -1,21 +1,17 @@
-"""What a Tambourine on this host looks like: the view that the agent makes, and the report that procfs publishes of it.
+"""What is published of a Tambourine on this host.
 
-`ServiceView` travels inside the agent's process (agent -> procfs). `StatusReport` is the wire format of
-`<namespace>/<name>/status.json`; `tambourine get`, sync and other programs read it back with msgspec.
+`StatusReport` is the wire format of `<namespace>/<name>/status.json`; `tambourine get`, sync and other programs read it back
+with msgspec. What the agent knows beyond it is view.py's, which no other program has to load.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    # Its hundred fields cost the command line more than everything else of the model does.
-    from tambourinefs.model.unit import Unit
 
 ACCEPTED = "Accepted"
 APPLIED = "Applied"
@@ -49,25 +45,6 @@ class LastCommand(msgspec.Struct, frozen=True, rename="camel"):
     message: str = ""
     time: str = ""  # RFC 3339, UTC
     invocation_id: str = msgspec.field(name="invocationID", default="")
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceView:
-    """All that the agent knows of one Tambourine; procfs renders it and asks nobody."""
-
-    namespace: str
-    name: str
-    unit_name: str  # with its suffix; "" when the manifest is too broken to tell
-    uid: str = ""
-    generation: int = 0
-    observed_generation: int = 0
-    unit: Unit | None = None  # None: not known (yet), or denied to look at
-    conditions: tuple[Condition, ...] = ()
-    last_command: LastCommand | None = None
-    manifest: bytes = b""  # the bytes that were read from the silo
-    journal: tuple[str, ...] = ()  # the last lines of this invocation, oldest first
-    reason: str = ""  # why it failed, one line; empty while it has not
-    managed: bool = False  # the unit file is ours
 
 
 class StatusReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

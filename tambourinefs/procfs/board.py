@@ -22,7 +22,7 @@ from tambourinefs.procfs.tree import Directory, Inodes, Slot, Stream
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tambourinefs.model.status import ServiceView
+    from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.host import Host
 
 _log = logging.getLogger(__name__)

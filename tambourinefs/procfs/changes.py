@@ -10,7 +10,8 @@ from tambourinefs.procfs import values
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tambourinefs.model.status import LastCommand, ServiceView
+    from tambourinefs.model.status import LastCommand
+    from tambourinefs.model.view import ServiceView
 
 _MAX_TEXT: Final = 512  # characters of one event
 

@@ -14,7 +14,7 @@ from tambourinefs.procfs.values import changed_usec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tambourinefs.model.status import ServiceView
+    from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.figures import Figures
 
 _STATES: Final = ("active", "reloading", "inactive", "failed", "activating", "deactivating")

@@ -16,7 +16,7 @@ from tambourinefs.procfs.render import Needs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from tambourinefs.model.status import ServiceView
+    from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.host import Host
 
 _AT_ONCE: Final = 16  # services, about 2 ms

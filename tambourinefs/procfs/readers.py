@@ -14,7 +14,7 @@ from tambourinefs.procfs.tree import Directory, Inodes, Rendering, Slot
 
 if TYPE_CHECKING:
     from tambourinefs.fuse import Invalidator, PollHandle
-    from tambourinefs.model.status import ServiceView
+    from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.events import EventLog
     from tambourinefs.procfs.host import Host
     from tambourinefs.procfs.services import Services

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.model.status import ServiceView
+from tambourinefs.model.view import ServiceView
 from tambourinefs.procfs import report, tables, values
 from tambourinefs.procfs.figures import Figures
 from tambourinefs.procfs.memory import memory

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tambourinefs.model.names import printable
-from tambourinefs.model.status import Condition, LastCommand, ServiceView, StatusReport
+from tambourinefs.model.status import Condition, LastCommand, StatusReport
+from tambourinefs.model.view import ServiceView
 from tambourinefs.procfs import values
 from tambourinefs.procfs.memory import memory
 from tambourinefs.procfs.times import rfc3339

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tambourinefs.model.status import ServiceView
+    from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.tree import Directory, Slot
 
 

@@ -15,7 +15,7 @@ from tambourinefs.procfs.tree import Inodes, Rendering, Slot
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tambourinefs.model.status import ServiceView
+    from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.events import EventLog
     from tambourinefs.procfs.host import Host
     from tambourinefs.procfs.services import Services

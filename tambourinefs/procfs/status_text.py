@@ -20,8 +20,8 @@ from tambourinefs.procfs.times import MSEC, SECOND, is_set, next_elapse, timespa
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tambourinefs.model.status import ServiceView
     from tambourinefs.model.unit import Condition, Exec, Unit
+    from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.figures import Figures
     from tambourinefs.procfs.times import Moment
 

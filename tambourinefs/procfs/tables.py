@@ -11,7 +11,8 @@ from tambourinefs.procfs import values
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tambourinefs.model.status import LastCommand, ServiceView
+    from tambourinefs.model.status import LastCommand
+    from tambourinefs.model.view import ServiceView
 
 _HEADER: Final = ("NAMESPACE", "NAME", "UNIT", "ACTIVE", "PID", "READY", "GENERATION")
 _MAX_COLUMN: Final = 64  # one odd name does not push everybody's columns off the screen

@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from tambourinefs.agent.systemd import HostSystemd
-from tambourinefs.model.status import ServiceView
+from tambourinefs.model.view import ServiceView
 from tambourinefs.procfs.cgroups import Cgroups
 from tambourinefs.procfs.host import Host
 from tambourinefs.procfs.render import Needs

@@ -28,7 +28,7 @@ from tambourinefs.agent.ports import Draft, Findings
 from tambourinefs.agent.reconcile import Reconciler
 from tambourinefs.agent.record import Record
 from tambourinefs.agent.scan import Silo
-from tambourinefs.model.status import ServiceView
+from tambourinefs.model.view import ServiceView
 
 SLEEPS = "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"
 DEADLINE = 20.0  # seconds until what must happen has happened

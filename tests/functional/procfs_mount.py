@@ -16,8 +16,9 @@ from typing import Any
 
 import msgspec
 
-from tambourinefs.model.status import Condition, ServiceView
+from tambourinefs.model.status import Condition
 from tambourinefs.model.unit import Process, Unit
+from tambourinefs.model.view import ServiceView
 
 HERE = Path(__file__).parent
 

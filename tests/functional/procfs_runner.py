@@ -20,8 +20,9 @@ import msgspec
 import trio
 
 from tambourinefs import daemon, fuse
-from tambourinefs.model.status import Condition, ServiceView
+from tambourinefs.model.status import Condition
 from tambourinefs.model.unit import Unit
+from tambourinefs.model.view import ServiceView
 from tambourinefs.procfs.board import Board
 from tambourinefs.procfs.cgroups import Cgroups
 from tambourinefs.procfs.host import Host

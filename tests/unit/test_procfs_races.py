@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from tambourinefs.fuse import EntryAttributes, FUSEError, Invalidator
-from tambourinefs.model.status import ServiceView
 from tambourinefs.model.unit import Unit
+from tambourinefs.model.view import ServiceView
 from tambourinefs.procfs.board import Board
 from tambourinefs.procfs.cgroups import Cgroups
 from tambourinefs.procfs.host import Host

@@ -8,8 +8,9 @@ from datetime import UTC
 import msgspec
 import pytest
 
-from tambourinefs.model.status import Condition, LastCommand, ServiceView, StatusReport
+from tambourinefs.model.status import Condition, LastCommand, StatusReport
 from tambourinefs.model.unit import Unit
+from tambourinefs.model.view import ServiceView
 from tambourinefs.procfs import metrics, report, tables
 from tambourinefs.procfs.changes import changes
 from tambourinefs.procfs.events import EventLog, EventReader

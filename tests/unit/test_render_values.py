@@ -8,8 +8,8 @@ from datetime import UTC
 import pytest
 
 from tambourinefs.model.status import Condition as ViewCondition
-from tambourinefs.model.status import ServiceView
 from tambourinefs.model.unit import Condition, Exec, Process, Unit
+from tambourinefs.model.view import ServiceView
 from tambourinefs.procfs import values
 from tambourinefs.procfs.figures import Figures, figures_of
 from tambourinefs.procfs.memory import memory
