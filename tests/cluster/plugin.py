@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lab import kubeplugin
+from lab import cluster, kubeplugin
 from tests.cluster.world import Cluster
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -17,8 +17,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 class Plugin:
     """The plugin on a cluster, in the test's namespace unless told otherwise."""
 
-    def __init__(self, cluster: Cluster, directory: Path) -> None:
-        self._cluster = cluster
+    def __init__(self, world: Cluster, directory: Path) -> None:
+        self._cluster = world
         self._programs = directory
         kubeplugin.lay(directory, Path(sys.executable))
 
@@ -27,6 +27,7 @@ class Plugin:
         """In which kubectl and its plugin are found, and speak as the administrator."""
         places = [str(self._programs), str(self._cluster.programs), os.environ["PATH"]]
         return {
+            **cluster.BRIEF,
             "PATH": os.pathsep.join(places),
             "KUBECONFIG": str(self._cluster.kubeconfig),
         }

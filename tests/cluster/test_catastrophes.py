@@ -1,6 +1,6 @@
 """Another cluster, a restored one, no CRDs, no rights, no Node, no power: absence is never an order.
 
-One lab for the module; each test leaves it working.
+One lab for the module; each test leaves it working, but for the last: docs/kubernetes.md, which takes it away.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 
 from lab.hosts import CommandFailed, Host
+from lab.state import CHECKOUT
 from tests.cluster.manifests import counter, fresh_name, sleeper, tambourine
+from tests.cluster.pages import Reader
 from tests.cluster.plugin import Plugin
 from tests.cluster.world import Cluster
+from transcript import play, steps
 
 GROUP = "tambourine.dev"
+PAGE = CHECKOUT / "docs/kubernetes.md"
 CRDS = [
     f"{plural}.{GROUP}"
     for plural in ("tambourines", "tambourineinstances", "tambourinenodes", "tambourinerevisions")
@@ -296,6 +300,18 @@ def test_power_goes_on_one_node_while_things_are_deleted(
     # /run was lost with the power: what is counted is what happened since the boot.
     assert _lines(h2, f"/run/{again}/starts") <= 2
     _delete(cluster, again, "alive", runs, "only")
+
+
+def test_what_the_page_about_clusters_shows_is_what_happens(
+    doomed_cluster: Cluster, tmp_path: Path
+) -> None:
+    """From installing to taking it away; the reader stands beside a checkout, named tambourine."""
+    found = steps(PAGE.read_text())
+    assert len(found) >= 20
+    stands = tmp_path / "mine"
+    stands.mkdir()
+    (stands / "tambourine").symlink_to(CHECKOUT)
+    play(PAGE, found, Reader(doomed_cluster, tmp_path, stands=stands).run)
 
 
 @pytest.fixture(autouse=True)

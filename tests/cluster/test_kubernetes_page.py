@@ -1,5 +1,5 @@
-"""docs/kubernetes.md: each command run from installing to taking it away, and what it says of Argo CD and Flux, as far as an
-API server alone can tell.
+"""docs/kubernetes.md: what it says of Argo CD and Flux, as far as an API server alone can tell. Each of its commands is run
+at the end of test_catastrophes.py, since they take a cluster away.
 """
 
 from __future__ import annotations
@@ -14,24 +14,10 @@ import yaml
 from lab.hosts import Host
 from lab.state import CHECKOUT
 from tests.cluster.manifests import failing, fresh_name, sleeper, tambourine
-from tests.cluster.pages import Reader
 from tests.cluster.plugin import Plugin
 from tests.cluster.world import Cluster
-from transcript import play, steps
 
 PAGE = CHECKOUT / "docs/kubernetes.md"
-
-
-def test_what_the_page_about_clusters_shows_is_what_happens(
-    doomed_cluster: Cluster, tmp_path: Path
-) -> None:
-    """From installing to taking it away; the reader stands beside a checkout, named tambourine."""
-    found = steps(PAGE.read_text())
-    assert len(found) >= 20
-    stands = tmp_path / "mine"
-    stands.mkdir()
-    (stands / "tambourine").symlink_to(CHECKOUT)
-    play(PAGE, found, Reader(doomed_cluster, tmp_path, stands=stands).run)
 
 
 def _blocks(language: str) -> list[str]:

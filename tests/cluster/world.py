@@ -75,7 +75,7 @@ class Cluster:
             capture_output=True,
             text=True,
             timeout=timeout,
-            env={**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig)},
+            env={**os.environ, **cluster.BRIEF, "KUBECONFIG": str(kubeconfig or self.kubeconfig)},
         )
         if check and done.returncode != 0:
             raise CommandFailed(

@@ -14,6 +14,8 @@ from lab.tools import LabError, wait_until
 
 MANIFESTS: Final = CHECKOUT / "k8s"
 NAMESPACE: Final = "tambourine-system"
+# Of each kubectl: it lives for a moment, so it neither collects garbage nor shares its work out: a fifth less work
+BRIEF: Final = {"GOGC": "off", "GOMAXPROCS": "1"}
 
 
 def prepare(plane: ControlPlane, names: list[str]) -> None:
@@ -70,7 +72,7 @@ def kubectl(plane: ControlPlane, *argv: str, stdin: str = "") -> str:
         input=stdin,
         capture_output=True,
         text=True,
-        env={**os.environ, "KUBECONFIG": str(plane.kubeconfig)},
+        env={**os.environ, **BRIEF, "KUBECONFIG": str(plane.kubeconfig)},
     )
     if done.returncode != 0:
         raise LabError(f"kubectl {' '.join(argv)}: {done.stderr.strip()}")
