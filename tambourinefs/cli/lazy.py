@@ -72,6 +72,10 @@ def main(root: click.Command, program: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _pipe_is_gone()
+    if code == INTERRUPTED:
+        # Without the interpreter's farewell, which would close what grpc cannot close any more (see rpc.client).
+        sys.stderr.flush()
+        os._exit(code)
     gc.freeze()  # the end of the process frees it all; the interpreter would look through it first
     sys.exit(code)
 

@@ -24,6 +24,7 @@ _FIRST_PAUSE: Final = 0.02  # seconds; doubled at each look that shows nothing n
 _LAST_PAUSE: Final = 1.0
 AWAY_SECONDS: Final = 15.0  # longer than any one of the daemons needs to come back
 _ONE_BY_ONE: Final = 8  # up to so many services are read singly, more in one list
+_END_SECONDS: Final = 2.0  # a call that is cancelled ends within milliseconds
 BELL_FILE: Final = "services.json"
 
 
@@ -120,7 +121,9 @@ class Bell:
     def __exit__(self, *_: object) -> None:
         self._closed.set()
         self._watch.close()
-        self._listener.join()
+        # An interrupt (SIGINT) may have struck inside a call of grpc's, and a lock of it is held for ever: then nobody
+        # tells the listener that its call is over. It ends with us.
+        self._listener.join(_END_SECONDS)
 
     def clear(self) -> None:
         """Forget what has rung so far."""

@@ -98,8 +98,11 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # An interrupt may have struck while a lock of grpc's was held, which nobody gives back then: closing it would wait
+        # for ever.
+        if kind is not KeyboardInterrupt:
+            self.close()
 
     def close(self) -> None:
         """End the connection and every call on it."""
