@@ -15,7 +15,7 @@ from typing import Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from tambourinefs.bombshell import listen
 from tambourinefs.bombshell.guard import Guard, Rule
@@ -143,8 +143,10 @@ class Bombshell:
         service = Service(self.silo, self.proc, limits, self._sweeper.ring)
         io_pb2_grpc.add_BombshellServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection(
-            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        # Not enable_server_reflection(), which asks grpc.aio (and with it asyncio, 4 MB) whether the server is one of its.
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection.ReflectionServicer(names), server
         )
         return server
 
