@@ -45,10 +45,21 @@ def number(text: str) -> int | None:
     return None if text in {"[not set]", "infinity"} else int(text)
 
 
+async def at_rest(world: HostWorld, name: str) -> tuple[Unit, dict[str, str]]:
+    """The unit and what systemctl shows of it, of a moment around which nothing changed: its figures move by themselves."""
+    fields = {*TEXTS.values(), *NUMBERS.values(), *LISTS.values()}
+    with trio.fail_after(10):
+        while True:
+            before = await shown(world, name)
+            unit = await world.systemd.unit(name)
+            after = await shown(world, name)
+            if all(before.get(field) == after.get(field) for field in fields):
+                return unit, after
+
+
 async def assert_as_shown(world: HostWorld, name: str) -> Unit:
     """Every field that systemctl shows for this unit is the same here; returns the unit."""
-    unit = await world.systemd.unit(name)
-    says = await shown(world, name)
+    unit, says = await at_rest(world, name)
     compared = 0
     for fields, read in ((TEXTS, str), (NUMBERS, number)):
         for ours, theirs in fields.items():
