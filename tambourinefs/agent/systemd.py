@@ -106,9 +106,7 @@ class HostSystemd:
 
     def heard(self, signal: Incoming) -> None:
         """Turn a signal into stale memories and a ring. Bounded work, no waiting."""
-        if (
-            signal.member == "PropertiesChanged"
-        ):  # its path says all: a body that nobody reads costs nothing
+        if signal.member == "PropertiesChanged":  # its path says all: the body is not even read
             if unit := from_path(signal.path):
                 self._bell.ring(self._observer.stale(unit))
             return

@@ -42,7 +42,6 @@ PATIENCE: Final = 5.0  # seconds between two tries to reach it, at most
 LOOK_ANYWAY_EVERY: Final = 60.0  # seconds
 REMEMBER_GONE: Final = 86400.0  # seconds
 GATHER: Final = 0.05  # seconds in which changes gather into one look
-_SILENT: Final = {cluster.NODE_LOST, cluster.HOST_UNREACHABLE}  # what we say in a node's place
 STATUS_EVERY: Final = 1.0  # seconds between two statuses of one Tambourine
 
 
@@ -292,7 +291,7 @@ class Controller:
         for report in now.reports.values():
             reason = now.silence(report.node)
             if not reason:
-                _note_silent(back, report.node, report.ready, _SILENT)
+                _note_silent(back, report.node, report.ready, cluster.SILENT)
             elif report.status.active_state not in {"unknown", ""}:
                 silent.append((report.uid, partial(self._objects.take_word, report, reason)))
         for name, member in now.members.items():

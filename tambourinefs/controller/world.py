@@ -112,9 +112,7 @@ class World:
     reports: dict[Key, Report]
     revisions: dict[Key, Revision]
     lost: frozenset[str] = frozenset()  # nodes whose heartbeat stopped
-    unreachable: frozenset[str] = (
-        frozenset()
-    )  # nodes that speak, and whose agent or Bombshell does not
+    unreachable: frozenset[str] = frozenset()  # those whose agent or Bombshell is silent
     orders: bool = True  # deletions are orders: our CRDs are there to stay
     expired: frozenset[str] = field(
         default_factory=frozenset

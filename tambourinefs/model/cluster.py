@@ -46,9 +46,8 @@ JOIN_PREFIX: Final = (
 )
 LEASE_NAMESPACE: Final = "kube-node-lease"  # in every cluster; no kustomization can move it
 NODE_LOST: Final = "NodeLost"  # the reason of Ready, of a node that is silent and of its instances
-HOST_UNREACHABLE: Final = (
-    "HostUnreachable"  # the same of a node whose sync hears nothing of its host
-)
+HOST_UNREACHABLE: Final = "HostUnreachable"  # the same where its sync hears nothing of its host
+SILENT: Final = frozenset({NODE_LOST, HOST_UNREACHABLE})  # of what runs there nothing is known
 NODE_LOST_AFTER: Final = 40.0  # seconds without a change of the Lease
 HEARTBEAT_EVERY: Final = 10.0  # seconds
 TOMBSTONE_DEADLINE: Final = 300.0  # seconds that a deletion waits for its nodes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from tambourinefs.cli.plugin.objects import report_of
 from tambourinefs.cli.verdict import Goal, Outcome, Verdict
 from tambourinefs.cli.verdict import verdict as of_host
-from tambourinefs.model.cluster import HOST_UNREACHABLE, NODE_LOST
+from tambourinefs.model.cluster import SILENT
 from tambourinefs.model.status import ACCEPTED, READY, condition_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def judge(goal: Goal, service: Service | None, instances: Sequence[cluster.Insta
 
 def _of_node(goal: Goal, instance: cluster.Instance) -> Verdict:
     ready = condition_of(instance.status.conditions, READY)
-    if ready is not None and ready.reason in (NODE_LOST, HOST_UNREACHABLE):
+    if ready is not None and ready.reason in SILENT:
         return Verdict(Outcome.NOT_AS_ASKED, READY, ready.reason, ready.message)
     return of_host(goal, report_of(instance))
 

@@ -18,6 +18,7 @@ from tambourinefs.cli.verdict import Goal, Outcome, Verdict
 from tambourinefs.errors import HostError, Unreachable
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import INSTANCES, TAMBOURINES
+from tambourinefs.model.cluster import SILENT
 from tambourinefs.model.names import printable
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def next_step(verdict: Verdict, name: str) -> str:
     """The command to type next."""
     if verdict == UNSEEN:
         return "kubectl get deployment -A -l app.kubernetes.io/name=tambourine-controller   whether it runs"
-    if verdict.reason in ("NoNodes", "NodeLost", "HostUnreachable"):
+    if verdict.reason == "NoNodes" or verdict.reason in SILENT:
         return "kubectl tambourine nodes   which nodes have an agent, and whom they obey"
     if verdict.reason == "RolloutPaused":
         return f"set spec.rollout.paused to false: kubectl edit tambourine {name}"
