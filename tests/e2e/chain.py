@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 
 from lab.hosts import Host
-from looks import rest
+from looks import until
 
 SILO = "tambourine-silo.service"
 AGENT = "tambourine.service"
@@ -33,13 +32,7 @@ def wait_until(
     condition: Callable[[], object], seconds: float, what: str, *, fleeting: bool = False
 ) -> float:
     """Wait for a condition with a deadline, closely where it soon passes; returns how many seconds it took."""
-    began = looked = time.monotonic()
-    while not condition():
-        now = time.monotonic()
-        assert now - began < seconds, f"after {seconds:g} s still not: {what}"
-        rest(looked, share=1.0 if fleeting else 4.0)
-        looked = time.monotonic()
-    return time.monotonic() - began
+    return until(condition, seconds, what, share=1.0 if fleeting else 4.0)
 
 
 def prop(host: Host, unit: str, name: str) -> str:

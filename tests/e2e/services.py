@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import looks
 from lab.hosts import Host
-from looks import rest
 
 SLEEPS = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
 DEADLINE = 30.0  # seconds
@@ -58,12 +57,7 @@ def condition(host: Host, name: str, kind: str) -> tuple[str, str]:
 
 def until(what: Callable[[], bool], message: str, *, within: float = DEADLINE) -> None:
     """Wait until it holds; AssertionError when it does not come in time."""
-    looked = time.monotonic()
-    end = looked + within
-    while not what():
-        assert time.monotonic() < end, f"{message} did not come within {within:.0f} s"
-        rest(looked, least=0.02)
-        looked = time.monotonic()
+    looks.until(what, within, message, least=0.02)
 
 
 def until_ready(host: Host, name: str, *, within: float = DEADLINE) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+import looks
 from lab.hosts import Host
-from looks import rest
 
 HELLO = """\
 apiVersion: tambourine.dev/v1alpha1
@@ -44,12 +43,7 @@ def clean(host: Host) -> Iterator[Host]:
 
 
 def until(what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
-    looked = time.monotonic()
-    deadline = looked + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        rest(looked)
-        looked = time.monotonic()
+    looks.until(condition, seconds, what)
 
 
 def tambourine(

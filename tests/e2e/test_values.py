@@ -7,15 +7,14 @@ import os
 import re
 import signal
 import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from e2e import unit_zoo
 from lab.hosts import Host
-from looks import rest
+from looks import until
 
 PROC = "/run/tambourine/proc/local"
 # Name of the Tambourine: the unit. None of them was made by Tambourine: the seed's NetworkManager case.
@@ -76,20 +75,11 @@ def zoo(host: Host) -> Iterator[Host]:
     documents = "---\n".join(manifest(name, spec) + "\n" for name, spec in specs.items())
     try:
         host.run("tambourine", "apply", "--no-wait", "-f", "-", input=documents)
-        eventually(lambda: _settled(host), 120)
+        until(lambda: _settled(host), 120, "the zoo has settled")
         yield host
     finally:
         host.run("tambourine", "delete", *NAMES, check=False)
         unit_zoo.take_down(host)
-
-
-def eventually(condition: Callable[[], object], seconds: float) -> None:
-    looked = time.monotonic()
-    deadline = looked + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        rest(looked)
-        looked = time.monotonic()
 
 
 def _settled(host: Host) -> bool:
@@ -221,7 +211,7 @@ def test_every_value_is_systemctls(zoo: Host, name: str) -> None:
 
     try:
         # A number may move between two looks, and then holds still; what is wrong stays wrong.
-        eventually(same, 5)
+        until(same, 5, "the values are the same")
     except AssertionError:
         assert not found
         raise
@@ -242,7 +232,7 @@ def test_the_whole_block_is_systemctls(zoo: Host, name: str) -> None:
         )
 
     try:
-        eventually(same, 5)
+        until(same, 5, "the values are the same")
     except AssertionError:
         assert ours == theirs
         raise
@@ -301,7 +291,7 @@ def test_values_are_in_the_hosts_zone_also_when_it_changes_meanwhile(zoo: Host, 
         for name in ("running", "failed", "timer"):
             theirs = values_of(systemctl(zoo, OBSERVED[name]))
             assert f" {word}" in theirs["active"]
-            eventually(lambda name=name: same(name), 5)
+            until(lambda name=name: same(name), 5, "the values are the same")
         block = systemctl(zoo, OBSERVED["timer"])  # with the time of its next run
         assert _without_ages(zoo.run("cat", f"{PROC}/timer/status").stdout) == _without_ages(block)
     finally:
@@ -339,7 +329,8 @@ def stopped(host: Host, pid: int) -> Iterator[None]:
 
     send(signal.SIGSTOP)
     try:
-        eventually(lambda: "State:\tT" in host.run("cat", f"/proc/{pid}/status").stdout, 5)
+        status = ("cat", f"/proc/{pid}/status")
+        until(lambda: "State:\tT" in host.run(*status).stdout, 5, "it is stopped")
         yield
     finally:
         send(signal.SIGCONT)
@@ -370,10 +361,9 @@ def test_every_read_answers_while_dbus_is_stopped_and_journald_and_pid_1_are_fro
     assert all(time < 1 for _, time in slow), slow
     assert min(len(times) for times in took.values()) > 3
     # And it goes on by itself when they are back.
-    host.run("systemctl", "stop", "zoo-running.service")
-    eventually(lambda: ours_of(host, "running")["active"].startswith("inactive (dead)"), 10)
-    host.run("systemctl", "start", "zoo-running.service")
-    eventually(lambda: ours_of(host, "running")["active"].startswith("active (running)"), 10)
+    for verb, state in (("stop", "inactive (dead)"), ("start", "active (running)")):
+        host.run("systemctl", verb, "zoo-running.service")
+        until(lambda state=state: ours_of(host, "running")["active"].startswith(state), 10, state)
 
 
 WATCH = """

@@ -11,13 +11,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from looks import rest
+import looks
 from tambourinefs.model.manifest import Manifest, parse_json
 from tambourinefs.rpc import pki
 from tambourinefs.treewatch import TreeWatch
@@ -29,12 +28,7 @@ View = dict[str, Any]
 
 def until(what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
     """Wait for a condition."""
-    looked = time.monotonic()
-    deadline = looked + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        rest(looked, least=0.01)
-        looked = time.monotonic()
+    looks.until(condition, seconds, what, least=0.01)
 
 
 def condition(kind: str, status: str, reason: str, generation: int, message: str = "") -> View:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from looks import rest
+import looks
 from tambourinefs import mounts
 
 TAMBOURINE = Path(sys.executable).parent / "tambourine"
@@ -27,12 +26,7 @@ NAMES = errno.errorcode | {errno.EOPNOTSUPP: "EOPNOTSUPP"}  # the same number as
 
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
     """Wait until `condition()` holds; the test fails with `what` after so many seconds."""
-    looked = time.monotonic()
-    end = looked + seconds
-    while not condition():
-        assert time.monotonic() < end, f"still waiting for: {what}"
-        rest(looked, least=0.005)
-        looked = time.monotonic()
+    looks.until(condition, seconds, what, least=0.005)
 
 
 class SiloHost:
