@@ -33,6 +33,7 @@ class Process:
         return cls(pid, _started(pid))
 
     def alive(self) -> bool:
+        """Whether any thread of it is there still: until the last one has ended, so are its sockets and files."""
         try:
             return _started(self.pid) == self.started
         except ProcessLookupError:
@@ -42,10 +43,11 @@ class Process:
 def _started(pid: int) -> int:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
+        threads = os.listdir(f"/proc/{pid}/task")
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ProcessLookupError(pid) from error
     fields = text.rpartition(")")[2].split()
-    if fields[0] in "ZX":
+    if fields[0] in "ZX" and len(threads) <= 1:
         raise ProcessLookupError(pid)
     return int(fields[19])
 
