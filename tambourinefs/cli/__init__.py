@@ -1,5 +1,7 @@
 """The command line. It speaks to Bombshell like anybody else; the daemons' commands hand over to processes/."""
 
-from tambourinefs import deferred
+from tambourinefs import deferred, standins
 
-deferred.defer()  # before any command imports anything
+# Before any command imports anything.
+deferred.defer()
+standins.stand_in()

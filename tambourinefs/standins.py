@@ -1,0 +1,98 @@
+"""Stand-ins for two modules that libraries load at their import to ask one small thing.
+
+pyfuse3 asks importlib.metadata for its own version, which nobody reads, and that brings the packages email, csv and
+zipfile; trio asks ctypes.util where the library of threads lies, which starts ldconfig(8) and brings three modules of
+compression. Together they were a tenth of the memory of silo and agent, and of what their start costs. A stand-in answers
+that question. Whatever else it is asked for, it has from the module itself, which it loads and makes way for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.abc import Loader
+
+_THREADS: Final = "libc.so.6"  # glibc has them since 2.34
+_UNNAMED: Final = "pyfuse3"  # goes without a version: "unknown"
+
+
+def _ctypes_util() -> dict[str, object]:
+    def find_library(name: str) -> str | None:
+        """As ctypes.util.find_library."""
+        if name == "pthread" and sys.platform == "linux":
+            return _THREADS
+        return cast("str | None", _whole("ctypes.util").find_library(name))
+
+    return {"find_library": find_library}
+
+
+def _importlib_metadata() -> dict[str, object]:
+    class PackageNotFoundError(ModuleNotFoundError):
+        """As importlib.metadata.PackageNotFoundError, and the class of whoever asked here."""
+
+    def version(name: str) -> str:
+        """As importlib.metadata.version."""
+        if name == _UNNAMED:
+            raise PackageNotFoundError(name)
+        whole = _whole("importlib.metadata")
+        try:
+            return str(whole.version(name))
+        except whole.PackageNotFoundError as error:
+            raise PackageNotFoundError(name) from error
+
+    return {"PackageNotFoundError": PackageNotFoundError, "version": version}
+
+
+_ANSWERS: Final[dict[str, Callable[[], dict[str, object]]]] = {
+    "ctypes.util": _ctypes_util,
+    "importlib.metadata": _importlib_metadata,
+}
+_loaded: Final[set[str]] = set()  # modules that had to come themselves
+
+
+def stand_in() -> None:
+    """From here on an import of the two finds a stand-in. A second call changes nothing."""
+    if _Finder not in sys.meta_path:
+        sys.meta_path.insert(0, cast("Any", _Finder))
+
+
+class _Finder:
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in _ANSWERS or name in _loaded:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None:
+            spec.loader = cast("Loader", _StandInLoader())
+        return spec
+
+
+class _StandInLoader:
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _StandIn(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module).update(_ANSWERS[module.__name__]())
+
+
+class _StandIn(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what the import system looks for
+            raise AttributeError(name)
+        return getattr(_whole(self.__name__), name)
+
+
+def _whole(name: str) -> Any:
+    """The module itself, in the stand-in's place for all who import it from now on."""
+    _loaded.add(name)
+    if isinstance(sys.modules.get(name), _StandIn):
+        del sys.modules[name]
+    return importlib.import_module(name)
