@@ -40,7 +40,7 @@ def managed(host: Host) -> Iterator[str]:
     delete(host, "steady")
 
 
-@pytest.mark.alone  # 10 s are measured: of the chain, not of the company
+@pytest.mark.ahead  # 10 s are measured: of the chain, not of the company
 @pytest.mark.parametrize("order", ORDERS, ids=names)
 def test_kill_9_in_any_order(host: Host, managed: str, order: tuple[str, ...]) -> None:
     before, service = pids(host, *order), pids(host, managed)
@@ -97,7 +97,7 @@ def short_watchdog(host: Host) -> Iterator[None]:
     wait_answering(host)
 
 
-@pytest.mark.alone  # 4 s are little for the company
+@pytest.mark.ahead  # 4 s are little for the company
 def test_frozen_daemons_are_replaced_by_the_watchdog(
     host: Host, managed: str, short_watchdog: None
 ) -> None:

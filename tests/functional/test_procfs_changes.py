@@ -85,7 +85,7 @@ def test_whoever_is_told_finds_the_new_value(mount: Mounted) -> None:
                 assert path.read_text() != old
 
 
-@pytest.mark.alone
+@pytest.mark.ahead
 @pytest.mark.parametrize("name", ["active", "status", "status.json", "loaded"])
 def test_a_sleeping_poll_wakes_at_once(mount: Mounted, name: str) -> None:
     view = hello()
@@ -149,7 +149,7 @@ def _wait_for(condition: object, seconds: float = 10) -> None:
         assert time.monotonic() < deadline
 
 
-@pytest.mark.alone
+@pytest.mark.ahead
 def test_an_age_is_never_more_than_a_second_old(mount: Mounted) -> None:
     view = hello(active_enter_usec=now_usec())
     mount.publish(view)
@@ -165,7 +165,7 @@ def test_an_age_is_never_more_than_a_second_old(mount: Mounted) -> None:
         assert age - 2.05 < seconds <= age + 0.05
 
 
-@pytest.mark.alone
+@pytest.mark.ahead
 def test_a_live_file_is_rendered_once_a_second_and_not_when_nothing_changed(mount: Mounted) -> None:
     old = hello("old", active_enter_usec=now_usec() - 30 * 86400 * 10**6)
     mount.publish(old)

@@ -187,7 +187,7 @@ def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Non
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
 
 
-@pytest.mark.alone
+@pytest.mark.ahead
 async def test_a_verify_that_hangs_is_a_problem_of_that_draft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announce: Callable[[str], None]
 ) -> None:

@@ -75,7 +75,7 @@ def prepared() -> Made:
         key = _digest_of_requirements()
         wheels = _once(cache() / f"wheels-{key}", _make_wheels)
         builder = _once(cache() / f"builder-{key}", _make_builder)
-        packages = _once(cache() / f"layer-{key}", lambda target: _make_layer(target, wheels))
+        packages = _once(cache() / f"packages-{key}", lambda target: _make_layer(target, wheels))
         state = f"{key}-{_digest_of_tree()}"
         house = _once(
             cache() / f"house-{state}", lambda target: _make_house(target, wheels, builder)
@@ -184,6 +184,8 @@ def _make_layer(target: Path, wheels: Path) -> None:
         run(PYTHON, "-m", "venv", str(prefix))
         python = prefix / "bin/python"
         _pip(python, "install", "--quiet", "--no-index", f"--find-links={wheels}", *requirements())
+        # As on a host: setuptools would add a line to what each Python runs at its start.
+        _pip(python, "uninstall", "--quiet", "--yes", "setuptools", "pip")
         (prefix / ".installed").write_text(MARK)
 
 

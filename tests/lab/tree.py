@@ -27,19 +27,34 @@ ETC_DROPPED: Final = (
     "rc6.d", "rcS.d", "fstab", "machine-id", "crypttab", "cron.d", "cron.daily", "cron.hourly",
 )  # fmt: skip
 
+# What a host has no use for costs a part of each boot, and a quarter of each daemon-reload: PID 1 reads every unit that
+# another one mentions. It is masked, as are all generators but the one for /etc/fstab.
 UNUSED: Final = (
+    # of terminals and persons who log in
     "systemd-logind.service", "systemd-user-sessions.service", "systemd-update-utmp.service",
-    "systemd-update-utmp-runlevel.service", "dev-hugepages.mount", "dev-mqueue.mount", "modprobe@configfs.service",
-    "modprobe@dm_mod.service", "modprobe@drm.service", "modprobe@loop.service",
+    "systemd-update-utmp-runlevel.service", "systemd-ask-password-console.path", "systemd-ask-password-console.service",
+    "systemd-ask-password-wall.path", "systemd-ask-password-wall.service", "systemd-initctl.socket",
+    "systemd-initctl.service", "syslog.socket", "rescue.service", "emergency.service",
+    # of disks and kernel
+    "dev-hugepages.mount", "dev-mqueue.mount", "modprobe@configfs.service", "modprobe@dm_mod.service",
+    "modprobe@drm.service", "modprobe@fuse.service", "modprobe@loop.service", "kmod-static-nodes.service",
+    "proc-sys-fs-binfmt_misc.automount", "proc-sys-fs-binfmt_misc.mount", "systemd-binfmt.service",
+    "systemd-fsck-root.service", "systemd-fsckd.socket", "systemd-fsckd.service", "systemd-repart.service",
+    "systemd-sysext.service", "systemd-random-seed.service", "systemd-journald-audit.socket",
+    "cryptsetup.target", "cryptsetup-pre.target", "integritysetup.target", "integritysetup-pre.target",
+    "veritysetup.target", "veritysetup-pre.target", "remote-cryptsetup.target", "remote-veritysetup.target",
+    # of a boot's first part and a machine's first boot
+    "initrd.target", "initrd-cleanup.service", "initrd-fs.target", "initrd-parse-etc.service",
+    "initrd-root-device.target", "initrd-root-fs.target", "initrd-switch-root.service", "initrd-switch-root.target",
+    "initrd-udevadm-cleanup-db.service", "initrd-usr-fs.target", "systemd-pcrphase-initrd.service",
+    "systemd-pcrphase-sysinit.service", "systemd-pcrphase.service", "systemd-firstboot.service",
+    "systemd-machine-id-commit.service",
 )  # fmt: skip
 
 # PID 1 of a host begins as this. nspawn mounts the controllers of cgroup v1 read-only; systemd decides at its start
 # which it may use, and without them there are no Memory and Tasks lines. (cgroup v2 is writable already.)
 # The settings of its network, which is its own, are for it to write, as on a machine. There PID 1 mounts the BPF file
 # system too; in a container it leaves that to others.
-# What a host has no use for costs a tenth of a boot, and the generators as much of each daemon-reload: those that look for
-# encrypted disks, a hibernated system, a console. In a container systemd takes what the kernel's command line would say from
-# its own.
 INIT_PATH: Final = "/usr/lib/tambourine-lab-init"
 INIT: Final = """\
 #!/bin/sh
@@ -48,16 +63,11 @@ for controller in /sys/fs/cgroup/*/; do
 done
 mount --bind /proc/sys/net /proc/sys/net && mount -o remount,rw,bind /proc/sys/net
 if [ -d /sys/fs/bpf ]; then mount -t bpf -o nosuid,nodev,noexec,mode=700 bpf /sys/fs/bpf; fi
-mkdir -p /run/systemd/system-generators
-for generator in /lib/systemd/system-generators/*; do
-    case "${generator##*/}" in
-        systemd-debug-generator | systemd-fstab-generator | systemd-sysv-generator) ;;
-        *) ln -s /dev/null "/run/systemd/system-generators/${generator##*/}" ;;
-    esac
-done
-for unit in @UNUSED@; do set -- "$@" "systemd.mask=$unit"; done
 exec /lib/systemd/systemd "$@"
-""".replace("@UNUSED@", " ".join(UNUSED))
+"""
+VENDOR: Final = "usr/lib/systemd"
+LOCAL: Final = "usr/local/lib/systemd"  # systemd.unit(5), systemd.generator(7): before the vendor's
+GENERATORS_USED: Final = ("systemd-fstab-generator",)
 
 
 def digest_of_machine() -> str:
@@ -142,8 +152,22 @@ def mount(host: HostState) -> None:
     init = host.root / INIT_PATH.lstrip("/")
     init.write_text(INIT)
     init.chmod(0o755)
+    _mask(host.root)
     for name in (SOURCE, WHEELS):
         (host.root / name.lstrip("/")).mkdir(exist_ok=True)
+
+
+def _mask(root: Path) -> None:
+    generators = [path.name for path in (root / VENDOR / "system-generators").iterdir()]
+    for kind, names in (
+        ("system", UNUSED),
+        ("system-generators", (name for name in generators if name not in GENERATORS_USED)),
+    ):
+        (root / LOCAL / kind).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            link = root / LOCAL / kind / name
+            if not link.is_symlink():
+                link.symlink_to("/dev/null")
 
 
 def _overlay(host: HostState, name: str, *, lower: str, at: Path) -> None:
