@@ -53,16 +53,23 @@ def _processes(*, everywhere: bool) -> Iterator[str]:
         for pid in _text(f"/proc/self/task/{task}/children").split()
     }
     if everywhere:
-        mark = f"{MARK}={me}"
-        pids |= {
-            pid
-            for pid in filter(str.isdecimal, os.listdir("/proc"))
-            if mark in _text(f"/proc/{pid}/environ").split("\0")
-        }
+        pids |= _marked(f"{MARK}={me}")
     for pid in pids - {str(me)}:
         state = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
         if state and state[0] not in "ZX":
             yield f"{pid} {_text(f'/proc/{pid}/cmdline').replace(chr(0), ' ')}"
+
+
+_FOREIGN: set[str] = set()  # pids of who has no mark of ours, and cannot come by it: it is inherited
+
+
+def _marked(mark: str) -> set[str]:
+    """Who has the mark. Each process is asked once: in a whole run there are hundreds, and two looks for each test."""
+    there = set(filter(str.isdecimal, os.listdir("/proc")))
+    _FOREIGN.intersection_update(there)
+    found = {pid for pid in there - _FOREIGN if mark in _text(f"/proc/{pid}/environ").split("\0")}
+    _FOREIGN.update(there - found)
+    return found
 
 
 def _mounts(below: Path) -> Iterator[str]:
