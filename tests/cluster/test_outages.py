@@ -6,16 +6,14 @@ import json
 import os
 import random
 import signal
-import ssl
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from lab import kubecontroller
+from lab import kubeapi, kubecontroller
 from lab.hosts import Host
 from lab.state import Process
 from tambourinefs.kube import lease
@@ -284,10 +282,7 @@ def test_the_hosts_sync_tells_its_health_where_it_is_told_to(cluster: Cluster) -
 
 def _writes(cluster: Cluster) -> Counter[str]:
     """How many write requests the API server has answered so far, by resource; Leases and its own left out."""
-    context = ssl.create_default_context(cafile=str(cluster.plane.pki / "ca.crt"))
-    context.load_cert_chain(cluster.plane.pki / "admin.crt", cluster.plane.pki / "admin.key")
-    with urllib.request.urlopen(f"{cluster.plane.server}/metrics", context=context) as answer:
-        text = answer.read().decode()
+    text = kubeapi.page(cluster.plane.server, cluster.plane.pki, "/metrics")
     found: Counter[str] = Counter()
     for line in text.splitlines():
         if not line.startswith("apiserver_request_total{"):
