@@ -72,8 +72,9 @@ def _files() -> dict[str, str]:
     found, seen, now = {}, {}, time.time()
     fields = iter(_find())
     for kind, shown, stamp, changed, target, path in zip(*[fields] * FIELDS, strict=True):
+        more = ""
         if kind == "f" and path.startswith(NOT_READ):
-            shown += f" {stamp}"
+            more = f" {stamp}"
         elif kind == "f":
             before, digest = known.get(path, ("", ""))
             if before != stamp:
@@ -81,10 +82,10 @@ def _files() -> dict[str, str]:
                     digest = hashlib.file_digest(content, "sha256").hexdigest()
             if now - float(changed) > SETTLED:
                 seen[path] = (stamp, digest)
-            shown += f" {digest}"
+            more = f" {digest}"
         elif kind == "l":
-            shown += f" -> {target}"
-        found[path] = shown
+            more = f" -> {target}"
+        found[path] = shown + more
     with open(KNOWN, "wb") as file:
         marshal.dump(seen, file)
     return found

@@ -30,6 +30,13 @@ def ask(server: str, pki: Path, method: str, path: str, body: object = None) -> 
         raise LabError(f"{method} {path}: {said}") from error
 
 
+def token(server: str, pki: Path, namespace: str, account: str) -> str:
+    """One of a service account, good for a day, as `kubectl create token` gives it."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    made = ask(server, pki, "POST", path, {"spec": {"expirationSeconds": 24 * 3600}})
+    return str(made["status"]["token"])
+
+
 def page(server: str, pki: Path, path: str) -> str:
     """A text of the API server's, as /metrics is."""
     request = urllib.request.Request(server + path, headers=_who(pki))

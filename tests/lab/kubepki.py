@@ -23,8 +23,9 @@ def make_ca(directory: Path) -> None:
         "-subj", "/CN=tambourine-lab", "-keyout", str(directory / "ca.key"), "-out", str(directory / "ca.crt"),
         "-addext", "keyUsage=critical,digitalSignature,keyCertSign,cRLSign",
     )  # fmt: skip
-    run("openssl", "genrsa", "-out", str(directory / "sa.key"), "2048")
-    run("openssl", "rsa", "-in", str(directory / "sa.key"), "-pubout", "-out", str(directory / "sa.pub"))  # fmt: skip
+    key = directory / "sa.key"
+    run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(key))
+    run("openssl", "pkey", "-in", str(key), "-pubout", "-out", str(directory / "sa.pub"))
 
 
 def make_certificate(directory: Path, name: str, subject: str, *, server: str = "") -> None:
