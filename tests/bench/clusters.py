@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import ssl
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from lab import kubeapi
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import Resource
 from tests.cluster.manifests import tambourine
@@ -106,12 +105,7 @@ def ready(item: dict[str, Any]) -> str:
 
 def writes(cluster: Cluster) -> Counter[tuple[str, str]]:
     """What the API server has been asked to write so far, by (verb, resource/subresource), by its own metrics."""
-    context = ssl.create_default_context(cafile=str(cluster.plane.pki / "ca.crt"))
-    context.load_cert_chain(cluster.plane.pki / "admin.crt", cluster.plane.pki / "admin.key")
-    with urllib.request.urlopen(
-        f"{cluster.plane.server}/metrics", timeout=30, context=context
-    ) as answer:
-        text = answer.read().decode()
+    text = kubeapi.page(cluster.plane.server, cluster.plane.pki, "/metrics")
     found: Counter[tuple[str, str]] = Counter()
     for line in text.splitlines():
         if not (sample := _SAMPLE.fullmatch(line)):

@@ -71,13 +71,6 @@ def control_plane(shared_control_plane: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def fresh_control_plane() -> Iterator[Cluster]:
-    """The same for this test alone, which may break it; ready in about four seconds."""
-    with _lab("fresh", hosts=0) as made:
-        yield made
-
-
-@pytest.fixture
 def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
     """Control plane, controller and two hosts, h1 and h2, that have joined. Shared: leave it as you found it."""
     since = time.time()

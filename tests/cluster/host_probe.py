@@ -2,19 +2,31 @@
 
 Files with owner, mode and digest, units, mounts, network, packet filters, BPF. Not Tambourine's own state, nor what
 systemd, containerd and crun keep for themselves, nor counters. A file that is the same inode with the same ctime as at
-the last look, which no program can set, is not read again: with a Go in /usr/local that is a gigabyte each time.
+the last look, which no program can set, is not read again. In /usr/local and /opt nothing is edited and put back, so
+there the ctime tells enough: with a Go in /usr/local, digests would be those of a gigabyte.
+
+A test looks four times, and there are 20,000 files: so find(1) looks at them. `systemctl list-unit-files` would cost as
+much as all of that; what it tells of is here as files and links.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import os
 import re
-import stat
 import subprocess
 import time
 
+LOOKED_AT = (
+    "/etc", "/usr/local", "/opt", "/var/lib", "/usr/lib/systemd/system", "/run/systemd/system", "/run/systemd/transient",
+    "/run/systemd/generator", "/run/systemd/generator.early", "/run/systemd/generator.late",
+)  # fmt: skip
+# Type, mode and owner; all that changes when the content does; a link's target; the path. See find(1), -printf.
+FOUND = r"%y\0%M %U:%G\0%D %i %C@ %T@ %s\0%C@\0%l\0%p\0"
+FIELDS = 6
+NOT_READ = ("/usr/local/", "/opt/")
 OWN = {
     "/var/lib/tambourine", "/opt/tambourine", "/var/lib/systemd", "/var/lib/containerd", "/opt/containerd",
     "/run/crun",
@@ -25,24 +37,14 @@ FLEETING = {f"systemd-{name}d.service" for name in ("timedate", "hostname", "loc
 # A point in the order of the boot (systemd.special(7)): whoever is ordered before it pulls it in, and it stays reached.
 REACHED_ONCE = {"network-pre.target"}
 UNIT_TYPES = "service,socket,mount,timer,path,target"
-KNOWN = (
-    "/tmp/host-probe.json"  # digests of the last look, by path; in memory, and gone with the boot
-)
-SETTLED_NS = 1_000_000_000  # a file changed since may change again without another ctime
+# Digests of the last look, by path; in memory, and gone with the boot.
+KNOWN = "/tmp/host-probe.marshal"
+SETTLED = 1.0  # seconds; a file changed since may change again without another ctime
 
 
 def main() -> None:
-    digests = Digests()
-    found = {}
-    for root in ("/etc", "/usr/local", "/opt", "/var/lib"):
-        for directory, names, files in os.walk(root):
-            names[:] = [name for name in names if os.path.join(directory, name) not in OWN]
-            for name in (*names, *files):
-                path = os.path.join(directory, name)
-                found[path] = _file(path, digests)
-    digests.keep()
+    found = _files()
     found |= {"/run": _names("/run"), "pins": _names("/sys/fs/bpf")}
-    found["unit files"] = _said("systemctl", "list-unit-files", "--no-legend")
     units = _said("systemctl", "list-units", "--all", "--plain", "--no-legend", f"--type={UNIT_TYPES}")  # fmt: skip
     found["units"] = "\n".join(
         " ".join(line.split()[:4])
@@ -61,41 +63,41 @@ def main() -> None:
     print(json.dumps(found))
 
 
-class Digests:
-    """Of files' contents, each read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, list[object]] = {}
-        self._seen: dict[str, list[object]] = {}
-        if os.path.exists(KNOWN):
-            with open(KNOWN) as file:
-                self._known = json.load(file)
-
-    def of(self, path: str, status: os.stat_result) -> str:
-        stamp = [status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size]  # fmt: skip
-        known = self._known.get(path, [])
-        if known[:-1] == stamp:
-            digest = str(known[-1])
-        else:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if time.time_ns() - status.st_ctime_ns > SETTLED_NS:
-            self._seen[path] = [*stamp, digest]
-        return digest
-
-    def keep(self) -> None:
-        with open(KNOWN, "w") as file:
-            json.dump(self._seen, file)
-
-
-def _file(path: str, digests: Digests) -> str:
-    status = os.lstat(path)
-    found = f"{stat.filemode(status.st_mode)} {status.st_uid}:{status.st_gid}"
-    if stat.S_ISREG(status.st_mode):
-        found += f" {digests.of(path, status)}"
-    elif stat.S_ISLNK(status.st_mode):
-        found += f" -> {os.readlink(path)}"
+def _files() -> dict[str, str]:
+    """What is to be known of each file, by path."""
+    known: dict[str, tuple[str, str]] = {}
+    if os.path.exists(KNOWN):
+        with open(KNOWN, "rb") as file:
+            known = marshal.load(file)  # our own of before
+    found, seen, now = {}, {}, time.time()
+    fields = iter(_find())
+    for kind, shown, stamp, changed, target, path in zip(*[fields] * FIELDS, strict=True):
+        more = ""
+        if kind == "f" and path.startswith(NOT_READ):
+            more = f" {stamp}"
+        elif kind == "f":
+            before, digest = known.get(path, ("", ""))
+            if before != stamp:
+                with open(path, "rb") as content:
+                    digest = hashlib.file_digest(content, "sha256").hexdigest()
+            if now - float(changed) > SETTLED:
+                seen[path] = (stamp, digest)
+            more = f" {digest}"
+        elif kind == "l":
+            more = f" -> {target}"
+        found[path] = shown + more
+    with open(KNOWN, "wb") as file:
+        marshal.dump(seen, file)
     return found
+
+
+def _find() -> list[str]:
+    """FIELDS for each file, one after the other."""
+    places = [path for path in LOOKED_AT if os.path.exists(path)]
+    own = [word for path in OWN for word in ("-path", path, "-o")][:-1]
+    argv = ["find", *places, "(", *own, ")", "-prune", "-o", "-printf", FOUND]
+    done = subprocess.run(argv, check=True, capture_output=True)
+    return os.fsdecode(done.stdout).split("\0")[:-1]
 
 
 def _names(directory: str) -> str:

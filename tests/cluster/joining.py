@@ -182,11 +182,19 @@ def put_back(cluster: Cluster, host: Host) -> Iterator[None]:
     host.run("cp", "-a", "/etc/tambourine", "/var/lib/tambourine/identity", "/root/")
     obeyed = cluster.get("tmbn", host.name)["status"]["namespaces"]
     yield
-    host.run("systemctl", "stop", sync)
-    for kept, place in (("/root/tambourine", "/etc"), ("/root/identity", "/var/lib/tambourine")):
-        host.run("cp", "-a", kept, place)
-        host.run("rm", "-r", kept)
-    host.run("systemctl", "restart", sync, "tambourine.service")
+    edited = [
+        place
+        for place in ("/etc/tambourine", "/var/lib/tambourine/identity")
+        if host.run("diff", "-r", f"/root/{Path(place).name}", place, check=False).returncode != 0
+    ]
+    if edited:
+        host.run("systemctl", "stop", sync)
+    for place in edited:
+        host.run("cp", "-a", f"/root/{Path(place).name}", str(Path(place).parent))
+    host.run("rm", "-r", "/root/tambourine", "/root/identity")
+    if "/etc/tambourine" in edited:
+        host.run("systemctl", "restart", "tambourine.service")
+    host.run("systemctl", "start", sync)
     cluster.wait(
         lambda: cluster.get("tmbn", host.name)["status"]["namespaces"] == obeyed,
         20,

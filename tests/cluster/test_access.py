@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lab import controlplane
+from lab import controlplane, kubepki
 from lab.tools import run
 from tambourinefs.controller.loop import Controller
 from tambourinefs.errors import Conflict, Unreachable
@@ -68,8 +68,8 @@ def test_another_authority_is_refused_and_the_right_one_taken_when_it_is_there(
     right = (tmp_path / "ca.crt").read_bytes()
     api = connect(file, user_agent="tambourine-test")
     assert list(api.list_pages(NODES))
-    other = control_plane.plane.pki / "admin.crt"  # a certificate, and not who signed the server's
-    (tmp_path / "ca.crt").write_bytes(other.read_bytes())
+    kubepki.make_ca(tmp_path / "other")
+    (tmp_path / "ca.crt").write_bytes((tmp_path / "other/ca.crt").read_bytes())
     with pytest.raises(Unreachable, match="certificate verify failed"):
         list(api.list_pages(NODES))
     (tmp_path / "ca.crt").write_bytes(right)

@@ -93,23 +93,6 @@ def test_the_api_server_stops_and_starts(control_plane: Cluster) -> None:
     assert data(control_plane, "kept") == "1"
 
 
-def test_an_older_state_comes_back(fresh_control_plane: Cluster, tmp_path: Path) -> None:
-    """The same cluster (kube-system keeps its UID) with complete, older lists."""
-    plane = fresh_control_plane
-    put(plane, "value", "old")
-    uid = plane.get("namespace", "kube-system")["metadata"]["uid"]
-    plane.snapshot(tmp_path / "etcd.tar")
-    put(plane, "value", "new")
-    put(plane, "other", "new")
-    plane.restore(tmp_path / "etcd.tar")
-    assert data(plane, "value") == "old"
-    assert plane.kubectl("get", "configmap", "other", check=False).returncode == 1
-    assert plane.get("namespace", "kube-system")["metadata"]["uid"] == uid
-    plane.replace()
-    assert plane.kubectl("get", "configmap", "value", check=False).returncode == 1
-    assert plane.get("namespace", "kube-system")["metadata"]["uid"] != uid
-
-
 @pytest.fixture
 def lab_name() -> Iterator[str]:
     name = f"k{os.getpid()}"
@@ -151,11 +134,7 @@ def test_the_command_and_that_nothing_is_left(lab_name: str, tmp_path: Path) -> 
         capture_output=True, text=True,
     )  # fmt: skip
     assert shell.stdout == "configmap/from-stdin\n"
-    snapshot = str(tmp_path / "etcd.tar")
-    assert lab_command(lab_name, "api", "snapshot", snapshot).returncode == 0
-    assert lab_command(lab_name, "api", "replace").returncode == 0
-    assert lab_command(lab_name, "api", "restore", snapshot).returncode == 0
-    assert lab_command(lab_name, "kubectl", "get", "configmap", "from-stdin").returncode == 0
+    _another_cluster_and_an_older_state(lab_name, str(tmp_path / "etcd.tar"))
     assert lab_command(lab_name, "reboot", "h2").returncode == 0
     server = environment_server(lab_name)
     for host in ("h1", "h2"):
@@ -169,6 +148,31 @@ def test_the_command_and_that_nothing_is_left(lab_name: str, tmp_path: Path) -> 
     assert lab_command(lab_name, "down").returncode == 0
     assert traces(lab_name) == []
     assert cable not in cables()
+
+
+def _another_cluster_and_an_older_state(lab_name: str, snapshot: str) -> None:
+    """The older state is that of the same cluster (kube-system keeps its UID), with complete, older lists."""
+    plane = Cluster(LabState(lab_name), [])
+
+    def uid() -> str:
+        return str(plane.get("namespace", "kube-system")["metadata"]["uid"])
+
+    def is_there(name: str) -> bool:
+        return plane.is_there("configmap", name, "-n", "default")
+
+    put(plane, "value", "old")
+    before = uid()
+    assert lab_command(lab_name, "api", "snapshot", snapshot).returncode == 0
+    put(plane, "value", "new")
+    put(plane, "other", "new")
+    assert lab_command(lab_name, "api", "replace").returncode == 0
+    assert uid() != before
+    assert not is_there("value")
+    assert lab_command(lab_name, "api", "restore", snapshot).returncode == 0
+    assert uid() == before
+    assert data(plane, "value") == "old"
+    assert is_there("from-stdin")
+    assert not is_there("other")
 
 
 def environment_server(name: str) -> str:

@@ -17,7 +17,7 @@ from lab import cluster, controlplane, kubebuild, kubecontroller, kubejoin
 from lab.controlplane import ControlPlane
 from lab.hosts import CommandFailed, Host
 from lab.state import LabState
-from looks import rest
+from looks import MOST, rest
 from tambourinefs.errors import NotFound, TambourineError
 from tambourinefs.kube.resources import NAMESPACES
 from tests.cluster import kinds
@@ -197,17 +197,20 @@ class Cluster:
 
     @staticmethod
     def wait(condition: Callable[[], object], seconds: float, what: str) -> None:
-        """Return when condition() is true; AssertionError naming `what` and the last complaint after so long."""
+        """Return when condition() is true; AssertionError naming `what` and the last complaint after so long.
+
+        Each look is work of the API server too. So the longer it took already, the longer is the rest: a fifteenth of that.
+        """
         seconds *= _PATIENCE
-        deadline = time.monotonic() + seconds
+        since = time.monotonic()
         said: object = None
-        while (began := time.monotonic()) < deadline:
+        while (began := time.monotonic()) < since + seconds:
             try:
                 if condition():
                     return
             except (AssertionError, KeyError, ValueError) as error:  # not there yet
                 said = error
-            rest(began)
+            rest(began, least=max(0.05, min((began - since) / 15, MOST)))
         raise AssertionError(f"waited {seconds:g} s for {what}: {said}")
 
 

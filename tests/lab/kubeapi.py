@@ -19,7 +19,7 @@ def ask(server: str, pki: Path, method: str, path: str, body: object = None) -> 
         server + path,
         data=None if body is None else json.dumps(body).encode(),
         method=method,
-        headers={"Content-Type": kind},
+        headers={"Content-Type": kind, **_who(pki)},
     )
     try:
         with urllib.request.urlopen(request, timeout=20, context=_trust(pki)) as answer:
@@ -30,11 +30,25 @@ def ask(server: str, pki: Path, method: str, path: str, body: object = None) -> 
         raise LabError(f"{method} {path}: {said}") from error
 
 
+def token(server: str, pki: Path, namespace: str, account: str) -> str:
+    """One of a service account, good for a day, as `kubectl create token` gives it."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    made = ask(server, pki, "POST", path, {"spec": {"expirationSeconds": 24 * 3600}})
+    return str(made["status"]["token"])
+
+
+def page(server: str, pki: Path, path: str) -> str:
+    """A text of the API server's, as /metrics is."""
+    request = urllib.request.Request(server + path, headers=_who(pki))
+    with urllib.request.urlopen(request, timeout=20, context=_trust(pki)) as answer:
+        said: bytes = answer.read()
+    return said.decode()
+
+
 def ready(server: str, pki: Path) -> bool:
     """Whether the API server says that it is."""
     try:
-        with urllib.request.urlopen(f"{server}/readyz", timeout=5, context=_trust(pki)) as answer:
-            return bool(answer.status == 200)
+        return page(server, pki, "/readyz") == "ok"
     except urllib.error.HTTPError as error:
         error.close()
         return False
@@ -42,7 +56,9 @@ def ready(server: str, pki: Path) -> bool:
         return False
 
 
+def _who(pki: Path) -> dict[str, str]:
+    return {"Authorization": f"Bearer {(pki / 'admin.token').read_text()}"}
+
+
 def _trust(pki: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-    context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
-    return context
+    return ssl.create_default_context(cafile=str(pki / "ca.crt"))

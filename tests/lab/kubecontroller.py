@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from lab import cluster, controlplane, layer
+from lab import cluster, controlplane, kubeapi, layer
 from lab.controlplane import ControlPlane
 from lab.state import CHECKOUT, Process
 from lab.tools import wait_until
@@ -61,9 +61,7 @@ def process(plane: ControlPlane, number: int = 1) -> Process:
 
 def give_identity(plane: ControlPlane) -> None:
     """A token of its ServiceAccount, as the kubelet projects one into the pod."""
-    token = cluster.kubectl(
-        plane, "create", "token", PREFIX, "--namespace", cluster.NAMESPACE, "--duration=24h"
-    ).strip()
+    token = kubeapi.token(plane.server, plane.pki, cluster.NAMESPACE, PREFIX)
     authority = b64encode((plane.pki / "ca.crt").read_bytes()).decode()
     config = {
         "apiVersion": "v1",

