@@ -46,6 +46,7 @@ DEFERRED: Final = frozenset(
         "msgspec.inspect",  # msgspec
         "msgspec.toml",  # msgspec
         "msgspec.yaml",  # msgspec
+        "oauthlib.oauth2",  # kubernetes, for what OpenID Connect refuses
         "pickle",  # protobuf
         "pkgutil",  # grpc, for certificate authorities of the world
         "socket",  # rpc, for a Bombshell that does not answer

@@ -1,9 +1,10 @@
-"""Stand-ins for two modules that libraries load at their import to ask one small thing.
+"""Stand-ins for modules of which libraries need one small thing, or one thing that nobody here comes to.
 
 pyfuse3 asks importlib.metadata for its own version, which nobody reads, and that brings the packages email, csv and
 zipfile; trio asks ctypes.util where the library of threads lies, which starts ldconfig(8) and brings three modules of
 compression. Together they were a tenth of the memory of silo and agent, and of what their start costs. A stand-in answers
-that question. Whatever else it is asked for, it has from the module itself, which it loads and makes way for.
+that question. The kubernetes client takes OAuth2Session from requests_oauthlib, for who renews a token of OpenID Connect.
+Whatever else a stand-in is asked for, it has from the module itself, which it loads and makes way for.
 """
 
 from __future__ import annotations
@@ -49,15 +50,24 @@ def _importlib_metadata() -> dict[str, object]:
     return {"PackageNotFoundError": PackageNotFoundError, "version": version}
 
 
+def _requests_oauthlib() -> dict[str, object]:
+    def OAuth2Session(*args: Any, **kwargs: Any) -> Any:  # noqa: N802 (the class of that name)
+        """As requests_oauthlib.OAuth2Session."""
+        return _whole("requests_oauthlib").OAuth2Session(*args, **kwargs)
+
+    return {"OAuth2Session": OAuth2Session}
+
+
 _ANSWERS: Final[dict[str, Callable[[], dict[str, object]]]] = {
     "ctypes.util": _ctypes_util,
     "importlib.metadata": _importlib_metadata,
+    "requests_oauthlib": _requests_oauthlib,
 }
 _loaded: Final[set[str]] = set()  # modules that had to come themselves
 
 
 def stand_in() -> None:
-    """From here on an import of the two finds a stand-in. A second call changes nothing."""
+    """From here on an import of one of them finds a stand-in. A second call changes nothing."""
     if _Finder not in sys.meta_path:
         sys.meta_path.insert(0, cast("Any", _Finder))
 

@@ -1,4 +1,4 @@
-"""Two modules that libraries load for one question: it is answered without them, and any other loads them."""
+"""Modules that libraries load for one thing: it is there without them, and any other loads them."""
 
 from __future__ import annotations
 
@@ -68,3 +68,20 @@ print("email" in sys.modules, "subprocess" in sys.modules)
 print(sum(getattr(found, "__module__", "") == "tambourinefs.standins" for found in sys.meta_path))
 """
     assert output(code) == ["False False", "1"]
+
+
+def test_the_kubernetes_client_has_oauth_when_it_comes_to_that() -> None:
+    code = """
+from tambourinefs import deferred
+deferred.defer()
+from kubernetes.config import kube_config
+print("requests" in sys.modules)
+session = kube_config.OAuth2Session(client_id="me", token=None)
+print(type(session).__module__, session.client_id, "requests" in sys.modules)
+print(kube_config.oauthlib.oauth2.rfc6749.errors.InvalidClientIdError.__name__)
+"""
+    assert output(code) == [
+        "False",
+        "requests_oauthlib.oauth2_session me True",
+        "InvalidClientIdError",
+    ]
