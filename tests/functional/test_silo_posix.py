@@ -201,7 +201,8 @@ def test_exclusive_create(silo: Path) -> None:
 def test_times_to_the_nanosecond_and_left_alone(silo: Path) -> None:
     (silo / "f").touch()
     os.utime(silo / "f", ns=(1_000_000_001, 2_000_000_002))
-    syscalls.set_times(os.fsencode(silo / "f"), None, 3_000_000_003)
+    with (silo / "f").open() as file:
+        syscalls.set_times(file.fileno(), None, 3_000_000_003)
     st = (silo / "f").stat()
     assert (st.st_atime_ns, st.st_mtime_ns) == (1_000_000_001, 3_000_000_003)
 
