@@ -42,17 +42,17 @@ def test_no_read_is_ever_torn(mount: Mounted) -> None:
     files = [str(mount.of(view) / name) for name in names]
     readers = [
         subprocess.Popen(
-            [sys.executable, HERE / "procfs_reader.py", "5000", *files], stdout=subprocess.PIPE
+            [sys.executable, HERE / "procfs_reader.py", "2000", *files], stdout=subprocess.PIPE
         )
         for _ in range(4)
     ]
     answers = [json.loads(reader.communicate(timeout=240)[0]) for reader in readers]
     published = mount.order(calm=None)
-    assert sum(a["reads"] for a in answers) >= 20_000
+    assert sum(a["reads"] for a in answers) >= 8_000  # of a content that changes in place 8 in 100 are torn
     assert sum(a["torn"] for a in answers) == 0
     # The fault was there: readers saw many of many states.
-    assert published > 1000
-    assert sum(a["publishes_seen"] for a in answers) > 1000
+    assert published > 300
+    assert sum(a["publishes_seen"] for a in answers) > 300
 
 
 def test_a_held_descriptor_is_a_snapshot(mount: Mounted) -> None:
