@@ -36,7 +36,9 @@ class Node:
     counted: bool = True  # … unless it is unlinked and closed
     unlinked: bool = False
     fd: int = -1  # O_PATH, or -1 while not pinned
-    held: int = -1  # the last descriptor that a client opened, or -1: what can be done by it needs no path
+    held: int = (
+        -1
+    )  # the last descriptor that a client opened, or -1: what can be done by it needs no path
 
 
 class NodeTable:

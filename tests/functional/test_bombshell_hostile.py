@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from functional.bombshells import Running, wait_until
+from functional.bombshells import IN_MEMORY, Running, wait_until
 from tambourinefs.rpc import io_pb2
 
 COUNT = 10_000
@@ -186,6 +186,7 @@ def _state(outside: Path, control: Path) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.slow
+@IN_MEMORY
 def test_ten_thousand_hostile_requests(make_bombshell: Callable[..., Running]) -> None:
     running = make_bombshell(max_uncommitted_bytes=8 << 20)
     outside = running.home / "outside"

@@ -48,7 +48,9 @@ def test_no_read_is_ever_torn(mount: Mounted) -> None:
     ]
     answers = [json.loads(reader.communicate(timeout=240)[0]) for reader in readers]
     published = mount.order(calm=None)
-    assert sum(a["reads"] for a in answers) >= 8_000  # of a content that changes in place 8 in 100 are torn
+    assert (
+        sum(a["reads"] for a in answers) >= 8_000
+    )  # of a content that changes in place 8 in 100 are torn
     assert sum(a["torn"] for a in answers) == 0
     # The fault was there: readers saw many of many states.
     assert published > 300
