@@ -5,8 +5,9 @@ waits for anything, so that it could read the next one itself. That costs two mo
 fifth of the processor time of the silo. Here the turn goes to another worker only when the one that had it waits for
 something else, which an instrument sees: none is missed, whatever a handler waits for.
 
-A program that makes one call after the other sends the next request within microseconds of the answer. So a worker waits for
-it in select(2) first, for a moment and not often in a row, and only then by way of trio's loop, which costs as much as an answer.
+A program that makes one call after the other sends the next request within microseconds of the answer. So a worker waits
+for it in select(2) first, for a moment and not often in a row, and only then by way of trio's loop, which costs as much as
+an answer.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def bombshell_home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[P
 
 
 # For who makes tens of thousands of files and is not about disks. On an ext4 without a journal, as a machine's root may be,
-# each new file looks at all inodes that were removed in the last minutes, those of labs that other lanes take down among them.
+# each new file looks at all inodes that were removed in the last minutes, those of labs that other lanes take down too.
 IN_MEMORY = pytest.mark.parametrize("bombshell_home", ["/dev/shm"], indirect=True, ids=["memory"])
 
 

@@ -2,7 +2,7 @@
 
     {"publish": VIEW}                      publishes a ServiceView; an object of its fields, bytes in base64
     {"withdraw": [NAMESPACE, NAME]}
-    {"storm": VIEW}                        publishes views that differ (each of them is EVENTS events), up to 500 a second, until
+    {"storm": VIEW}                        publishes views that differ (EVENTS events each), up to 500 a second, until
     {"calm": null}                         answers how many; each text of a view is the number of its publish
     {"count": null}                        how many inodes and services the board holds
 
