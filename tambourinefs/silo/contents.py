@@ -83,15 +83,19 @@ class Contents(Names):
 
     def _opened(self, fd: int, node: Node, flags: int) -> FileInfo:
         node.opens += 1
+        node.held = fd
         self._open[fd] = OpenFile(fd, node, bool(flags & (os.O_SYNC | os.O_DSYNC)))
         return FileInfo(fh=fd, keep_cache=True)
 
     async def release(self, fh: int) -> None:
         file = self._open.pop(fh)
+        node = file.node
+        if node.held == file.fd:
+            node.held = -1
         os.close(file.fd)
-        file.node.opens -= 1
-        self._uncount(file.node)
-        self._nodes.drop_unused(file.node)
+        node.opens -= 1
+        self._uncount(node)
+        self._nodes.drop_unused(node)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """At once from the page cache, by way of one buffer for all: pyfuse3 sends the answer before anything else runs.
@@ -142,21 +146,24 @@ class Contents(Names):
     ) -> EntryAttributes:
         node = self._nodes[inode]
         self._check_change(ctx, node)
-        path = self._nodes.path(node)
         if fields.update_size:
             self._resize(node, attr.st_size)
         if fields.update_uid or fields.update_gid:
             uid = attr.st_uid if fields.update_uid else -1
-            os.chown(path, uid, attr.st_gid if fields.update_gid else -1)
-        if fields.update_mode:
-            os.chmod(path, stat.S_IMODE(attr.st_mode))  # after chown(2), which clears setuid
+            os.chown(self._place(node), uid, attr.st_gid if fields.update_gid else -1)
+        if fields.update_mode:  # after chown(2), which clears setuid
+            os.chmod(self._place(node), stat.S_IMODE(attr.st_mode))
         if fields.update_atime or fields.update_mtime:
             syscalls.set_times(
-                path,
+                self._nodes.pin(node),
                 attr.st_atime_ns if fields.update_atime else None,
                 attr.st_mtime_ns if fields.update_mtime else None,
             )
         return self._attributes(node)
+
+    def _place(self, node: Node) -> int | bytes:
+        """The inode for chmod and chown: one of the descriptors that clients hold of it, which costs less than a path."""
+        return node.held if node.held >= 0 else self._nodes.path(node)
 
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         node = self._nodes[inode]

@@ -6,12 +6,17 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from typing import Final
 
 from tambourinefs.fuse import EntryAttributes, RequestContext
 from tambourinefs.silo import syscalls
-from tambourinefs.silo.base import ID_NAME, Base
+from tambourinefs.silo.base import CACHE_SECONDS, ID_NAME, Base
 from tambourinefs.silo.nodes import Node, charge_of_stat
 from tambourinefs.silo.quota import charge_of
+
+# "No such name", for the kernel to keep as it keeps a name: an error it would not (libfuse, fuse_reply_entry: inode 0).
+_NOTHING: Final = EntryAttributes()
+_NOTHING.entry_timeout = CACHE_SECONDS
 
 
 class Names(Base):
@@ -22,7 +27,10 @@ class Names(Base):
         if parent is self._root and name == ID_NAME:
             self._id.lookups += 1
             return self._attributes(self._id)
-        return self._looked_up(parent, name)
+        try:
+            return self._looked_up(parent, name)
+        except FileNotFoundError:
+            return _NOTHING
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for number, count in inode_list:

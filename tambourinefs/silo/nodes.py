@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from tambourinefs.silo import syscalls
@@ -35,7 +35,10 @@ class Node:
     charge: int = 0  # bytes that it counts for in the quota …
     counted: bool = True  # … unless it is unlinked and closed
     unlinked: bool = False
-    fd: int = field(default=-1)  # O_PATH, or -1 while not pinned
+    fd: int = -1  # O_PATH, or -1 while not pinned
+    held: int = (
+        -1
+    )  # the last descriptor that a client opened, or -1: what can be done by it needs no path
 
 
 class NodeTable:
@@ -169,7 +172,7 @@ class NodeTable:
         """
         node.handle, node.generation = handle, handle.generation
         node.kind, node.charge, node.unlinked = stat.S_IFMT(st.st_mode), charge_of_stat(st), False
-        node.counted = True
+        node.counted, node.held = True, -1
 
     def _remember(self, node: Node) -> None:
         if node.unlinked:

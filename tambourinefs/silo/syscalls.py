@@ -17,11 +17,11 @@ RENAME_NOREPLACE: Final = 1
 RENAME_EXCHANGE: Final = 2
 UTIME_OMIT: Final = 0x3FFFFFFE
 
-_AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
 _MAX_HANDLE: Final = 128  # MAX_HANDLE_SZ, name_to_handle_at(2)
 _SYS_GETDENTS64: Final = {"x86_64": 217, "aarch64": 61, "riscv64": 61, "s390x": 220, "ppc64le": 202}
 _DIRENT: Final = struct.Struct("=QqHB")  # d_ino, d_off, d_reclen, d_type; then d_name. getdents(2)
+_TIMES: Final = struct.Struct("@4l")  # struct timespec[2]
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -33,10 +33,6 @@ class _FileHandle(ctypes.Structure):
         ("handle_type", ctypes.c_int),
         ("f_handle", ctypes.c_ubyte * _MAX_HANDLE),
     )
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
 
 
 class Handle(NamedTuple):
@@ -98,14 +94,16 @@ def rename(old_dir: int, old: bytes, new_dir: int, new: bytes, flags: int) -> No
     _check(_libc.renameat2(old_dir, old, new_dir, new, ctypes.c_uint(flags)))
 
 
-def set_times(path: bytes, atime_ns: int | None, mtime_ns: int | None) -> None:
-    """utimensat(2); None leaves a time as it is, which os.utime cannot say. Nanoseconds since 1970."""
-    both = (_Timespec * 2)(*(_timespec(ns) for ns in (atime_ns, mtime_ns)))
-    _check(_libc.utimensat(_AT_FDCWD, path, ctypes.byref(both), 0))
+def set_times(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
+    """utimensat(2) of what a descriptor is open on (O_PATH will do). Nanoseconds since 1970; None leaves a time as it is,
+    which os.utime cannot say.
+    """
+    both = _TIMES.pack(*_timespec(atime_ns), *_timespec(mtime_ns))
+    _check(_libc.utimensat(fd, b"", both, _AT_EMPTY_PATH))
 
 
-def _timespec(ns: int | None) -> _Timespec:
-    return _Timespec(0, UTIME_OMIT) if ns is None else _Timespec(*divmod(ns, 1_000_000_000))
+def _timespec(ns: int | None) -> tuple[int, int]:
+    return (0, UTIME_OMIT) if ns is None else divmod(ns, 1_000_000_000)
 
 
 def read_directory(fd: int, buffer: ctypes.Array[ctypes.c_char]) -> list[DirectoryEntry]:

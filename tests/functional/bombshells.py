@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -177,12 +178,27 @@ class Running:
 
 
 @pytest.fixture
-def make_bombshell(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def bombshell_home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Where servers of one test live: on the disk, or (IN_MEMORY) in memory."""
+    if not hasattr(request, "param"):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="tambourine-bombshell-", dir=request.param) as name:
+        yield Path(name)
+
+
+# For who makes tens of thousands of files and is not about disks. On an ext4 without a journal, as a machine's root may be,
+# each new file looks at all inodes that were removed in the last minutes, those of labs that other lanes take down too.
+IN_MEMORY = pytest.mark.parametrize("bombshell_home", ["/dev/shm"], indirect=True, ids=["memory"])
+
+
+@pytest.fixture
+def make_bombshell(bombshell_home: Path) -> Iterator[Callable[..., Running]]:
     """Makes servers; they are ended after the test, and each must end well."""
     made: list[Running] = []
 
     def make(**options: object) -> Running:
-        home = tmp_path / f"b{len(made)}"
+        home = bombshell_home / f"b{len(made)}"
         home.mkdir()
         running = Running(home, **options)  # type: ignore[arg-type]
         made.append(running)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from functional.bombshells import bombshell, client, make_bombshell, shared_bombshell, stub
+from functional.bombshells import (
+    bombshell,
+    bombshell_home,
+    client,
+    make_bombshell,
+    shared_bombshell,
+    stub,
+)
 from functional.loop_disk import loop_disk
 from functional.silo_host import disk_directory, make_silo, shared_silo, silo
 
 __all__ = [
     "bombshell",
+    "bombshell_home",
     "client",
     "disk_directory",
     "loop_disk",

@@ -2,7 +2,7 @@
 
     {"publish": VIEW}                      publishes a ServiceView; an object of its fields, bytes in base64
     {"withdraw": [NAMESPACE, NAME]}
-    {"storm": VIEW}                        publishes views that differ, up to 500 a second, until
+    {"storm": VIEW}                        publishes views that differ (EVENTS events each), up to 500 a second, until
     {"calm": null}                         answers how many; each text of a view is the number of its publish
     {"count": null}                        how many inodes and services the board holds
 
@@ -29,6 +29,8 @@ from tambourinefs.procfs.host import Host
 from tambourinefs.procfs.serving import MOUNT_OPTIONS, serve_board
 from tambourinefs.procfs.zone import LocalZone
 
+EVENTS = 8  # of each publish: two generations and so many conditions
+
 
 def numbered(view: ServiceView, number: int) -> ServiceView:
     """A view each text of which is `number`, repeated to a length that changes with it."""
@@ -36,10 +38,14 @@ def numbered(view: ServiceView, number: int) -> ServiceView:
     unit = view.unit or Unit(name=view.unit_name)
     return replace(
         view,
+        generation=number,
         observed_generation=number,
         manifest=text.encode() * 5,
         unit=replace(unit, id=text, description=text, documentation=(text, text), status_text=text),
-        conditions=(Condition("Ready", "True", "Ready", text, number, ""),),
+        conditions=tuple(
+            Condition(f"Ready{i or ''}", "True", f"Ready{number}", text, number, "")
+            for i in range(EVENTS - 2)
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from functional.bombshells import Running
+from functional.bombshells import IN_MEMORY, Running
 from tambourinefs import errors
 from tambourinefs.rpc.client import Client
 
@@ -89,6 +89,7 @@ def test_links_lead_nowhere(bombshell: Running, client: Client, outside: Path) -
     client.remove("silo", "tree", recursive=True)
 
 
+@IN_MEMORY
 def test_a_link_that_is_put_in_place_while_requests_run_is_never_followed(
     bombshell: Running, client: Client, outside: Path
 ) -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from functional.bombshells import Running
+from functional.bombshells import IN_MEMORY, Running
 from tambourinefs import errors
 from tambourinefs.rpc.client import Client, Watching
 
@@ -116,6 +116,7 @@ def _exchange(running: Running, one: str, other: str) -> None:
     assert libc.renameat2(-100, paths[0], -100, paths[1], 2) == 0
 
 
+@IN_MEMORY
 def test_a_burst_is_told_whole_or_as_resync(bombshell: Running, client: Client) -> None:
     """Trouble 22: more events than any queue holds; the client reads late, and misses nothing that it is not told of."""
     with client.watch("silo", "", 2) as watch:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import looks
 from functional.procfs_mount import HERE, Mounted, hello, now_usec, plain, status_mount, told
 
 POLLER = """
@@ -42,17 +43,19 @@ def test_no_read_is_ever_torn(mount: Mounted) -> None:
     files = [str(mount.of(view) / name) for name in names]
     readers = [
         subprocess.Popen(
-            [sys.executable, HERE / "procfs_reader.py", "5000", *files], stdout=subprocess.PIPE
+            [sys.executable, HERE / "procfs_reader.py", "2000", *files], stdout=subprocess.PIPE
         )
         for _ in range(4)
     ]
     answers = [json.loads(reader.communicate(timeout=240)[0]) for reader in readers]
     published = mount.order(calm=None)
-    assert sum(a["reads"] for a in answers) >= 20_000
+    assert (
+        sum(a["reads"] for a in answers) >= 8_000
+    )  # of a content that changes in place 8 in 100 are torn
     assert sum(a["torn"] for a in answers) == 0
     # The fault was there: readers saw many of many states.
-    assert published > 1000
-    assert sum(a["publishes_seen"] for a in answers) > 1000
+    assert published > 300
+    assert sum(a["publishes_seen"] for a in answers) > 300
 
 
 def test_a_held_descriptor_is_a_snapshot(mount: Mounted) -> None:
@@ -155,7 +158,7 @@ def test_an_age_is_never_more_than_a_second_old(mount: Mounted) -> None:
     mount.publish(view)
     assert view.unit
     deadline = time.monotonic() + 4
-    while time.monotonic() < deadline:
+    while (looked := time.monotonic()) < deadline:
         age = (now_usec() - view.unit.active_enter_usec) / 1e6
         text = (mount.of(view) / "active").read_text().split("; ")[1]
         shown = text.removesuffix(" ago\n")
@@ -163,6 +166,7 @@ def test_an_age_is_never_more_than_a_second_old(mount: Mounted) -> None:
             float(shown[:-2]) / 1000 if shown.endswith("ms") else float(shown.removesuffix("s"))
         )
         assert age - 2.05 < seconds <= age + 0.05
+        looks.rest(looked, least=0.002)  # what is too old is so for longer than that
 
 
 @pytest.mark.ahead

@@ -37,6 +37,36 @@ def test_a_written_file_reads_back_here_and_in_the_store(silo: Path, shared_silo
     assert in_store(shared_silo, silo / "f").read_bytes() == b"text"
 
 
+def test_the_kernel_keeps_that_a_name_is_not_there(silo: Path, shared_silo: SiloHost) -> None:
+    """Nobody asks the server again for it …"""
+    assert not (silo / "missing").exists()
+    asked: list[bool] = []
+    asking = threading.Thread(target=lambda: asked.append((silo / "missing").exists()))
+    with shared_silo.frozen():
+        asking.start()
+        asking.join(10)
+        answered = list(asked)
+    asking.join()
+    assert answered == [False]
+
+
+def test_a_name_that_was_not_there_is_there_once_it_is_made(silo: Path) -> None:
+    """… until it is made, in whatever way, by whomever."""
+    ways = (["touch"], ["mkdir"], ["ln", "-s", "x"], ["ln", "0"], ["cp", "0"], ["mv", "0"])
+    for name, way in enumerate(ways):
+        made = silo / str(name)
+        assert not os.path.lexists(made)
+        subprocess.run([*way, made.name], cwd=silo, check=True)
+        assert os.path.lexists(made)
+    assert not (silo / "0").exists()
+    made.rename(silo / "0")
+    assert not made.exists()
+    renameat2(silo / "0", made, syscalls.RENAME_NOREPLACE)
+    assert made.exists()
+    made.unlink()
+    assert not made.exists()
+
+
 def test_rename_replaces_at_once(silo: Path) -> None:
     (silo / "new").write_text("new")
     (silo / "f").write_text("old")
@@ -201,9 +231,34 @@ def test_exclusive_create(silo: Path) -> None:
 def test_times_to_the_nanosecond_and_left_alone(silo: Path) -> None:
     (silo / "f").touch()
     os.utime(silo / "f", ns=(1_000_000_001, 2_000_000_002))
-    syscalls.set_times(os.fsencode(silo / "f"), None, 3_000_000_003)
+    with (silo / "f").open() as file:
+        syscalls.set_times(file.fileno(), None, 3_000_000_003)
     st = (silo / "f").stat()
     assert (st.st_atime_ns, st.st_mtime_ns) == (1_000_000_001, 3_000_000_003)
+
+
+def test_modes_change_whoever_has_it_open(silo: Path) -> None:
+    """By path, with two descriptors, with the older of them, with none, and by a descriptor whose name is gone."""
+    path = silo / "f"
+    path.touch()
+    older, newer = os.open(path, os.O_RDONLY), os.open(path, os.O_WRONLY)
+    try:
+        for mode, ended in ((0o600, newer), (0o640, -1), (0o2755, -1)):
+            path.chmod(mode)
+            assert (
+                stat.S_IMODE(os.fstat(older).st_mode) == stat.S_IMODE(path.stat().st_mode) == mode
+            )
+            if ended >= 0:
+                os.close(ended)
+        path.unlink()
+        path.touch(0o644)
+        os.fchmod(older, 0o400)
+        assert stat.S_IMODE(os.fstat(older).st_mode) == 0o400
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    finally:
+        os.close(older)
+    path.chmod(0o711)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o711
 
 
 def test_modes_with_setuid_setgid_and_sticky(silo: Path) -> None:

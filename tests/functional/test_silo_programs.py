@@ -124,8 +124,9 @@ def test_sqlite_under_load_of_several_processes(silo: Path, journal: str) -> Non
         db.close()
 
 
-def test_rsync_of_a_tree(silo: Path) -> None:
+def test_rsync_of_a_tree(silo_on_scratch: SiloHost) -> None:
     """A tenth of it is symbolic links."""
+    silo = silo_on_scratch.mount / "zoneinfo"
     run("rsync", "-aH", "/usr/share/zoneinfo/", f"{silo}/")
     same(Path("/usr/share/zoneinfo"), silo, "--checksum")
 
@@ -139,8 +140,8 @@ def test_rsync_of_all_of_usr_share(silo_on_scratch: SiloHost) -> None:
     same(Path("/usr/share"), store, "--checksum")
 
 
-def test_tar_and_cp_make_the_same_tree(silo: Path) -> None:
-    source = Path("/usr/share/perl")
+def test_tar_and_cp_make_the_same_tree(silo_on_scratch: SiloHost) -> None:
+    silo, source = silo_on_scratch.mount, Path("/usr/share/perl")
     (silo / "tar").mkdir()
     with subprocess.Popen(
         ["tar", "-C", source, "-cSf", "-", "."], stdout=subprocess.PIPE

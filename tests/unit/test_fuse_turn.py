@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import pyfuse3
@@ -95,5 +96,83 @@ async def test_pyfuse3_has_its_trio_back_afterwards() -> None:
     with taking_turns():
         given = vars(pyfuse3)["trio"]
         assert isinstance(given.Lock(), Turn)
-        assert given.lowlevel is trio.lowlevel
+        assert given.lowlevel.wait_readable.__func__ is Turn.wait_readable
+        assert given.lowlevel.current_task is trio.lowlevel.current_task
     assert vars(pyfuse3)["trio"] is trio
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for fd in ends:
+            os.close(fd)
+
+
+async def count_turns_of_the_loop(stop: trio.CancelScope) -> int:
+    turns = 0
+    with stop:
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+    return turns
+
+
+@pytest.mark.trio
+async def test_what_has_come_is_taken_without_a_turn_of_the_loop(pipe: tuple[int, int]) -> None:
+    """… and yet the loop has its turn again and again, however much comes."""
+    os.write(pipe[1], b"x")
+    others = trio.CancelScope()
+    turns: list[int] = []
+
+    async def count() -> None:
+        turns.append(await count_turns_of_the_loop(others))
+
+    async with turn_in_use() as turn, trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        for _ in range(1000):
+            async with turn:
+                await turn.wait_readable(pipe[0])
+        others.cancel()
+    assert 20 < turns[0] < 200
+
+
+@pytest.mark.trio
+async def test_a_wait_ends_when_it_is_cancelled(pipe: tuple[int, int]) -> None:
+    """Where nothing comes, and where something comes all the time."""
+    for data in (b"", b"x"):
+        os.write(pipe[1], data)
+        async with turn_in_use() as turn:
+            with trio.move_on_after(0.01) as scope:
+                while True:
+                    async with turn:
+                        await turn.wait_readable(pipe[0])
+            assert scope.cancelled_caught
+
+
+@pytest.mark.trio
+async def test_who_waits_for_a_thread_is_not_held_up_by_who_waits_for_a_request(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tambourinefs.fuse.turn._PATIENCE", 5)
+    answered = trio.Event()
+
+    async def slow(turn: Turn) -> None:
+        async with turn:
+            await trio.testing.wait_all_tasks_blocked()  # for a request
+        await trio.to_thread.run_sync(os.getpid)
+        answered.set()
+
+    async def quick(turn: Turn) -> None:
+        async with turn:
+            await turn.wait_readable(pipe[0])
+
+    async with turn_in_use() as turn, trio.open_nursery() as nursery:
+        nursery.start_soon(slow, turn)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(quick, turn)
+        with trio.fail_after(2):
+            await answered.wait()
+        nursery.cancel_scope.cancel()
