@@ -67,7 +67,7 @@ def apply(host: Host, name: str, mark: object = "") -> None:
     """
     spec = {"command": "start", "unit": UNIT.format(mark=mark)}
     with client_of(host) as client:
-        wait_ready(client, name, put(client, manifest(name, spec)), patience=20)
+        wait_ready(client, name, put(client, manifest(name, spec)), patience=30)
 
 
 def delete(host: Host, name: str) -> None:

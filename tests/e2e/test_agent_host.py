@@ -28,9 +28,9 @@ from lab.hosts import Host
 def _taken_back(host: Host) -> Iterator[None]:
     """Whatever a test left in the silo is taken back."""
     yield
-    left = host.run("tambourine", "get", "-o", "name").stdout.split()
-    if left:
-        host.run("tambourine", "delete", *[name.rpartition("/")[2] for name in left], timeout=120)
+    left = host.root / "var/lib/tambourine/silo/local"
+    if left.is_dir() and (names := [path.name for path in left.iterdir()]):
+        host.run("tambourine", "delete", *names, timeout=120)
 
 
 def test_install_and_removal_leave_the_host_as_it_was(host: Host) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from lab.hosts import Host
 from tambourinefs.rpc.client import Client
-from tests.e2e.chain import AGENT, DAEMONS, SILO, pids, prop, wait_answering, wait_until
+from tests.e2e.chain import AGENT, DAEMONS, SILO, pids, prop, props, wait_answering, wait_until
 from tests.e2e.chaos import (
     ONESHOT,
     SERVICE,
@@ -149,7 +149,7 @@ def test_200_applies_while_every_daemon_is_killed_again_and_again(host: Host) ->
         for name in STEADY:
             wait_ready(client, name, put(client, Wish(name, mark=1).manifest()))
         steady = pids(host, *(f"{name}.service" for name in STEADY))
-        restarts = {unit: int(prop(host, unit, "NRestarts")) for unit in DAEMONS}
+        restarts = dict(zip(DAEMONS, map(int, props(host, "NRestarts", *DAEMONS)), strict=True))
         people = [Asking(host, client, wishes[n::WORKERS], f"{seed}-{n}") for n in range(WORKERS)]
         over = threading.Event()
         with ThreadPoolExecutor(WORKERS + 1) as pool:
@@ -174,19 +174,20 @@ def test_200_applies_while_every_daemon_is_killed_again_and_again(host: Host) ->
         print(f"killed {dict(killed)}, {exact} applies counted alone")
         assert exact > 20, "most starts were counted in bursts only"
         wait_answering(host)
-        for unit in DAEMONS:
-            again = int(prop(host, unit, "NRestarts")) - restarts[unit]
+        for unit, now in zip(DAEMONS, props(host, "NRestarts", *DAEMONS), strict=True):
+            again = int(now) - restarts[unit]
             assert again >= killed[unit] >= KILLS_OF_EACH, f"{unit}: {again} restarts"
 
         assert pids(host, *(f"{name}.service" for name in STEADY)) == steady
         assert [len(ledger(host, name)) for name in STEADY] == [1, 1, 1]
-        for wish in (wish for wish in wishes if wish.label):
+        asked = [wish for wish in wishes if wish.label]
+        for wish in asked:
             wait_ready(
                 client, wish.name, put(client, wish.manifest())
             )  # nothing to change: asks for the generation
-            assert (prop(host, f"{wish.name}.service", "ActiveState") == "active") == (
-                wish.running and wish.text == SERVICE
-            )
+        states = props(host, "ActiveState", *(f"{wish.name}.service" for wish in asked))
+        for wish, state in zip(asked, states, strict=True):
+            assert (state == "active") == (wish.running and wish.text == SERVICE), wish.name
             marks = [int(line.split()[0]) for line in ledger(host, wish.name)]
             assert marks == sorted(marks), f"{wish.name}: an older unit after a newer one: {marks}"
         wait_until(lambda: not temporaries(host), 5, "no temporary file is left")
