@@ -75,19 +75,21 @@ def delete(host: Host, name: str) -> None:
 
 
 def answers(host: Host) -> bool:
-    """Both mounts are read in PID 1's mount namespace, and a call goes through Bombshell to each."""
+    """Both mounts are read in PID 1's mount namespace, a call goes through Bombshell to each, and systemd is done with all
+    three: a mount whose server was killed a moment ago may still answer, from the kernel's memory.
+    """
     try:
         if not (host.root / "var/lib/tambourine/silo/.tambourine-silo").read_text().strip():
             return False
         if not (host.root / "run/tambourine/proc/version.txt").read_text().strip():
             return False
         with client_of(host, timeout=5) as client:
-            return bool(
-                client.read("silo", ".tambourine-silo")[1].strip()
-                and client.read("proc", "services.json")[1].strip()
-            )
+            for volume, path in (("silo", ".tambourine-silo"), ("proc", "services.json")):
+                if not client.read(volume, path)[1].strip():
+                    return False
     except (OSError, TambourineError):
         return False
+    return props(host, "ActiveState", *DAEMONS) == ["active"] * len(DAEMONS)
 
 
 def wait_answering(host: Host, seconds: float = 10) -> float:

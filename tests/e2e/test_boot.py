@@ -126,7 +126,9 @@ def test_a_frozen_silo_that_is_killed_is_replaced(host: Host, managed: str) -> N
 def test_a_reader_in_the_silo_gets_an_error_and_then_the_new_mount(host: Host) -> None:
     directory = os.open(host.root / "var/lib/tambourine/silo", os.O_RDONLY | os.O_DIRECTORY)
     try:
+        before = pids(host, SILO)
         host.run("systemctl", "kill", "--signal=KILL", SILO)
+        wait_until(lambda: ended(host, before), 10, "the old silo is gone")
         wait_answering(host)
         with pytest.raises(OSError, match=r"Transport endpoint|Input/output|Stale"):
             os.listdir(directory)
