@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from lab.hosts import Host
 from looks import until
+from tambourinefs.errors import TambourineError
+from tests.e2e.chaos import client_of, manifest, put, wait_ready
 
 SILO = "tambourine-silo.service"
 AGENT = "tambourine.service"
@@ -26,6 +27,7 @@ spec:
     ExecStart=/bin/sleep infinity
     # {mark}
 """
+UNIT = "[Service]\nExecStart=/bin/sleep infinity\n# {mark}\n"
 
 
 def wait_until(
@@ -37,18 +39,35 @@ def wait_until(
 
 def prop(host: Host, unit: str, name: str) -> str:
     """One property of a unit, as systemd says it."""
-    return host.run("systemctl", "show", "--property", name, "--value", unit).stdout.strip()
+    (found,) = props(host, name, unit)
+    return found
+
+
+def props(host: Host, name: str, *units: str) -> list[str]:
+    """One property of each unit, as systemd says it: one look for all, since each costs a program and its bus."""
+    said = host.run("systemctl", "show", f"--property={name}", "--value", *units).stdout
+    found = said.split("\n")[:-1:2]  # a blank line between two
+    assert len(found) == len(units), said
+    return found
 
 
 def pids(host: Host, *units: str) -> tuple[int, ...]:
     """The main processes; 0 where there is none."""
-    return tuple(int(prop(host, unit, "MainPID")) for unit in units)
+    return tuple(map(int, props(host, "MainPID", *units)))
+
+
+def ended(host: Host, processes: Collection[int]) -> bool:
+    """Whether none of these is there any more, by the host's /proc: that takes no program."""
+    return not any((host.root / "proc" / str(pid)).exists() for pid in processes)
 
 
 def apply(host: Host, name: str, mark: object = "") -> None:
-    """Through the whole chain: command line, Bombshell, silo, agent, systemd, status, Bombshell, command line."""
-    text = MANIFEST.format(name=name, mark=mark)
-    host.run("tambourine", "apply", "-f", "-", "--timeout", "20", input=text)
+    """Through the whole chain: Bombshell, silo, agent, systemd, status, Bombshell. From this process: the program that a
+    person runs is test_cli.py's.
+    """
+    spec = {"command": "start", "unit": UNIT.format(mark=mark)}
+    with client_of(host) as client:
+        wait_ready(client, name, put(client, manifest(name, spec)), patience=30)
 
 
 def delete(host: Host, name: str) -> None:
@@ -56,19 +75,21 @@ def delete(host: Host, name: str) -> None:
 
 
 def answers(host: Host) -> bool:
-    """Both mounts are read in PID 1's mount namespace, and a call goes through Bombshell to each."""
+    """Both mounts are read in PID 1's mount namespace, a call goes through Bombshell to each, and systemd is done with all
+    three: a mount whose server was killed a moment ago may still answer, from the kernel's memory.
+    """
     try:
         if not (host.root / "var/lib/tambourine/silo/.tambourine-silo").read_text().strip():
             return False
         if not (host.root / "run/tambourine/proc/version.txt").read_text().strip():
             return False
-        with socket.socket(
-            socket.AF_UNIX
-        ) as bombshell:  # a program that finds nobody there costs more
-            bombshell.connect(str(host.root / "run/tambourine/bombshell/bombshell.sock"))
-    except OSError:
+        with client_of(host, timeout=5) as client:
+            for volume, path in (("silo", ".tambourine-silo"), ("proc", "services.json")):
+                if not client.read(volume, path)[1].strip():
+                    return False
+    except (OSError, TambourineError):
         return False
-    return host.run("tambourine", "get", check=False).returncode == 0
+    return props(host, "ActiveState", *DAEMONS) == ["active"] * len(DAEMONS)
 
 
 def wait_answering(host: Host, seconds: float = 10) -> float:

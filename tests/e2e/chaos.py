@@ -64,7 +64,7 @@ def persistently(step: Callable[[], T], *also: type[Exception], patience: float 
 
 def _pause(patience: float) -> None:
     """Between two attempts; longer on a machine that needs more patience: each look takes from what is waited for."""
-    _PAUSE.wait(patience / 1200)
+    _PAUSE.wait(max(0.1, patience / 1200))
 
 
 def manifest(name: str, spec: dict[str, Any], labels: dict[str, str] | None = None) -> Any:
@@ -170,7 +170,7 @@ def wait_gone(client: Client, names: Iterable[str]) -> None:
     end = time.monotonic() + PATIENCE
     while left := persistently(lambda: _present(client)) & set(names):
         assert time.monotonic() < end, f"still there: {left}"
-        _PAUSE.wait(0.05)
+        _PAUSE.wait(0.1)
 
 
 def _present(client: Client) -> set[str]:

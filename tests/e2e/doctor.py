@@ -68,30 +68,41 @@ def find(found: list[Line], check: str, says: str) -> Line | None:
 
 
 def break_name_mend(
-    host: Runs, fault: Fault, *, patience: float = PATIENCE, healthy: list[Line] | None = None
+    host: Runs, *faults: Fault, patience: float = PATIENCE, healthy: list[Line] | None = None
 ) -> None:
-    """The whole story of one fault.
+    """The whole story of a fault, or of several that have nothing to do with each other: of those each is named, and
+    mended by its own command.
 
     `patience`: seconds for each step of it; `healthy`: what was found of this host a moment ago, where that is known.
     """
     seconds = max(SECONDS, patience)
     healthy = examine(host, seconds=seconds) if healthy is None else healthy
     before = troubles(healthy)
-    assert find(healthy, fault.check, fault.says) is None, "it is said of a healthy host"
-    shell(host, fault.breaks, timeout=patience)
+    for fault in faults:
+        assert find(healthy, fault.check, fault.says) is None, "it is said of a healthy host"
     try:
-        shell(host, fault.proof, timeout=patience)
+        for fault in faults:
+            shell(host, fault.breaks, timeout=patience)
+        for fault in faults:
+            shell(host, fault.proof, timeout=patience)
         found = examine(host, seconds=seconds)
-        line = find(found, fault.check, fault.says)
-        assert line is not None, "\n".join(map(str, found))
-        assert line.state == fault.state
-        said = shell(host, f"{fault.environment}\n{line.command}", timeout=patience)
-        still = host.run("bash", "-c", fault.proof, check=False, timeout=patience)
-        assert still.returncode != 0, said
+        said = [_mend(host, fault, found, patience) for fault in faults]
         wait_until(
             lambda: troubles(examine(host, seconds=seconds)) <= before,
             patience / 3,
-            f"healthy after {line.command}",
+            f"healthy after {said}",
         )
     finally:
-        shell(host, fault.after or ":", timeout=patience)
+        for fault in faults:
+            shell(host, fault.after or ":", timeout=patience)
+
+
+def _mend(host: Runs, fault: Fault, found: list[Line], patience: float) -> str:
+    """Run the command that was given for it; returns the command."""
+    line = find(found, fault.check, fault.says)
+    assert line is not None, "\n".join(map(str, found))
+    assert line.state == fault.state
+    said = shell(host, f"{fault.environment}\n{line.command}", timeout=patience)
+    still = host.run("bash", "-c", fault.proof, check=False, timeout=patience)
+    assert still.returncode != 0, f"{fault.name}: still there after {line.command}: {said}"
+    return line.command

@@ -28,9 +28,9 @@ from lab.hosts import Host
 def _taken_back(host: Host) -> Iterator[None]:
     """Whatever a test left in the silo is taken back."""
     yield
-    left = host.run("tambourine", "get", "-o", "name").stdout.split()
-    if left:
-        host.run("tambourine", "delete", *[name.rpartition("/")[2] for name in left], timeout=120)
+    left = host.root / "var/lib/tambourine/silo/local"
+    if left.is_dir() and (names := [path.name for path in left.iterdir()]):
+        host.run("tambourine", "delete", *names, timeout=120)
 
 
 def test_install_and_removal_leave_the_host_as_it_was(host: Host) -> None:
@@ -262,17 +262,22 @@ def bare_silo(host: Host) -> str:
 
 def test_22_directories_renamed_removed_and_made_again_at_once(host: Host, bare_silo: str) -> None:
     text = json.dumps(manifest("e2e-x", unit=SLEEPS, command="start"))
-    script = f"""
-        cd {bare_silo}
-        for i in $(seq 200); do
-            mkdir e2e-x && printf %s "$TEXT" > e2e-x/tambourine.json && mv e2e-x e2e-y
-            mv e2e-y e2e-x && rm -r e2e-x
-        done
-        mkdir e2e-x && printf %s "$TEXT" > e2e-x/.t && mv e2e-x/.t e2e-x/tambourine.json
-    """
-    host.run(
-        "runuser", "-u", "bombshell", "--", "env", f"TEXT={text}", "sh", "-ec", script, timeout=120
-    )
+    script = f"""\
+import os, pathlib
+os.chdir({bare_silo!r})
+for last in 200 * [False] + [True]:
+    os.mkdir("e2e-x")
+    file = pathlib.Path("e2e-x/.t" if last else "e2e-x/tambourine.json")
+    file.write_text({text!r})
+    if last:
+        file.rename("e2e-x/tambourine.json")
+    else:
+        os.rename("e2e-x", "e2e-y")
+        os.rename("e2e-y", "e2e-x")
+        file.unlink()
+        os.rmdir("e2e-x")
+"""
+    host.run("runuser", "-u", "bombshell", "--", "/usr/bin/python3", "-c", script, timeout=120)
     until_ready(host, "e2e-x")
     assert show(host, "e2e-x", "ActiveState") == "active"
     host.run(

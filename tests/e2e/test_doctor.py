@@ -247,6 +247,36 @@ MANIFESTS = (
 )  # fmt: skip
 
 
+ALL = (*KERNEL, *MOUNTS, ANOTHER, *BOMBSHELL, *SYSTEMD, *CERTIFICATES, *SPACE, *MANIFESTS)
+# A certificate and something that has nothing to do with certificates: one examination names both.
+AT_ONCE = {
+    "server.crt gone": "disabled",
+    "client.key gone": "timer stopped",
+    "all gone": "few inotify watches",
+    "half a certificate": "not reloaded",
+    "another's key": "no /dev/fuse",
+    "another authority": "no inotify watches left",
+    "the authority's key lost": "covered",
+    "ended": "sandbox opened",
+    "ends soon": "unit replaced",
+    "the clock is behind": "installed and not restarted",
+    "a key that all may read": "another version installed",
+    "a key that Bombshell may not read": "silo stopped",
+}
+
+
+def together() -> list[tuple[Fault, ...]]:
+    """Every fault once: by itself, or with the one beside it."""
+    by_name = {fault.name: fault for fault in ALL if fault.name in AT_ONCE.values()}
+    assert len(by_name) == len(AT_ONCE)
+    assert AT_ONCE.keys() <= {fault.name for fault in CERTIFICATES}
+    return [
+        (fault, by_name[AT_ONCE[fault.name]]) if fault.name in AT_ONCE else (fault,)
+        for fault in ALL
+        if fault.name not in by_name
+    ]
+
+
 @pytest.fixture
 def patient(own_host: Host) -> Host:
     """A healthy host with one service."""
@@ -264,14 +294,12 @@ def healthy(own_host: Host) -> list[Line]:
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [*KERNEL, *MOUNTS, ANOTHER, *BOMBSHELL, *SYSTEMD, *CERTIFICATES, *SPACE, *MANIFESTS],
-    ids=lambda fault: fault.name,
+    "faults", together(), ids=lambda faults: ", ".join(fault.name for fault in faults)
 )
 def test_what_is_broken_is_named_and_its_command_mends_it(
-    healthy: list[Line], patient: Host, fault: Fault
+    healthy: list[Line], patient: Host, faults: tuple[Fault, ...]
 ) -> None:
-    break_name_mend(patient, fault, healthy=healthy)
+    break_name_mend(patient, *faults, healthy=healthy)
 
 
 def test_a_healthy_host_is_one_calm_page(patient: Host) -> None:
@@ -293,40 +321,6 @@ def test_who_is_not_root_is_told_what_needs_root(patient: Host) -> None:
     unknown = {one["check"] for one in found if one["state"] == "unknown"}
     assert {"certificates", "socket", "cluster"} <= unknown
     assert all(one["command"] for one in found if one["state"] == "unknown")
-
-
-def test_with_everything_broken_it_answers_all_the_same(fresh_host: Host) -> None:
-    shell(
-        fresh_host,
-        "systemctl kill --signal=SIGSTOP tambourine tambourine-silo tambourine-bombshell dbus.service\n"
-        f"rm -r {PKI} {UNITS}/tambourine*\n"
-        f"echo nonsense >{CONFIG}/x.toml; echo '[' >/etc/tambourine/config.toml\n"
-        "ln -sf /nowhere /etc/tambourine/kubernetes/kubeconfig\n"
-        "fallocate -l $(($(stat -f -c '%a * %S' /var) - 1000000)) /var/fill; dd if=/dev/zero of=/var/fill2 bs=64k; true",
-        timeout=120,
-    )
-    try:
-        found = examine(fresh_host, code=1)
-        wrong = {one.check for one in found if one.state == "error"}
-        assert {
-            "configuration",
-            "dbus",
-            "silo",
-            "statuses",
-            "certificates",
-            "socket",
-            "disk",
-        } <= wrong
-        assert all(one.says for one in found)
-        page = fresh_host.run("tambourine", "doctor", check=False, timeout=60)
-        assert page.returncode == 1
-        assert "Traceback" not in page.stdout + page.stderr
-    finally:
-        shell(
-            fresh_host,
-            "systemctl kill --signal=SIGCONT tambourine tambourine-silo tambourine-bombshell\n"
-            "systemctl kill --signal=SIGKILL dbus.service",
-        )
 
 
 def test_the_cgroup_line_tells_what_the_kernel_says(patient: Host) -> None:
@@ -353,3 +347,38 @@ def test_nothing_is_left_of_what_hung(patient: Host) -> None:
     shell(patient, line.command)
     asking = ("pgrep", "--full", "os[.]statvfs|head --byte[s]")  # brackets: not this command itself
     wait_until(lambda: patient.run(*asking, check=False).returncode == 1, 10, "all gone")
+
+
+def test_with_everything_broken_it_answers_all_the_same(patient: Host) -> None:
+    """The last one here: nothing mends the host after it."""
+    shell(
+        patient,
+        "systemctl kill --signal=SIGSTOP tambourine tambourine-silo tambourine-bombshell dbus.service\n"
+        f"rm -r {PKI} {UNITS}/tambourine*\n"
+        f"echo nonsense >{CONFIG}/x.toml; echo '[' >/etc/tambourine/config.toml\n"
+        "ln -sf /nowhere /etc/tambourine/kubernetes/kubeconfig\n"
+        "fallocate -l $(($(stat -f -c '%a * %S' /var) - 1000000)) /var/fill; dd if=/dev/zero of=/var/fill2 bs=64k; true",
+        timeout=120,
+    )
+    try:
+        found = examine(patient, code=1)
+        wrong = {one.check for one in found if one.state == "error"}
+        assert {
+            "configuration",
+            "dbus",
+            "silo",
+            "statuses",
+            "certificates",
+            "socket",
+            "disk",
+        } <= wrong
+        assert all(one.says for one in found)
+        page = patient.run("tambourine", "doctor", check=False, timeout=60)
+        assert page.returncode == 1
+        assert "Traceback" not in page.stdout + page.stderr
+    finally:
+        shell(
+            patient,
+            "systemctl kill --signal=SIGCONT tambourine tambourine-silo tambourine-bombshell\n"
+            "systemctl kill --signal=SIGKILL dbus.service",
+        )

@@ -239,9 +239,9 @@ def everything_at_all(host: Host) -> str:
 
 
 def test_uninstalled_nothing_is_left_and_services_run_on_or_go_as_asked(
-    fresh_bare_host: Host,
+    own_bare_host: Host,
 ) -> None:
-    host = fresh_bare_host
+    host = own_bare_host
     leaving.make_original(host)
     before = leaving.everything(host)
     follow(host, "## From a tree", stands=SOURCE)
@@ -279,9 +279,9 @@ def test_uninstalled_nothing_is_left_and_services_run_on_or_go_as_asked(
 
 
 def test_into_an_image_nothing_is_started_and_its_first_boot_does_the_rest(
-    fresh_bare_host: Host,
+    own_bare_host: Host,
 ) -> None:
-    host, image = fresh_bare_host, "/mnt/image"
+    host, image = own_bare_host, "/mnt/image"  # bare, also where the test before has been here
     # The host's own disk, seen at another place: what lies there when it boots is what was put into the image.
     host.run(
         "sh", "-c", f"mkdir -p {image} && mount --rbind / {image} && mount --make-rslave {image}"

@@ -46,24 +46,24 @@ def test_services_of_the_machine_do_not_start_inside(bare_host: Host) -> None:
     }
 
 
-def test_power_cut_loses_what_was_not_synced(fresh_bare_host: Host) -> None:
-    fresh_bare_host.run("sh", "-c", "echo kept >/etc/kept; sync; echo lost >/var/lib/lost")
-    fresh_bare_host.crash()
-    fresh_bare_host.start()
-    assert fresh_bare_host.run("cat", "/etc/kept").stdout == "kept\n"
-    assert fresh_bare_host.run("test", "-e", "/var/lib/lost", check=False).returncode == 1
+def test_power_cut_loses_what_was_not_synced(own_bare_host: Host) -> None:
+    own_bare_host.run("sh", "-c", "echo kept >/etc/kept; sync; echo lost >/var/lib/lost")
+    own_bare_host.crash()
+    own_bare_host.start()
+    assert own_bare_host.run("cat", "/etc/kept").stdout == "kept\n"
+    assert own_bare_host.run("test", "-e", "/var/lib/lost", check=False).returncode == 1
 
 
-def test_reboot_is_a_reboot(fresh_bare_host: Host) -> None:
-    boot = fresh_bare_host.run("journalctl", "--list-boots").stdout
-    fresh_bare_host.run("sh", "-c", "echo kept >/usr/local/kept; touch /run/gone")
-    fresh_bare_host.reboot()
+def test_reboot_is_a_reboot(own_bare_host: Host) -> None:
+    boot = own_bare_host.run("journalctl", "--list-boots").stdout
+    own_bare_host.run("sh", "-c", "echo kept >/usr/local/kept; touch /run/gone")
+    own_bare_host.reboot()
     assert (
-        len(fresh_bare_host.run("journalctl", "--list-boots").stdout.splitlines())
+        len(own_bare_host.run("journalctl", "--list-boots").stdout.splitlines())
         == len(boot.splitlines()) + 1
     )
-    assert fresh_bare_host.run("cat", "/usr/local/kept").stdout == "kept\n"
-    assert not Path(fresh_bare_host.root, "run/gone").exists()
+    assert own_bare_host.run("cat", "/usr/local/kept").stdout == "kept\n"
+    assert not Path(own_bare_host.root, "run/gone").exists()
 
 
 LAB = Path(__file__).parents[1] / "lab/lab"

@@ -12,13 +12,13 @@ README = Path(__file__).parents[2] / "README.md"
 HEADING = "### One host, without a cluster"
 
 
-def test_what_the_readme_shows_of_one_host_is_what_happens(fresh_host: Host) -> None:
+def test_what_the_readme_shows_of_one_host_is_what_happens(host: Host) -> None:
     found = steps(section(README.read_text(), HEADING))
     assert len(found) >= 5
 
     def run(step: Step) -> str:
         # The README's reader stands in the repository, which a host of the lab sees at SOURCE.
         script = f"exec 2>&1; cd {SOURCE}\n{step.command}\n"
-        return fresh_host.run("sh", "-c", script, check=False, timeout=120).stdout
+        return host.run("sh", "-c", script, check=False, timeout=120).stdout
 
     play(README, found, run)

@@ -49,11 +49,11 @@ def test_the_timer_waits_for_a_time_of_its_own(host: Host) -> None:
     ]
 
 
-def test_certificates_end_under_live_connections_and_are_renewed(own_host: Host) -> None:
-    own_host.run("tambourine", "pki", "init", "--force", "--lifetime", f"{SECONDS}s")
-    old = {name: ends(own_host, name) for name in ("server", "client")}
-    running = pids(own_host, BOMBSHELL)
-    clients = own_host.popen(
+def test_certificates_end_under_live_connections_and_are_renewed(host: Host) -> None:
+    host.run("tambourine", "pki", "init", "--force", "--lifetime", f"{SECONDS}s")
+    old = {name: ends(host, name) for name in ("server", "client")}
+    running = pids(host, BOMBSHELL)
+    clients = host.popen(
         "/opt/tambourine/bin/python", "-c", CLIENTS, stdin=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert clients.stdin is not None
@@ -61,30 +61,30 @@ def test_certificates_end_under_live_connections_and_are_renewed(own_host: Host)
     try:
         assert clients.stdout.readline() == "both\n"
         assert time.time() < min(old.values()), "they began with the certificates that end"
-        own_host.run("systemctl", "start", RENEWER)  # as its timer does
-        assert min(ends(own_host, name) for name in old) > max(old.values()) + 86400
-        assert ends(own_host, "ca") > max(old.values())
+        host.run("systemctl", "start", RENEWER)  # as its timer does
+        assert min(ends(host, name) for name in old) > max(old.values()) + 86400
+        assert ends(host, "ca") > max(old.values())
         wait_until(lambda: time.time() > max(old.values()) + 1, SECONDS + 5, "the old ones ended")
         assert clients.poll() is None
     finally:
         said, _ = clients.communicate("\n", timeout=60)
     assert said.splitlines()[-1] == "whole", said
     assert set(said.splitlines()[:-1]) == {"both"}, said
-    assert pids(own_host, BOMBSHELL) == running
-    assert own_host.run("systemctl", "show", "--property=Result", RENEWER).stdout == "Result=success\n"  # fmt: skip
-    wanted = f'{{certificate="server"}} {ends(own_host, "server"):.0f}'
-    metrics = own_host.root / "run/tambourine/proc/metrics.prom"
+    assert pids(host, BOMBSHELL) == running
+    assert host.run("systemctl", "show", "--property=Result", RENEWER).stdout == "Result=success\n"  # fmt: skip
+    wanted = f'{{certificate="server"}} {ends(host, "server"):.0f}'
+    metrics = host.root / "run/tambourine/proc/metrics.prom"
     wait_until(lambda: wanted in metrics.read_text(), 90, "metrics.prom tells it")
 
 
-def test_what_has_ended_already_is_renewed_all_the_same(own_host: Host) -> None:
+def test_what_has_ended_already_is_renewed_all_the_same(host: Host) -> None:
     """A host that was off for years: nobody gets in, until the timer's service has run."""
-    own_host.run("tambourine", "pki", "init", "--force", "--lifetime", "1s")
-    end = ends(own_host, "client")
+    host.run("tambourine", "pki", "init", "--force", "--lifetime", "1s")
+    end = ends(host, "client")
     wait_until(lambda: time.time() > end + 1, 10, "they ended")
-    assert own_host.run("tambourine", "get", check=False).returncode == 4
-    own_host.run("systemctl", "start", RENEWER)
-    wait_answering(own_host)
+    assert host.run("tambourine", "get", check=False).returncode == 4
+    host.run("systemctl", "start", RENEWER)
+    wait_answering(host)
 
 
 def test_where_the_authority_is_kept_elsewhere_nothing_fails(host: Host) -> None:

@@ -83,7 +83,8 @@ def as_version(deb: Path, version: str, to: Path) -> Path:
         for compiled in package.glob("__pycache__/__init__.*"):
             compiled.unlink()
         (tree / "opt/tambourine/share/tambourine/packaged").write_text(f"{version}\n")
-        return _closed(tree, to / f"tambourine_{version}.deb")
+        # To compress and unpack it would take seconds each, and nobody carries it anywhere.
+        return _closed(tree, to / f"tambourine_{version}.deb", "-Znone")
 
 
 @contextmanager
@@ -94,6 +95,13 @@ def _opened(deb: Path) -> Iterator[Path]:
         yield tree
 
 
-def _closed(tree: Path, deb: Path) -> Path:
-    run("dpkg-deb", "-Zgzip", "-z1", "--root-owner-group", "--build", str(tree), str(deb))
+def _closed(tree: Path, deb: Path, *compression: str) -> Path:
+    run(
+        "dpkg-deb",
+        *(compression or ("-Zgzip", "-z1")),
+        "--root-owner-group",
+        "--build",
+        str(tree),
+        str(deb),
+    )
     return deb
