@@ -131,7 +131,9 @@ def unsent(record: Record) -> Record:
     taken = Token(running.uid, running.command, running.command_id)
     # A restart that no token asked for was for changed content, also where it carried out a `start`.
     due = "restart" if running.verb == "restart" and running.command != "restart" else record.due
-    tokens = tuple(token for token in record.tokens if token != taken)
+    # A start that carries out a `restart` took no token: that was done for an earlier generation.
+    took = running.verb == running.command
+    tokens = tuple(token for token in record.tokens if not (took and token == taken))
     return replace(record, running=None, due=due, tokens=tokens)
 
 

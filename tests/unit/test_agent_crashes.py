@@ -182,6 +182,21 @@ def test_any_history_ends_right_and_leaves_no_trace(history: list[tuple[str, Any
 
 
 @pytest.mark.parametrize("touch", range(14))
+def test_a_crash_amid_another_edit_does_not_repeat_a_restart_that_was_done(touch: int) -> None:
+    """The token is in the manifest still; the start that the new generation asks for takes none."""
+    values = {"command": "restart", "commandID": "1", "text": SLEEPS, "file": "", "drop_in": False}
+    history = [
+        ("apply", "a", values), ("settle", None, None),
+        ("apply", "a", values), ("crash", touch, None), ("settle", None, None),
+    ]  # fmt: skip
+
+    def check(life: History) -> None:
+        assert Counter(life.host.systemd.runs) == {"a.service": 1}, life.host.systemd.log
+
+    trio.run(_live_through, history, check)
+
+
+@pytest.mark.parametrize("touch", range(14))
 def test_a_crash_at_each_line_of_an_install_and_of_a_restart(touch: int) -> None:
     values = {
         "command": "restart",

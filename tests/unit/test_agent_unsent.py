@@ -39,6 +39,12 @@ def test_a_start_leaves_nothing() -> None:
     assert unsent(recorded("start", "start")).due == ""
 
 
+def test_a_start_of_a_manifest_that_once_asked_for_a_restart_keeps_its_token_taken() -> None:
+    """Another edit of it is carried out by a start, which takes no token: the restart was done long ago."""
+    taken = (Token(UID, "restart", "1"),)
+    assert unsent(recorded("start", "restart", "1", tokens=taken)).tokens == taken
+
+
 @pytest.mark.parametrize("state", ["active", "inactive"])
 def test_content_that_changes_amid_a_restart_asks_for_another(state: str) -> None:
     """Between its stop and its start a unit is inactive, and systemd may start the text that it has read before."""
