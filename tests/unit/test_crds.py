@@ -22,7 +22,7 @@ from tests.unit import unit_grammar
 
 CRDS = Path(__file__).parents[2] / "k8s/crds"
 KINDS = ("tambourines", "tambourinenodes", "tambourineinstances", "tambourinerevisions")
-HOW_MANY = 15_000
+HOW_MANY = 10_000
 PIECES = [
     "[A]", "[", "]", "[]", "A", "=", "B=1", "\\", "\\\\", "\n", "\n", "\n", "\r\n", "\r", "#", "; x", " ", "\t", "'", '"',
     "[B]", "\ufeff", "\\\n", "x", "\x01", "[X-Tambourine]", "\u2028",

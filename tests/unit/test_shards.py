@@ -22,6 +22,7 @@ def test_each_file_is_run_by_one_process_and_whole(tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "TAMBOURINE_SHARDS": str(shared),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONPATH": str(Path(__file__).parent.parent),
     }
     argv = [
