@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from importlib.abc import Loader
 
 # Only what costs something, and is imported whole (`from X import Y` is a look at Y). For whom it is not run:
@@ -63,8 +63,26 @@ _KNOWN: Final = frozenset({"__class__", "__name__", "__spec__"})
 
 def defer() -> None:
     """From here on, whatever DEFERRED names is run at its first use. A second call changes nothing."""
-    if _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, cast("Any", _Finder))
+    find_first(_Finder)
+
+
+def find_first(finder: object) -> None:
+    """Let a finder be asked before all others, once."""
+    if finder not in sys.meta_path:
+        sys.meta_path.insert(0, cast("Any", finder))
+
+
+def spec_of(
+    name: str,
+    path: Sequence[str] | None,
+    target: ModuleType | None,
+    loading: Callable[[Loader], object],
+) -> ModuleSpec | None:
+    """The spec of a module on disk, to be loaded by what `loading` makes of its own loader; None where there is none."""
+    spec = PathFinder.find_spec(name, path, target)
+    if spec is not None and spec.loader is not None:
+        spec.loader = cast("Loader", loading(spec.loader))
+    return spec
 
 
 class _Finder:
@@ -72,12 +90,7 @@ class _Finder:
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in DEFERRED:
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = cast("Loader", _Later(spec.loader))
-        return spec
+        return spec_of(name, path, target, _Later) if name in DEFERRED else None
 
 
 class _Later:

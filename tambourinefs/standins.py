@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
+
+from tambourinefs import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,8 +70,7 @@ _loaded: Final[set[str]] = set()  # modules that had to come themselves
 
 def stand_in() -> None:
     """From here on an import of one of them finds a stand-in. A second call changes nothing."""
-    if _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, cast("Any", _Finder))
+    deferred.find_first(_Finder)
 
 
 class _Finder:
@@ -79,13 +80,13 @@ class _Finder:
     ) -> ModuleSpec | None:
         if name not in _ANSWERS or name in _loaded:
             return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None:
-            spec.loader = cast("Loader", _StandInLoader())
-        return spec
+        return deferred.spec_of(name, path, target, _StandInLoader)
 
 
 class _StandInLoader:
+    def __init__(self, own: Loader) -> None:
+        """`own` is left to who loads the module itself (`_whole`)."""
+
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _StandIn(spec.name)
 

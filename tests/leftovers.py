@@ -60,9 +60,8 @@ def _processes(*, everywhere: bool) -> Iterator[str]:
             yield f"{pid} {_text(f'/proc/{pid}/cmdline').replace(chr(0), ' ')}"
 
 
-_FOREIGN: set[str] = (
-    set()
-)  # pids of who has no mark of ours, and cannot come by it: it is inherited
+# Pids of who has no mark of ours, and cannot come by it: it is inherited.
+_FOREIGN: set[str] = set()
 
 
 def _marked(mark: str) -> set[str]:
