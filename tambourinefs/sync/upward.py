@@ -8,7 +8,7 @@ from typing import Any, Final
 from tambourinefs.model import cluster
 from tambourinefs.model.status import StatusReport
 
-FIGURES: Final = ("pid", "tasks", "memory")  # alone they are no news
+FIGURES: Final = ("tasks", "memory")  # alone they are no news
 FIGURE_CHANGE: Final = 0.25
 FIGURES_EVERY: Final = 600.0  # seconds
 BURST: Final = 4.0  # writes of one instance that may follow each other at once; then one a second

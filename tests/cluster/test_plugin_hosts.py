@@ -47,10 +47,14 @@ def test_status_shows_what_systemctl_status_shows_on_each_node(
     name = fresh_name()
     _apply(cluster, name, command="start", unit=sleeper("Told by the plugin"))
     _ready(cluster, name)
+
     # Between fork and exec a process has systemd's name: it is told, and a moment later its own.
-    cluster.wait(
-        lambda: plugin("status", name).stdout.count("(sleep)\n") == 2, 10, "processes by name"
-    )
+    def named() -> bool:
+        said = plugin("status", name).stdout
+        assert said.count(" (sleep)\n") == 2, said
+        return True
+
+    cluster.wait(named, 10, "processes by name")
     done = plugin("status", name)
     assert (done.returncode, done.stderr) == (0, "")
     head, _, rest = done.stdout.partition("\n\n")

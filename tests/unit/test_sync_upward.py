@@ -36,7 +36,8 @@ def test_the_age_stays_on_the_host(active: str, ends: str) -> None:
     [
         ({}, 4 * M, 0.1, False),
         ({"activeState": "failed"}, 4 * M, 0.1, True),
-        ({"pid": "2"}, 4 * M, 1e6, False),  # figures alone: only after memory moved by a quarter
+        ({"pid": "1 (sleep)"}, 4 * M, 0.1, True),  # after its exec, or another process: no figure
+        ({"tasks": "2"}, 4 * M, 1e6, False),  # figures alone: only after memory moved by a quarter
         ({"memory": "4.9M"}, int(4.9 * M), 1e6, False),
         ({"memory": "6M"}, 6 * M, 599.0, False),
         ({"memory": "6M"}, 6 * M, 601.0, True),
