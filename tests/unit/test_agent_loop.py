@@ -14,6 +14,7 @@ import trio
 from announced import Announced
 from fakes.agent import SLEEPS, Host, host_in_memory, tree
 from tambourinefs import files
+from tambourinefs.agent import retry
 from tambourinefs.agent.applied import Store, accept_silo
 from tambourinefs.agent.hostfiles import ORIGINAL_MAX
 from tambourinefs.agent.policy import Policy
@@ -28,6 +29,12 @@ pytestmark = pytest.mark.trio
 def host() -> Iterator[Host]:
     with host_in_memory() as made:
         yield made
+
+
+@pytest.fixture
+def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again after a tenth of the time."""
+    monkeypatch.setattr(retry, "FIRST", 0.2)
 
 
 async def test_a_service_is_installed_started_and_enabled(host: Host) -> None:
@@ -541,6 +548,7 @@ async def test_payload_is_waited_for(host: Host) -> None:
     assert (host.root / "etc/p").read_bytes() == b"data"
 
 
+@pytest.mark.usefixtures("soon_again")
 async def test_a_file_that_cannot_be_laid_down_is_said_and_got_over(host: Host) -> None:
     (host.root / "opt").write_text("in the way")  # no directory: nothing can be written below it
     host.apply(
@@ -624,6 +632,7 @@ async def test_a_later_alias_does_not_take_a_foreign_units_name(host: Host, ours
         await host.until(lambda: host.condition("x", "Accepted") == ("False", "ForeignUnit"))
 
 
+@pytest.mark.usefixtures("soon_again")
 async def test_a_reload_that_systemd_refuses_is_said_and_got_over(
     host: Host, announce: Announced
 ) -> None:
