@@ -175,7 +175,7 @@ async def _live_through(
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(histories)
 def test_any_history_ends_right_and_leaves_no_trace(history: list[tuple[str, Any, Any]]) -> None:
     trio.run(_live_through, history, History.check_that_nothing_ran_twice)

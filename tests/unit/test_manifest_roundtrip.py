@@ -117,7 +117,7 @@ objects = st.builds(
 
 
 @given(objects)
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_json_and_yaml_say_the_same_and_what_is_stored_comes_back(value: dict[str, Any]) -> None:
     written = json.dumps(value, ensure_ascii=False).encode()
     found = parse_json(written, source="json")
@@ -129,7 +129,7 @@ def test_json_and_yaml_say_the_same_and_what_is_stored_comes_back(value: dict[st
 
 
 @given(objects)
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 def test_what_get_prints_as_yaml_can_be_applied_again(value: dict[str, Any]) -> None:
     found = parse_json(json.dumps(value).encode(), source="json")
     printed = to_yaml(json.loads(to_json(found)))
@@ -149,7 +149,7 @@ def test_strings_that_yaml_readers_disagree_on_survive_printing(text: str) -> No
 
 
 @given(objects)
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 def test_nothing_that_was_said_is_lost(value: dict[str, Any]) -> None:
     """Every field of the object is in what is stored, but for those that say the default."""
     stored = json.loads(to_json(parse_json(json.dumps(value).encode(), source="json")))
