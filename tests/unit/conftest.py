@@ -1,4 +1,4 @@
-"""How many generated examples a test looks at: half of hypothesis' hundred where a person waits for them, other ones each time.
+"""How many generated examples a test looks at: half of a hundred where a person waits for them, other ones each time.
 With CI set hypothesis takes its own profile `ci`: all hundred.
 """
 
