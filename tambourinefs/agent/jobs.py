@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -22,7 +22,7 @@ from tambourinefs.agent.properties import to_path, to_unit
 from tambourinefs.errors import TambourineError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tambourinefs.agent.manager import Manager
     from tambourinefs.model.unit import Unit
@@ -32,7 +32,6 @@ JOB_INTERFACE: Final = "org.freedesktop.systemd1.Job"
 JOBS_MAX: Final = (
     100  # under way at once, more wait for their turn; a job that ended holds its rule for a while
 )
-REFERENCES_MAX: Final = 24  # held for the time of a job; beside those of systemd.REFERENCES_MAX
 MODE: Final = "replace"
 UNREF_TIMEOUT: Final = 5.0  # seconds that a cancelled caller may wait
 
@@ -76,11 +75,12 @@ def inferred(kind: str, sent_usec: int, unit: Unit) -> str:
 class Jobs:
     """All jobs that somebody here waits for."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, is_held: Callable[[str], bool]) -> None:
+        """`is_held`: whether a unit has a reference on this connection that outlives a job."""
         self._manager = manager
+        self._is_held = is_held
         self._jobs: dict[str, _Job] = {}
         self._requests = 0
-        self._references = 0
         self._slots = trio.CapacityLimiter(JOBS_MAX)
         self._kept: dict[str, str] = {}
 
@@ -112,12 +112,19 @@ class Jobs:
 
     async def run(self, unit: str, kind: str) -> JobResult:
         """Ask for a job ("start", "stop", "restart", "reload") and wait until it has ended."""
-        async with self._slots, self._referenced(unit):
-            with self._keep_results():
-                sent = time.time_ns() // 1000
-                (path,) = await self._manager.call(f"{kind.title()}Unit", "ss", unit, MODE)
-                job = self._join(path, unit, kind, sent)
-            return await self._finish(path, job)
+        async with self._slots:
+            if self._is_held(unit):
+                return await self._send(unit, kind)
+            async with self._referenced(unit):
+                result = await self._send(unit, kind)
+                return replace(result, invocation_id=await self._invocation(unit))
+
+    async def _send(self, unit: str, kind: str) -> JobResult:
+        with self._keep_results():
+            sent = time.time_ns() // 1000
+            (path,) = await self._manager.call(f"{kind.title()}Unit", "ss", unit, MODE)
+            job = self._join(path, unit, kind, sent)
+        return await self._finish(path, job)
 
     async def wait(self, unit: str) -> JobResult | None:
         """Wait for the job that the unit has now; None when it has none."""
@@ -147,7 +154,6 @@ class Jobs:
         finally:
             with trio.move_on_after(UNREF_TIMEOUT, shield=True), suppress(TambourineError):
                 await self._manager.call("UnrefUnit", "s", unit)
-            self._references -= 1
 
     @contextmanager
     def _keep_results(self) -> Iterator[None]:
@@ -177,7 +183,6 @@ class Jobs:
         return JobResult(
             unit=job.unit,
             result=job.result,
-            invocation_id=await self._invocation(job.unit),
             job_id=int(number) if number.isdigit() else 0,
         )
 

@@ -98,9 +98,10 @@ class JobResult:
 
     `result` is systemd's word: done, canceled, timeout, failed, dependency, skipped, invalid,
     assert, unsupported, collected, once, frozen, concurrency; or `unknown`: it ended while the bus
-    was away and nobody told us how; look at the unit. `invocation_id` is the unit's after the job,
-    32 hex digits or "". "done" does not mean that a condition held, nor that a Type=simple process
-    lives on: look at the unit.
+    was away and nobody told us how; look at the unit. `invocation_id` is the unit's after a job
+    that was asked for, 32 hex digits or ""; also "" where the unit has a reference (Systemd.ref):
+    such a one keeps it, look at the unit. "done" does not mean that a condition held, nor that a
+    Type=simple process lives on: look at the unit.
     """
 
     unit: str

@@ -175,6 +175,8 @@ class Reconciler:
             await self._wake.wait()
             self._wake = trio.Event()
             keys, self._dirty = self._dirty, set()
+            if not keys and self.started.is_set():
+                continue
             self._passing = True
             try:
                 await self._pass(sorted(keys), nursery)
@@ -368,6 +370,7 @@ class Reconciler:
                 self._retries.later(job.key, message)
             return False
         for job in jobs:
+            self._sight.leave(job.unit)
             self._flights.launch(job, nursery)
             self._launched = trio.current_time()
         for action in actions:

@@ -12,6 +12,7 @@ import itertools
 import logging
 import time
 from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -32,6 +33,7 @@ SLOWLY: Final = 16  # of those that only may have changed
 PAUSE: Final = 0.1  # seconds between two such looks, when there are many
 PATIENCE: Final = 0.5  # seconds that many that rang at once wait for passes and jobs to end
 PATIENCE_OLD: Final = 5.0  # and what only may have changed
+LEFT: Final = 0.03  # seconds that a unit is not looked at for the sake of its job
 FEW: Final = 48  # so many are looked at without a pause
 NEWBORN: Final = 2.0  # seconds after its fork in which a process may still have its parent's name
 GROWING: Final = 0.1  # seconds until it is looked at again
@@ -62,6 +64,7 @@ class Sight:
         self._wake = trio.Event()
         self._referenced: set[str] = set()
         self._held: set[str] = set()
+        self._left: dict[str, float] = {}  # unit -> until when its job is not disturbed
         self._compared = False  # whether the cheap list was looked through for those in `_old`
         self._question = itertools.count(1)
         self._answered: dict[str, int] = {}  # unit -> the youngest question that was answered
@@ -106,6 +109,13 @@ class Sight:
             if self._rang or self._old:
                 self._wake.set()
 
+    def leave(self, name: str) -> None:
+        """A job is about to be sent for this unit. systemd answers questions before it begins a job, and the first about
+        a unit that it has just loaded takes it longest (its UnitFileState). So what rings is looked at when somebody asks
+        (`look`, at the job's end), or LEFT seconds later.
+        """
+        self._left[name] = trio.current_time() + LEFT
+
     async def know(self, names: Iterable[str]) -> None:
         """See to it that these are in `units`. Raises SystemdUnavailable."""
         unknown = sorted({name for name in names if name and name not in self.units})
@@ -125,8 +135,12 @@ class Sight:
         self._take(question, await self._systemd.units(old) if old else {})
 
     async def look(self, name: str) -> Unit:
-        """A snapshot after all signals that came before. Raises SystemdUnavailable."""
+        """A snapshot after all signals that came before: what they rang is answered by it. Raises
+        SystemdUnavailable.
+        """
         question = next(self._question)
+        self._rang.discard(name)
+        self._left.pop(name, None)
         self._take(question, {name: await self._systemd.unit(name)})
         return self.units[name]
 
@@ -172,7 +186,8 @@ class Sight:
     async def watch(self) -> None:
         """A task: look at what rang. In an outage of systemd it waits for its return."""
         while True:
-            await self._wake.wait()
+            with trio.move_on_at(min(self._left.values(), default=inf)):
+                await self._wake.wait()
             try:
                 await self._look_again()
             except SystemdUnavailable as error:
@@ -195,9 +210,9 @@ class Sight:
 
     async def _look_again(self) -> None:
         begin = trio.current_time()
-        while self._rang - self._held or self._old - self._held:
+        while self._rang - (held := self._not_now()) or self._old - held:
             # A daemon-reload lets every unit go and come: they all ring.
-            names = _some(self._rang & self.urgent(), self._held, AT_ONCE)
+            names = _some(self._rang & self.urgent(), held, AT_ONCE)
             self._rang.difference_update(names)
             few = 0 < len(self._rang) <= FEW
             patience = PATIENCE if self._rang else PATIENCE_OLD
@@ -205,13 +220,13 @@ class Sight:
                 await self._pause()
                 continue
             if not names:
-                names = _some(self._rang, self._held, AT_ONCE)
+                names = _some(self._rang, held, AT_ONCE)
             if not names:
                 await self._find_differing()
-                names = _some(self._rang, self._held, AT_ONCE)
+                names = _some(self._rang, held, AT_ONCE)
             if not names:
                 many = len(self._old) > FEW
-                names = _some(self._old, self._held, SLOWLY)
+                names = _some(self._old, held, SLOWLY)
                 if many:
                     await self._pause()
             question = next(self._question)
@@ -224,6 +239,12 @@ class Sight:
             self._take(question, {n: unit for n, unit in found.items() if self._services.get(n)})
             await self._reference(names)
         self._wake = trio.Event()
+
+    def _not_now(self) -> set[str]:
+        """The units that are not to be looked at."""
+        now = trio.current_time()
+        self._left = {name: until for name, until in self._left.items() if until > now}
+        return self._held | self._left.keys()
 
     def _is_early(self, patience: float) -> bool:
         return self._busy() and trio.current_time() < patience

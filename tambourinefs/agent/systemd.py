@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 ENABLE_TIMEOUT: Final = 120.0  # seconds; 1,000 units in one call took 4.8 s
-REFERENCES_MAX: Final = 160  # see jobs.py
+REFERENCES_MAX: Final = (
+    160  # kept; beside them each job of another unit holds one, at most jobs.JOBS_MAX
+)
 UNREF_TRIES: Final = 8  # references pile up over re-executions of systemd
 
 
@@ -66,9 +68,9 @@ class HostSystemd:
             self, address=address or dbus.system_bus_address(), reply_timeout=reply_timeout
         )
         self._observer = Observer(self._manager, proc=root / "proc")
-        self._jobs = Jobs(self._manager)
         self._references: set[str] = set()  # wanted
         self._held: set[str] = set()  # of those, taken on this connection
+        self._jobs = Jobs(self._manager, self._held.__contains__)
         self._connected = trio.Event()
         self._boot_id = boot_id or (
             (root / "proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")

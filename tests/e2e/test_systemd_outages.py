@@ -121,10 +121,11 @@ async def test_a_referenced_oneshot_keeps_its_result_over_a_reexecution(bare_hos
     async with world_of(bare_host) as world:
         await world.write("o-kept.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n")
         await world.systemd.ref("o-kept.service")
-        result = await world.systemd.start("o-kept.service")
+        await world.systemd.start("o-kept.service")
+        before = await world.systemd.unit("o-kept.service")
         await systemd_executes_anew(world)
         unit = await world.systemd.unit("o-kept.service")
-        assert unit.invocation_id == result.invocation_id != ""
+        assert unit.invocation_id == before.invocation_id != ""
         await world.systemd.unref("o-kept.service")
         await world.wait(
             "o-kept.service", lambda u: not u.invocation_id

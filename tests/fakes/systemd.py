@@ -61,6 +61,11 @@ class _Loaded:
         return (self.values(section, key) or [default])[-1]
 
 
+def _said_of(loaded: _Loaded) -> str:
+    """See ports.JobResult."""
+    return "" if loaded.referenced else loaded.unit.invocation_id
+
+
 class FakeSystemd:
     """`directory` is its unit directory. `log` has every request that changes something, as (verb,
     name).
@@ -231,7 +236,7 @@ class FakeSystemd:
         number = loaded.unit.job[0]
         await loaded.stop_waiting.wait()
         await trio.lowlevel.checkpoint()
-        return JobResult(name, loaded.job_result, loaded.unit.invocation_id, number)
+        return JobResult(name, loaded.job_result, job_id=number)
 
     async def reset_failed(self, name: str) -> None:
         await self._ask("ResetFailedUnit")
@@ -358,9 +363,9 @@ class FakeSystemd:
                 self._change(loaded, active_state="activating", sub_state="start")
             await ended.wait()
             if loaded.stop_waiting is not ended:  # another job has taken its place
-                return JobResult(name, "canceled", loaded.unit.invocation_id, number)
+                return JobResult(name, "canceled", _said_of(loaded), number)
         result = await self._carry_out(loaded, kind)
-        invocation = loaded.unit.invocation_id
+        invocation = _said_of(loaded)
         self._finish(loaded, result)
         return JobResult(loaded.unit.id, result, invocation, number)
 
