@@ -35,11 +35,17 @@ class ChangeBell:
         if self._names or self._everything:
             self._rung.set()
 
+    def answer(self, name: str) -> None:
+        """What rang of this one until now is answered by a look that begins now."""
+        self._names.discard(name)
+
     async def wait(self) -> Changes:
         """Wait until something changed, then take all of it."""
-        await self._rung.wait()
-        changes = Changes(frozenset(self._names), self._everything)
-        self._names.clear()
-        self._everything = False
-        self._rung = trio.Event()
-        return changes
+        while True:
+            await self._rung.wait()
+            changes = Changes(frozenset(self._names), self._everything)
+            self._names.clear()
+            self._everything = False
+            self._rung = trio.Event()
+            if changes.names or changes.everything:  # else all was answered meanwhile
+                return changes

@@ -91,6 +91,10 @@ class Bell(Protocol):
         """Say that these may have changed (also for the agent's own use)."""
         ...
 
+    def answer(self, name: str) -> None:
+        """What rang of this one until now is answered by a look that begins now."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class JobResult:

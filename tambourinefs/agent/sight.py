@@ -139,9 +139,16 @@ class Sight:
         SystemdUnavailable.
         """
         question = next(self._question)
+        self._systemd.changes.answer(name)
         self._rang.discard(name)
         self._left.pop(name, None)
-        self._take(question, {name: await self._systemd.unit(name)})
+        try:
+            unit = await self._systemd.unit(name)
+        except BaseException:  # also cancelled: it was not answered
+            self._rang.add(name)
+            self._wake.set()
+            raise
+        self._take(question, {name: unit})
         return self.units[name]
 
     async def look_at(self, names: Iterable[str]) -> None:

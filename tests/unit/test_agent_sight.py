@@ -13,7 +13,7 @@ import trio
 
 from fakes.agent import SLEEPS
 from fakes.systemd import FakeSystemd
-from tambourinefs.agent.sight import Sight
+from tambourinefs.agent.sight import LEFT, Sight
 from tambourinefs.model.unit import Unit
 
 pytestmark = pytest.mark.trio
@@ -126,3 +126,33 @@ async def test_a_manager_that_runs_as_a_service_is_not_looked_at_for_ever(
         await trio.sleep(60)
         nursery.cancel_scope.cancel()
     assert sight.units[UNIT].main_command == "systemd"
+
+
+async def _not_again(names: object, **_: object) -> None:
+    raise AssertionError(f"asked once more: {names}")
+
+
+async def test_a_unit_whose_job_is_sent_is_looked_at_when_it_ends_or_a_moment_later(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / UNIT).write_text(SLEEPS)
+    systemd = FakeSystemd(tmp_path)
+    sight = Sight(systemd, lambda _: None, lambda _: None)
+    sight.follow(KEY, UNIT)
+    await sight.look(UNIT)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sight.listen)
+        nursery.start_soon(sight.watch)
+        sight.leave(UNIT)
+        await systemd.start(UNIT)
+        await trio.sleep(LEFT / 2)
+        assert sight.units[UNIT].active_state == "inactive"
+        await trio.sleep(LEFT)
+        assert sight.units[UNIT].active_state == "active"
+        sight.leave(UNIT)
+        await systemd.stop(UNIT)
+        await sight.look(UNIT)
+        assert sight.units[UNIT].active_state == "inactive"
+        monkeypatch.setattr(systemd, "units", _not_again)  # what had rung was answered
+        await trio.sleep(2 * LEFT)
+        nursery.cancel_scope.cancel()

@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 
 import pytest
+import trio
+import trio.testing
 
 from tambourinefs.agent import bell as bell_module
 from tambourinefs.agent.bell import ChangeBell
@@ -221,3 +223,18 @@ def test_findings_are_bounded_and_printable() -> None:
     assert len(found.warnings) == 21
     assert found.warnings[-1] == "… and 80 more"
     assert all(len(line) <= 400 and "\x1b" not in line for line in found.warnings)
+
+
+@pytest.mark.trio
+async def test_what_was_answered_rings_no_more(autojump_clock: trio.testing.MockClock) -> None:
+    bell = ChangeBell()
+    bell.ring({"a.service", "b.service"})
+    bell.answer("a.service")
+    assert (await bell.wait()).names == {"b.service"}
+    bell.ring({"a.service"})
+    bell.answer("a.service")
+    with trio.move_on_after(1) as scope:
+        await bell.wait()
+    assert scope.cancelled_caught
+    bell.ring({"a.service"})  # after the look: asked again
+    assert (await bell.wait()).names == {"a.service"}
