@@ -6,6 +6,7 @@ ListUnitsByNames plus two calls for each unit that is stale. It must not decide 
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -55,8 +56,10 @@ class Observer:
         self._proc = proc
         self._epoch = 0
         self._seen: dict[str, Unit] = {}  # by primary name
-        self._stale: set[str] = set()  # primary names
+        self._stale: dict[str, object] = {}  # primary name -> the mark of its latest signal
         self._looking = 0
+        self._look_number = itertools.count(1)
+        self._look_of: dict[str, int] = {}  # primary name -> the look that `_seen` is of
         self._aliases: dict[str, set[str]] = {}  # primary name -> names asked for
         self._primary: dict[str, str] = {}  # name asked for -> primary name
 
@@ -72,7 +75,7 @@ class Observer:
         known = self._aliases.get(unit)
         if known is None and not self._looking:
             return set()
-        self._stale.add(unit)
+        self._stale[unit] = object()
         if len(self._stale) > REMEMBERED_MAX:
             self.everything_stale()
         return {unit, *(known or ())}
@@ -88,6 +91,7 @@ class Observer:
         """Signals may have been missed, or files were read again."""
         self._epoch += 1  # what is being read now is not remembered
         self._seen.clear()
+        self._look_of.clear()
         self._stale.clear()
 
     def forget(self, name: str) -> None:
@@ -98,7 +102,8 @@ class Observer:
         if not known:
             self._aliases.pop(unit, None)
             self._seen.pop(unit, None)
-            self._stale.discard(unit)
+            self._look_of.pop(unit, None)
+            self._stale.pop(unit, None)
 
     # -- looking
 
@@ -163,19 +168,24 @@ class Observer:
         return str(state)
 
     async def _look(self, name: str) -> Unit:
-        # A signal that comes while we read makes it stale again: forget the mark before, not after.
-        epoch = self._epoch
+        # Old until the answer is here, for whoever asks meanwhile; and still after it, when another signal came.
+        names = (name, self._primary.get(name, name))
+        marks = [(each, self._stale[each]) for each in names if each in self._stale]
+        epoch, number = self._epoch, next(self._look_number)
         self._looking += 1
         try:
             unit = await self._read(name)
-            if epoch == self._epoch:
+            if epoch == self._epoch and number > self._look_of.get(unit.id, 0):
                 self._remember(unit)
+                self._look_of[unit.id] = number
+            for each, mark in marks:
+                if self._stale.get(each) is mark:
+                    del self._stale[each]
         finally:
             self._looking -= 1
         return unit
 
     async def _read(self, name: str) -> Unit:
-        self._stale.difference_update((name, self._primary.get(name, name)))
         try:
             unit = to_unit(name, await self._manager.properties(name))
         except (UnitNotFound, SystemdRefused) as error:

@@ -141,12 +141,14 @@ class Sight:
         question = next(self._question)
         self._systemd.changes.answer(name)
         self._rang.discard(name)
+        self._old.discard(name)
         self._left.pop(name, None)
         try:
             unit = await self._systemd.unit(name)
         except BaseException:  # also cancelled: it was not answered
-            self._rang.add(name)
-            self._wake.set()
+            if self._services.get(name):
+                self._rang.add(name)
+                self._wake.set()
             raise
         self._take(question, {name: unit})
         return self.units[name]
@@ -199,6 +201,7 @@ class Sight:
                 await self._look_again()
             except SystemdUnavailable as error:
                 log.info("units cannot be read: %s", error)
+                self._wake.set()
                 await self._systemd.wait_connected()
 
     async def watch_newborn(self) -> None:
@@ -221,8 +224,9 @@ class Sight:
             # A daemon-reload lets every unit go and come: they all ring.
             names = _some(self._rang & self.urgent(), held, AT_ONCE)
             self._rang.difference_update(names)
-            few = 0 < len(self._rang) <= FEW
-            patience = PATIENCE if self._rang else PATIENCE_OLD
+            rang = self._rang - held
+            few = 0 < len(rang) <= FEW
+            patience = PATIENCE if rang else PATIENCE_OLD
             if not names and not few and self._is_early(begin + patience):
                 await self._pause()
                 continue
@@ -230,6 +234,7 @@ class Sight:
                 names = _some(self._rang, held, AT_ONCE)
             if not names:
                 await self._find_differing()
+                held = self._not_now()
                 names = _some(self._rang, held, AT_ONCE)
             if not names:
                 many = len(self._old) > FEW
