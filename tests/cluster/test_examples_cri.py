@@ -125,6 +125,8 @@ def test_the_check_gets_over_a_shim_that_an_interrupted_containerd_has_left(
     """containerd 1.6 takes such a one, at its next start, for a task that is there and that ctr does not find."""
     host, check = cluster.hosts[0], f"{NAME}.service"
     with applied(cluster, "cri"):
+        # containerd may have restarted when the check had its container removed.
+        host.run("/usr/local/libexec/container-check", "clear")
         host.run(
             "ctr", "--namespace", NAME, "run", "--detach", "--runc-binary", "/usr/bin/crun", "--rootfs",
             "--mount", "type=bind,src=/usr,dst=/usr,options=rbind:ro", "--env", "PATH=/usr/bin",
