@@ -101,6 +101,21 @@ def _field(number: int, text: bytes) -> bytes:
     return bytes([number << 3 | 2, len(text)]) + text
 
 
+def _run_detached(host: Host) -> bool:
+    """Whether a container of the check's name runs. Its own goes first: it is still there where containerd restarted when
+    the check had it removed.
+    """
+    host.run("/usr/local/libexec/container-check", "clear")
+    done = host.run(
+        "ctr", "--namespace", NAME, "run", "--detach", "--runc-binary", "/usr/bin/crun", "--rootfs",
+        "--mount", "type=bind,src=/usr,dst=/usr,options=rbind:ro", "--env", "PATH=/usr/bin",
+        f"/run/{NAME}/rootfs", NAME, "sleep", "infinity",
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return True
+
+
 def _forget_task(host: Host) -> None:
     """Let the shim delete its task, as containerd does before it ends the shim. By ttrpc: containerd/ttrpc, PROTOCOL.md."""
     payload = _field(1, NAME.encode())  # containerd.task.v2.DeleteRequest
@@ -125,13 +140,7 @@ def test_the_check_gets_over_a_shim_that_an_interrupted_containerd_has_left(
     """containerd 1.6 takes such a one, at its next start, for a task that is there and that ctr does not find."""
     host, check = cluster.hosts[0], f"{NAME}.service"
     with applied(cluster, "cri"):
-        # containerd may have restarted when the check had its container removed.
-        host.run("/usr/local/libexec/container-check", "clear")
-        host.run(
-            "ctr", "--namespace", NAME, "run", "--detach", "--runc-binary", "/usr/bin/crun", "--rootfs",
-            "--mount", "type=bind,src=/usr,dst=/usr,options=rbind:ro", "--env", "PATH=/usr/bin",
-            f"/run/{NAME}/rootfs", NAME, "sleep", "infinity",
-        )  # fmt: skip
+        cluster.wait(lambda: _run_detached(host), 20, "a container that stays")
         host.run("systemctl", "stop", "containerd.service")
         host.run("crun", "--root", f"/run/containerd/runc/{NAME}", "kill", NAME, "KILL")
         _forget_task(host)
