@@ -62,7 +62,7 @@ def _leading(api: _Api, died: threading.Event) -> Iterator[threading.Event]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RETRY", 0.01)
-    monkeypatch.setattr(lease, "RENEW_BY", 0.5)
+    monkeypatch.setattr(lease, "RENEW_BY", 1.0)
 
 
 def test_a_renewal_that_hangs_ends_the_leader_while_it_hangs(announce: Announced) -> None:
