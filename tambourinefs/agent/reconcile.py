@@ -175,7 +175,7 @@ class Reconciler:
             await self._wake.wait()
             self._wake = trio.Event()
             keys, self._dirty = self._dirty, set()
-            if not keys and self.started.is_set():
+            if not keys and self.started.is_set():  # what rang in the silo is no service
                 continue
             self._passing = True
             try:

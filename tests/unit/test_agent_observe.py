@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -65,6 +67,17 @@ async def _pid(observer: Observer) -> int:
     return (await observer.units([X], fresh=False))[X].main_pid
 
 
+@asynccontextmanager
+async def _look_under_way(manager: _Manager, observer: Observer) -> AsyncIterator[None]:
+    """A look has asked; its answer comes at the end of the block."""
+    gate = manager.gate()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(observer.unit, X)
+        await trio.testing.wait_all_tasks_blocked()
+        yield
+        gate.set()
+
+
 async def test_what_nothing_rang_for_is_remembered(manager: _Manager, observer: Observer) -> None:
     assert [await _pid(observer) for _ in range(3)] == [1, 1, 1]
     assert manager.asked == 1
@@ -76,12 +89,8 @@ async def test_who_asks_while_a_look_is_under_way_does_not_get_the_memory(
     assert await _pid(observer) == 1
     manager.pid = 2
     observer.stale(X)
-    gate = manager.gate()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(observer.unit, X)
-        await trio.testing.wait_all_tasks_blocked()
+    async with _look_under_way(manager, observer):
         assert await _pid(observer) == 2
-        gate.set()
     assert await _pid(observer) == 2
 
 
@@ -102,25 +111,17 @@ async def test_a_signal_during_a_look_is_answered_by_the_next(
 ) -> None:
     assert await _pid(observer) == 1
     observer.stale(X)
-    gate = manager.gate()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(observer.unit, X)
-        await trio.testing.wait_all_tasks_blocked()
+    async with _look_under_way(manager, observer):
         manager.pid = 2
         observer.stale(X)
-        gate.set()
     assert await _pid(observer) == 2
 
 
 async def test_an_older_answer_that_comes_later_is_not_remembered(
     manager: _Manager, observer: Observer
 ) -> None:
-    gate = manager.gate()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(observer.unit, X)
-        await trio.testing.wait_all_tasks_blocked()
+    async with _look_under_way(manager, observer):
         manager.pid = 2
         observer.stale(X)
         assert await _pid(observer) == 2
-        gate.set()
     assert await _pid(observer) == 2
