@@ -74,7 +74,8 @@ def _marked(mark: str) -> set[str]:
 
 
 def _mounts(below: Path) -> Iterator[str]:
-    for line in _text("/proc/self/mountinfo").splitlines():
+    text = _text("/proc/self/mountinfo")
+    for line in text.splitlines() if str(below) in text else ():
         if line.split()[4].startswith(str(below)):
             yield line.split()[4]
 
@@ -98,6 +99,7 @@ def _files(below: Path) -> Iterator[str]:
 
 def _text(path: str) -> str:
     try:
-        return Path(path).read_text(errors="replace")
+        with open(path, errors="replace") as file:
+            return file.read()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return ""
