@@ -94,7 +94,7 @@ class Reflector(Generic[T]):
                 self._keep(self._items, item)
 
     def run(self, stop: threading.Event) -> None:
-        """List and watch until `stop`; ends within some seconds of it (at once with `close`)."""
+        """List and watch until `stop`; ends within some seconds of it (at once with `close` after it)."""
         backoff = Backoff(0.2, self._patience)
         while not stop.is_set():
             begun = time.monotonic()
@@ -165,6 +165,8 @@ class Reflector(Generic[T]):
         self.contact = time.monotonic()
         quiet = False
         try:
+            if stop.is_set():  # `close` came while there was no answer yet to shut down
+                return version
             for line in _lines(answer):
                 self.contact = time.monotonic()
                 self.error = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 from tambourinefs.kube.api import Page
@@ -84,3 +85,26 @@ def test_a_version_that_is_no_number_is_believed() -> None:
     item["metadata"]["resourceVersion"] = "a1"
     it.learn(item)
     assert it.get(KEY) == "written"
+
+
+def test_an_end_that_comes_while_the_watch_is_opened_is_not_waited_for() -> None:
+    """The API server may have nothing to say for a minute."""
+    it, stop = _reflector(), threading.Event()
+    closed: list[bool] = []
+
+    class Silent:
+        def read1(self, size: int) -> bytes:
+            raise AssertionError("waits for an event")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def stream(path: str, timeout: float) -> Silent:
+        stop.set()
+        it.close()
+        return Silent()
+
+    it._api.stream = stream  # type: ignore[assignment,method-assign]
+    it.run(stop)
+    assert closed == [True]
+    assert it.error == ""
