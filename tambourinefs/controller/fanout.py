@@ -234,10 +234,11 @@ def _verdict(world: World, service: Service, name: str) -> str:
 
 
 def _is_ready(world: World, service: Service, name: str) -> bool:
-    """Ready with what is assigned now."""
+    """Ready with what is assigned now, and not for a moment only."""
     entry = world.members[name].assignment(service.uid)
     return (
         entry is not None
+        and (service.uid, name) not in world.young
         and _effect(entry) == _effect(_assignment(service))
         and _is_settled(world, service, name)
     )

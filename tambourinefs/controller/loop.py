@@ -15,6 +15,7 @@ from tambourinefs import stamp
 from tambourinefs.controller import fanout, history, summary, world
 from tambourinefs.controller.heartbeats import Heartbeats
 from tambourinefs.controller.objects import Objects
+from tambourinefs.controller.steady import Steady
 from tambourinefs.controller.world import Member, Service, World
 from tambourinefs.controller.writers import Write, Writers
 from tambourinefs.errors import NotFound, TambourineError, Unreachable
@@ -88,6 +89,7 @@ class Controller:
             revisions=self.revisions, again=ring,
         )  # fmt: skip
         self._heartbeats = Heartbeats(clock)
+        self._steady = Steady(clock)
         self._were_lost: frozenset[str] = frozenset()
         self._looked = clock()
         self._written: dict[str, float] = {}  # uid: when its status was written last
@@ -143,7 +145,12 @@ class Controller:
         self._writers.each(
             (item.uid, partial(self._objects.delete_revision, item)) for item in history.excess(now)
         )
-        return self._report(dataclasses.replace(now, problems=problems), wanted)
+        put_off = self._report(dataclasses.replace(now, problems=problems), wanted)
+        young = {uid for uid, _ in now.young}
+        return put_off or any(
+            uid in young and spread.waiting and not spread.stopped
+            for uid, spread in wanted.spreads.items()
+        )
 
     def _is_due(self) -> bool:
         """Whether time alone has changed something: a node is lost, a deletion waited long enough, a minute has passed."""
@@ -163,14 +170,16 @@ class Controller:
         clock = self._clock()
         self._deleted = {uid: self._deleted.get(uid, clock) for uid in deleted}
         expired = {uid for uid, at in self._deleted.items() if clock - at >= self._deadline}
+        reports = self.reports.items
         return World(
             services=services,
             members=members,
             labels={name: labels for (_, name), labels in self.nodes.items.items()},
-            reports=self.reports.items,
+            reports=reports,
             revisions=self.revisions.items,
             lost=self._were_lost,
             unreachable=frozenset(name for name, one in members.items() if one.is_unreachable),
+            young=self._steady.young(reports.values()),
             orders=not deleted or self._crds_stay(),
             expired=frozenset(expired),
         )

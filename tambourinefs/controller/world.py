@@ -113,6 +113,7 @@ class World:
     revisions: dict[Key, Revision]
     lost: frozenset[str] = frozenset()  # nodes whose heartbeat stopped
     unreachable: frozenset[str] = frozenset()  # those whose agent or Bombshell is silent
+    young: frozenset[tuple[str, str]] = frozenset()  # (uid, node): Ready there for a moment only
     orders: bool = True  # deletions are orders: our CRDs are there to stay
     expired: frozenset[str] = field(
         default_factory=frozenset

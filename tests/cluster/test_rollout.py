@@ -56,6 +56,22 @@ def test_a_rollout_stops_at_the_first_node_that_fails_and_a_fix_goes_on(cluster:
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
 
 
+def test_a_service_that_fails_a_moment_after_it_became_active_stops_it_too(
+    cluster: Cluster,
+) -> None:
+    name, namespace = fresh_name("roll"), cluster.respected_namespace
+    cluster.apply(tambourine(name, namespace, command="start", unit=_unit(name, "One")))
+    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 20, "the first")
+    brief = _unit(name, "Two", "sleep 0.5; exit 7")
+    cluster.apply(tambourine(name, namespace, command="start", unit=brief))
+    cluster.wait(
+        lambda: _ready(cluster, name, namespace)["reason"] == "RolloutStopped", 30, "the stop"
+    )
+    assert "exit code 7" in _ready(cluster, name, namespace)["message"]
+    assert _descriptions(cluster, name) == ["One", "Two"]
+    cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
+
+
 def test_a_paused_rollout_waits(cluster: Cluster) -> None:
     name, namespace = fresh_name("pause"), cluster.respected_namespace
     cluster.apply(tambourine(name, namespace, command="start", unit=_unit(name, "One")))

@@ -105,6 +105,17 @@ def test_the_next_node_waits_until_the_one_before_is_ready() -> None:
         assert (_has(found, "b", new) == new.digest) is goes
 
 
+def test_the_next_node_waits_until_the_one_before_was_ready_for_a_moment() -> None:
+    old, new = service(), service(generation=2, unit=NEW_UNIT)
+    members = (member("a", assigned(new)), member("b", assigned(old)))
+    said = (report(new, "a"), report(old, "b"))
+    young = frozenset({(new.uid, "a"), ("another", "b")})
+    found = fanout.wanted(make(new, members=members, reports=said, young=young))
+    assert _has(found, "b", new) == old.digest
+    assert found.spreads[new.uid].waiting == ("b",)
+    assert not found.spreads[new.uid].stopped
+
+
 def test_a_failure_stops_it_and_names_the_node() -> None:
     old, new = service(), service(generation=2, unit=NEW_UNIT, rollout={"maxUnavailable": 5})
     members = (member("a", assigned(new)), member("b", assigned(old)), member("c", assigned(old)))

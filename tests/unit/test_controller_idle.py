@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tambourinefs.controller.loop import LOOK_ANYWAY_EVERY, LOOK_EVERY, Controller
+from tambourinefs.controller.steady import READY_FOR
 from tambourinefs.errors import AlreadyExists, NotFound
 from tambourinefs.kube.api import Page
 from tambourinefs.kube.resources import (
@@ -139,17 +140,17 @@ def _settle(server: _Server, controller: Controller, now: list[float]) -> None:
     raise AssertionError(f"it writes on and on: {server.writes}")
 
 
-def _report(server: _Server, namespace: str, name: str, service: str) -> None:
+def _report(server: _Server, namespace: str, name: str, service: str, generation: int = 1) -> None:
     conditions = [
         {
-            "type": kind, "status": "True", "reason": kind, "message": "", "observedGeneration": 1,
+            "type": kind, "status": "True", "reason": kind, "message": "", "observedGeneration": generation,
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         }
         for kind in ("Accepted", "Applied", "Ready")
     ]  # fmt: skip
     status = {
         "uid": f"uid-{service}",
-        "observedGeneration": 1,
+        "observedGeneration": generation,
         "activeState": "active",
         "conditions": conditions,
     }
@@ -175,3 +176,35 @@ def test_nothing_is_written_over_an_hour_in_which_nothing_changes(
             assert not controller.look()
     assert looks >= 3600 / LOOK_ANYWAY_EVERY - 1
     assert server.writes == Counter()
+
+
+def test_a_rollout_goes_on_when_time_alone_has_passed(
+    server: _Server, controller: Controller, now: list[float]
+) -> None:
+    _settle(server, controller, now)
+    spec = {"name": "zfs", "unit": "[Service]\nExecStart=/bin/false\n", "command": "start"}
+    server.put(TAMBOURINES, "zfs", "storage", metadata={"generation": 2}, spec=spec)
+
+    def look() -> bool:
+        for reflector in controller.reflectors:
+            reflector._list()
+        return controller.look()
+
+    def told() -> list[str]:
+        return [
+            name
+            for name in NODE_NAMES
+            for item in server.objects[NODES.plural, "", name]["spec"]["assignments"]
+            if item["name"] == "zfs" and item["generation"] == 2
+        ]
+
+    look()
+    (first,) = told()
+    _report(server, "storage", cluster.instance_name("zfs", first), "zfs", generation=2)
+    assert look(), "it does not come back by itself"
+    now[0] += READY_FOR * 0.9
+    assert look()
+    assert told() == [first]
+    now[0] += READY_FOR * 0.2
+    look()
+    assert len(told()) == 2
