@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -90,6 +91,7 @@ class Controller:
         )  # fmt: skip
         self._heartbeats = Heartbeats(clock)
         self._steady = Steady(clock)
+        self._believed = math.inf  # by the clock: when a rollout may go on without any news
         self._were_lost: frozenset[str] = frozenset()
         self._looked = clock()
         self._written: dict[str, float] = {}  # uid: when its status was written last
@@ -107,13 +109,15 @@ class Controller:
         backoff = Backoff(0.2, 10.0)
         owed = False
         while not stop.is_set():
-            rung = self._bell.wait(OWED_EVERY if owed else LOOK_EVERY)
+            patience = max(0.0, min(LOOK_EVERY, self._believed - self._clock()))
+            rung = self._bell.wait(OWED_EVERY if owed else patience)
             self._bell.clear()
             if not rung and not owed and not self._is_due():
                 continue
             # Services of before a restore and nodes of after it must not be looked at together.
             owed = stop.wait(GATHER) or not all(one.current for one in self.reflectors)
             if owed:
+                self._steady.forget()
                 continue
             try:
                 again = self.look()
@@ -145,16 +149,20 @@ class Controller:
         self._writers.each(
             (item.uid, partial(self._objects.delete_revision, item)) for item in history.excess(now)
         )
-        put_off = self._report(dataclasses.replace(now, problems=problems), wanted)
-        young = {uid for uid, _ in now.young}
-        return put_off or any(
-            uid in young and spread.waiting and not spread.stopped
-            for uid, spread in wanted.spreads.items()
+        going = {uid for uid, one in wanted.spreads.items() if one.waiting and not one.stopped}
+        self._believed = min(
+            (at for (uid, _), at in now.young.items() if uid in going), default=math.inf
         )
+        return self._report(dataclasses.replace(now, problems=problems), wanted)
 
     def _is_due(self) -> bool:
-        """Whether time alone has changed something: a node is lost, a deletion waited long enough, a minute has passed."""
-        if self._deleted or self._gone or self._clock() - self._looked >= LOOK_ANYWAY_EVERY:
+        """Whether time alone has changed something: a node is lost or was Ready long enough for a rollout, a deletion waited
+        long enough, a minute has passed.
+        """
+        clock = self._clock()
+        if self._deleted or self._gone or clock - self._looked >= LOOK_ANYWAY_EVERY:
+            return True
+        if clock >= self._believed:
             return True
         return self._lost([key[1] for key in self.members.items]) != self._were_lost
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from tambourinefs.model.schema import Manifest, Spec
 from tambourinefs.model.status import READY, Condition, condition_of
 
 Key = tuple[str, str]
+Place = tuple[str, str]  # uid of a Tambourine, node
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,9 @@ class World:
     revisions: dict[Key, Revision]
     lost: frozenset[str] = frozenset()  # nodes whose heartbeat stopped
     unreachable: frozenset[str] = frozenset()  # those whose agent or Bombshell is silent
-    young: frozenset[tuple[str, str]] = frozenset()  # (uid, node): Ready there for a moment only
+    young: Mapping[Place, float] = field(
+        default_factory=dict
+    )  # Ready for a moment only, until then by the clock
     orders: bool = True  # deletions are orders: our CRDs are there to stay
     expired: frozenset[str] = field(
         default_factory=frozenset

@@ -6,6 +6,7 @@ absence is no order.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -120,7 +121,8 @@ class Reflector(Generic[T]):
         """End a watch that waits: `run` then sees its `stop`."""
         answer = self._answer
         if answer is not None:
-            answer.shutdown()
+            with contextlib.suppress(ValueError, OSError):  # it has just ended by itself
+                answer.shutdown()
 
     def _list(self) -> str:
         found: dict[Key, T] = {}

@@ -78,7 +78,8 @@ def report(
         Condition("Ready", ready, reason, f"{reason} it is", generation, ""),
     )
     said = cluster.InstanceStatus(**{"active_state": "active", "conditions": conditions} | status)
-    return Report(of.namespace, cluster.instance_name(of.name, node), "i", node, of.uid, said)
+    name = cluster.instance_name(of.name, node)
+    return Report(of.namespace, name, f"uid-{name}", node, of.uid, said)
 
 
 def make(

@@ -201,10 +201,13 @@ def test_a_rollout_goes_on_when_time_alone_has_passed(
     look()
     (first,) = told()
     _report(server, "storage", cluster.instance_name("zfs", first), "zfs", generation=2)
-    assert look(), "it does not come back by itself"
+    look()
     now[0] += READY_FOR * 0.9
-    assert look()
+    assert not controller._is_due()
+    look()
     assert told() == [first]
     now[0] += READY_FOR * 0.2
+    assert controller._is_due(), "it does not come back by itself"
     look()
     assert len(told()) == 2
+    assert not controller._is_due()
