@@ -7,8 +7,8 @@ from typing import Final
 
 from tambourinefs.controller.world import Place, Report
 
-# Seconds that a node is Ready before a rollout believes it. A failure within the first of them is told by then: where sync has
-# just written an instance, its next word may wait for another second, and what waits is looked at once a second.
+# Seconds that a node is Ready before a rollout believes it. A failure within the first of them is told by then: where sync
+# has just written an instance, its next word may wait for another second, and what waits is looked at once a second.
 READY_FOR: Final = 2.5
 
 
