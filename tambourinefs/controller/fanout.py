@@ -205,12 +205,7 @@ def _rollout(
     allowed = max_unavailable(rollout, len(current) + len(changed)) - busy
     alive = [name for name in changed if name not in world.lost]
     # A node that is not well loses nothing by the change, and one that has an older change under way is not: those first.
-    alive.sort(
-        key=lambda name: (
-            _is_settled(world, service, name) and (service.uid, name) not in world.young,
-            name,
-        )
-    )
+    alive.sort(key=lambda name: (_is_settled(world, service, name), name))
     go = set(alive[: max(0, allowed)])
     return go | {name for name in changed if name in world.lost}, ""
 

@@ -136,15 +136,6 @@ def test_a_newer_edit_goes_to_the_failed_node_first() -> None:
     assert (_has(found, "a", fix), _has(found, "b", fix)) == (old.digest, fix.digest)
 
 
-def test_a_newer_edit_goes_to_the_node_first_that_was_ready_for_a_moment_only() -> None:
-    old, two = service(), service(generation=2, unit=NEW_UNIT)
-    three = service(generation=3, unit="[Service]\nExecStart=/bin/sleep 1\n")
-    members = (member("a", assigned(old)), member("b", assigned(two)))
-    said = (report(old, "a"), report(two, "b"))
-    found = fanout.wanted(make(three, members=members, reports=said, young={(two.uid, "b"): 1.0}))
-    assert (_has(found, "a", three), _has(found, "b", three)) == (old.digest, three.digest)
-
-
 def test_a_lost_node_neither_stops_nor_counts() -> None:
     old, new = service(), service(generation=2, unit=NEW_UNIT)
     members = (member("a", assigned(new)), member("b", assigned(old)), member("c", assigned(old)))
