@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -16,6 +16,7 @@ from lab.state import LabState
 from tests.cluster.world import Cluster
 
 _NUMBER = itertools.count(1)
+_FAILED = pytest.StashKey[bool]()
 DAEMONS = (
     "tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service", "tambourine-sync.service",
 )  # fmt: skip
@@ -65,23 +66,37 @@ def doomed_control_plane() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def control_plane(shared_control_plane: Cluster) -> Iterator[Cluster]:
+def control_plane(
+    shared_control_plane: Cluster, request: pytest.FixtureRequest
+) -> Iterator[Cluster]:
     """An API server with our resources and policies; no host, no controller of ours. Shared: use names of your own."""
-    yield from _for_a_test(shared_control_plane)
+    yield from _for_a_test(shared_control_plane, request.node)
 
 
 @pytest.fixture
-def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
+def cluster(shared_cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Control plane, controller and two hosts, h1 and h2, that have joined. Shared: leave it as you found it."""
     since = time.time()
-    yield from _for_a_test(shared_cluster)
+    yield from _for_a_test(shared_cluster, request.node)
     for host in shared_cluster.hosts:
         _no_daemon_of_ours_fell_over(host, since)
 
 
-def _for_a_test(shared: Cluster) -> Iterator[Cluster]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
+def _for_a_test(shared: Cluster, test: pytest.Item) -> Iterator[Cluster]:
     made = Cluster(shared.state, shared.hosts)
     yield made
+    if test.stash.get(_FAILED, False):
+        print(made.picture())
     made.start_api()
     made.remove_namespaces()
 

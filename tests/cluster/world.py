@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from tambourinefs.kube.resources import Resource
 
 _NUMBER = itertools.count(1)
+_SAY = ("tambourine-sync.service", "tambourine.service", "tambourine-bombshell.service")
+_CONDITIONS = (
+    "jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.generation}:"
+    "{range .status.conditions[*]} {.type}={.status} {.reason} {.observedGeneration} {.message};{end}{'\\n'}{end}"
+)
 # What a wait is given beyond what it says: the bounds are for this project's machines, and CI's may be busy.
 _PATIENCE = 3 if os.environ.get("CI") else 1
 
@@ -194,6 +199,25 @@ class Cluster:
         except CommandFailed:
             return False
         return True
+
+    def picture(self) -> str:
+        """What all say when a test has failed: the objects, the controllers, each host's sync and agent."""
+        asked = {
+            "objects": ("get", "tmb,tmbi,tmbn", "-A", "-o", "wide"),
+            "conditions": ("get", "tmb,tmbi,tmbn", "-A", "-o", _CONDITIONS),
+            "leases": ("get", "leases", "-A"),
+            "events": ("get", "events", "-A"),
+        }
+        parts = {
+            what: self.kubectl(*argv, "--request-timeout=10s", check=False)
+            for what, argv in asked.items()
+        }
+        journal = ("journalctl", "--no-pager", "--lines=40", *(f"--unit={one}" for one in _SAY))
+        parts |= {host.name: host.run(*journal, check=False) for host in self.hosts}
+        said = {what: done.stdout + done.stderr for what, done in parts.items()}
+        for log in sorted(self.plane.directory.glob("*controller-[0-9]*.log")):
+            said[log.name] = log.read_text(errors="replace")
+        return "\n".join(f"== {what}\n{text[-6000:]}" for what, text in said.items())
 
     @staticmethod
     def wait(condition: Callable[[], object], seconds: float, what: str) -> None:
