@@ -13,13 +13,10 @@ import pytest
 from lab import lab
 from lab.hosts import Host
 from lab.state import LabState
-from tests.cluster.world import Cluster
+from tests.cluster.world import DAEMONS, Cluster
 
 _NUMBER = itertools.count(1)
 _FAILED = pytest.StashKey[bool]()
-DAEMONS = (
-    "tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service", "tambourine-sync.service",
-)  # fmt: skip
 
 
 @contextmanager

@@ -27,20 +27,25 @@ def _unit(name: str, description: str, command: str = "exec sleep infinity") -> 
     return counter(f"/run/{name}", after=command).replace("Counts its starts", description)
 
 
-def test_a_rollout_stops_at_the_first_node_that_fails_and_a_fix_goes_on(cluster: Cluster) -> None:
-    name, namespace = fresh_name("roll"), cluster.respected_namespace
+def _stopped(cluster: Cluster, name: str, namespace: str, command: str) -> dict[str, Any]:
+    """`One` runs on both nodes, then `Two`, whose program is `command`, stops the rollout at the first; its Ready."""
     cluster.apply(tambourine(name, namespace, command="start", unit=_unit(name, "One")))
     cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 20, "the first")
-
-    broken = _unit(name, "Two", "exit 7")
+    broken = _unit(name, "Two", command)
     cluster.apply(tambourine(name, namespace, command="start", unit=broken))
     cluster.wait(
         lambda: _ready(cluster, name, namespace)["reason"] == "RolloutStopped", 30, "the stop"
     )
     said = _ready(cluster, name, namespace)
+    assert _descriptions(cluster, name) == ["One", "Two"]
+    return said
+
+
+def test_a_rollout_stops_at_the_first_node_that_fails_and_a_fix_goes_on(cluster: Cluster) -> None:
+    name, namespace = fresh_name("roll"), cluster.respected_namespace
+    said = _stopped(cluster, name, namespace, "exit 7")
     assert "exit code 7" in said["message"]
     assert "1 node keeps what it had" in said["message"]
-    assert _descriptions(cluster, name) == ["One", "Two"]
 
     fixed = _unit(name, "Three")
     cluster.apply(tambourine(name, namespace, command="start", unit=fixed))
@@ -60,15 +65,7 @@ def test_a_service_that_fails_a_moment_after_it_became_active_stops_it_too(
     cluster: Cluster,
 ) -> None:
     name, namespace = fresh_name("roll"), cluster.respected_namespace
-    cluster.apply(tambourine(name, namespace, command="start", unit=_unit(name, "One")))
-    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 20, "the first")
-    brief = _unit(name, "Two", "sleep 0.5; exit 7")
-    cluster.apply(tambourine(name, namespace, command="start", unit=brief))
-    cluster.wait(
-        lambda: _ready(cluster, name, namespace)["reason"] == "RolloutStopped", 30, "the stop"
-    )
-    assert "exit code 7" in _ready(cluster, name, namespace)["message"]
-    assert _descriptions(cluster, name) == ["One", "Two"]
+    assert "exit code 7" in _stopped(cluster, name, namespace, "sleep 0.5; exit 7")["message"]
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
 
 

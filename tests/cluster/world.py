@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from tambourinefs.kube.resources import Resource
 
 _NUMBER = itertools.count(1)
-_SAY = ("tambourine-sync.service", "tambourine.service", "tambourine-bombshell.service")
+DAEMONS = (
+    "tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service", "tambourine-sync.service",
+)  # fmt: skip
 _CONDITIONS = (
     "jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.generation}:"
     "{range .status.conditions[*]} {.type}={.status} {.reason} {.observedGeneration} {.message};{end}{'\\n'}{end}"
@@ -212,7 +214,7 @@ class Cluster:
             what: self.kubectl(*argv, "--request-timeout=10s", check=False)
             for what, argv in asked.items()
         }
-        journal = ("journalctl", "--no-pager", "--lines=40", *(f"--unit={one}" for one in _SAY))
+        journal = ("journalctl", "--no-pager", "--lines=40", *(f"--unit={one}" for one in DAEMONS))
         parts |= {host.name: host.run(*journal, check=False) for host in self.hosts}
         said = {what: done.stdout + done.stderr for what, done in parts.items()}
         for log in sorted(self.plane.directory.glob("*controller-[0-9]*.log")):

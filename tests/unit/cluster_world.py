@@ -16,6 +16,15 @@ from tambourinefs.model.status import Condition
 NAMESPACE = "storage"
 
 
+class Clock:
+    """Monotonic seconds, as a test sets them."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def service(
     name: str = "zfs", *, generation: int = 1, uid: str = "", deleted: str = "", **spec: Any
 ) -> Service:

@@ -5,33 +5,26 @@ from __future__ import annotations
 import pytest
 
 from tambourinefs.controller.steady import READY_FOR, Steady
-from tests.unit.cluster_world import report, service
+from tests.unit.cluster_world import Clock, report, service
 
 ONE, TWO = service(), service(generation=2)
 OTHER = service("net")
 LATER = 2 * READY_FOR
 
 
-class _Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def clock() -> _Clock:
-    return _Clock()
-
-
-@pytest.fixture
-def steady(clock: _Clock) -> Steady:
+def steady(clock: Clock) -> Steady:
     return Steady(clock)
 
 
-def test_what_is_ready_is_young_until_it_was_so_for_a_while(clock: _Clock, steady: Steady) -> None:
+def test_what_is_ready_is_young_until_it_was_so_for_a_while(clock: Clock, steady: Steady) -> None:
     said = [report(ONE, "a"), report(OTHER, "b", "Unknown", "Starting")]
-    assert steady.young(said) == {(ONE.uid, "a"): 100 + READY_FOR}
+    assert steady.young(said) == {(ONE.uid, "a"): READY_FOR}
     clock.now += READY_FOR / 2
     said[1] = report(OTHER, "b")
     assert steady.young(said).keys() == {(ONE.uid, "a"), (OTHER.uid, "b")}
@@ -44,21 +37,21 @@ def test_what_is_ready_is_young_until_it_was_so_for_a_while(clock: _Clock, stead
 @pytest.mark.parametrize(
     "again", [report(TWO, "a"), report(ONE, "a", n_restarts=1)], ids=["generation", "Restart="]
 )
-def test_another_run_begins_anew(clock: _Clock, steady: Steady, again: object) -> None:
+def test_another_run_begins_anew(clock: Clock, steady: Steady, again: object) -> None:
     assert steady.young([report(ONE, "a")])
     clock.now += LATER
     assert not steady.young([report(ONE, "a")])
     assert steady.young([again]) == {(ONE.uid, "a"): clock.now + READY_FOR}  # type: ignore[list-item]
 
 
-def test_after_a_failure_it_begins_anew(clock: _Clock, steady: Steady) -> None:
+def test_after_a_failure_it_begins_anew(clock: Clock, steady: Steady) -> None:
     assert steady.young([report(ONE, "a")])
     clock.now += LATER
     assert not steady.young([report(ONE, "a", "False", "Failed")])
     assert steady.young([report(ONE, "a")])
 
 
-def test_what_was_seen_before_we_were_away_does_not_count(clock: _Clock, steady: Steady) -> None:
+def test_what_was_seen_before_we_were_away_does_not_count(clock: Clock, steady: Steady) -> None:
     assert steady.young([report(ONE, "a")])
     clock.now += LATER
     steady.forget()

@@ -9,7 +9,7 @@ import pytest
 from tambourinefs.controller import fanout, summary
 from tambourinefs.controller.heartbeats import Heartbeats
 from tambourinefs.controller.world import World
-from tests.unit.cluster_world import assigned, make, member, report, service
+from tests.unit.cluster_world import Clock, assigned, make, member, report, service
 
 NOW = "2026-11-23T08:00:00Z"
 
@@ -111,15 +111,8 @@ def test_a_condition_keeps_its_time_while_its_status_does() -> None:
     assert _status(world) == first
 
 
-class _Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_heartbeat_that_stops_is_seen_on_our_own_clock() -> None:
-    clock, versions = _Clock(), {"a": "1", "b": "1", "c": "1"}
+    clock, versions = Clock(), {"a": "1", "b": "1", "c": "1"}
     beats = Heartbeats(clock)
     assert beats.lost(versions, versions) == frozenset()
     for clock.now in (20.0, 39.0, 41.0):
@@ -131,7 +124,7 @@ def test_a_heartbeat_that_stops_is_seen_on_our_own_clock() -> None:
 
 
 def test_when_most_lapse_at_once_it_is_not_they_who_were_away() -> None:
-    clock, versions = _Clock(), {"a": "1", "b": "1", "c": "1"}
+    clock, versions = Clock(), {"a": "1", "b": "1", "c": "1"}
     beats = Heartbeats(clock)
     beats.lost(versions, versions)
     clock.now = 60.0
