@@ -1,6 +1,6 @@
 """What the agent's inside needs of systemd, journald and systemd-analyze, as Protocols.
 
-reconcile is written against these; `agent.systemd`, `agent.journal` and `agent.verify` are the real
+reconcile is written against these; `agent.units.systemd`, `agent.journal` and `agent.verify` are the real
 ones and tests/fakes/systemd.py is the fake that passes the real one's own tests. Nothing here
 speaks D-Bus.
 

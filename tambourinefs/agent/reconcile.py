@@ -28,8 +28,8 @@ from tambourinefs.agent.policy import alias_refusal
 from tambourinefs.agent.ports import SystemdUnavailable
 from tambourinefs.agent.reading import SiloReader
 from tambourinefs.agent.retry import Retries
-from tambourinefs.agent.sight import Sight
 from tambourinefs.agent.transitions import sending
+from tambourinefs.agent.units.cache import Sight
 from tambourinefs.stamp import now
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from tambourinefs.agent.listening import listen
 from tambourinefs.agent.policy import Policy, normal_paths
 from tambourinefs.agent.reconcile import Reconciler
 from tambourinefs.agent.scan import Silo
-from tambourinefs.agent.systemd import HostSystemd
+from tambourinefs.agent.units.systemd import HostSystemd
 from tambourinefs.agent.verify import AnalyzeVerifier
 from tambourinefs.model import paths
 from tambourinefs.processes import mounting

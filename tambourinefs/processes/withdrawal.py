@@ -20,8 +20,8 @@ from tambourinefs.agent.flight import Flights, monotonic_usec
 from tambourinefs.agent.hostfiles import HostFiles
 from tambourinefs.agent.plan import Gone, Job, Recover, World, plan
 from tambourinefs.agent.record import replace
-from tambourinefs.agent.systemd import HostSystemd
 from tambourinefs.agent.transitions import sending
+from tambourinefs.agent.units.systemd import HostSystemd
 from tambourinefs.errors import HostError
 from tambourinefs.processes.run import run_until_stopped
 from tambourinefs.stamp import now

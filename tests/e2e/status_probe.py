@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from tambourinefs.agent.systemd import HostSystemd
+from tambourinefs.agent.units.systemd import HostSystemd
 from tambourinefs.model.view import ServiceView
 from tambourinefs.procfs.cgroups import Cgroups
 from tambourinefs.procfs.host import Host

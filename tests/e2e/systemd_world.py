@@ -11,7 +11,7 @@ import trio
 
 from fakes.systemd_rules import DEADLINE, World
 from lab.hosts import Host
-from tambourinefs.agent.systemd import HostSystemd
+from tambourinefs.agent.units.systemd import HostSystemd
 
 UNITS = "etc/systemd/system"
 

@@ -11,7 +11,7 @@ import trio
 from e2e.systemd_world import HostWorld, world_of
 from fakes.systemd_rules import DEADLINE, SLEEPS
 from lab.hosts import Host
-from tambourinefs.agent.incoming import Incoming
+from tambourinefs.agent.dbus.incoming import Incoming
 from tambourinefs.agent.ports import Changes
 
 pytestmark = [pytest.mark.trio, pytest.mark.slow]

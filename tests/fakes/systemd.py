@@ -17,7 +17,6 @@ from pathlib import Path
 import trio
 
 from fakes import unit_text
-from tambourinefs.agent.bell import ChangeBell
 from tambourinefs.agent.ports import (
     InstallChanges,
     JobRefused,
@@ -28,6 +27,7 @@ from tambourinefs.agent.ports import (
     UnitNotFound,
     UnitState,
 )
+from tambourinefs.agent.units.changes import UnitChanges
 from tambourinefs.model.unit import Condition, Unit
 
 STAYS = ("sleep",)
@@ -76,7 +76,7 @@ class FakeSystemd:
         self.runs: list[str] = []  # a unit for each time that it was really started
         self._directory = directory
         self._boot_id = boot_id or uuid.uuid4().hex
-        self._bell = ChangeBell()
+        self._bell = UnitChanges()
         self._bell.ring(everything=True)
         self._units: dict[str, _Loaded] = {}
         self._held: set[str] = set()
@@ -122,7 +122,7 @@ class FakeSystemd:
         return self._boot_id
 
     @property
-    def changes(self) -> ChangeBell:
+    def changes(self) -> UnitChanges:
         return self._bell
 
     async def wait_connected(self) -> None:

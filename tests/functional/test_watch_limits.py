@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from announced import Announced
-from tambourinefs.agent import unitdirs, watch
+from tambourinefs.agent import watch
+from tambourinefs.agent.units import directories
 from tambourinefs.errors import OutOfSpace
 from tambourinefs.treewatch import Change, TreeWatch
 
@@ -44,7 +45,7 @@ async def test_a_limit_that_is_reached_later_ends_nothing(
     which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announce: Announced
 ) -> None:
     announce("is not watched any more")
-    module = watch if which == "silo" else unitdirs
+    module = watch if which == "silo" else directories
     monkeypatch.setattr(module, "TreeWatch", Full)
     monkeypatch.setattr(module, "RETRY", 0.01)
 
@@ -53,7 +54,7 @@ async def test_a_limit_that_is_reached_later_ends_nothing(
 
     rung: list[object] = []
     target = (tmp_path,) if which == "units" else tmp_path
-    watching = watch.watch_silo if which == "silo" else unitdirs.watch_unit_directories
+    watching = watch.watch_silo if which == "silo" else directories.watch_unit_directories
     await _until_rung(watching, target, rung, appear)
     assert set(rung) == {None}
 

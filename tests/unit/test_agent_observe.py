@@ -11,10 +11,10 @@ import pytest
 import trio
 import trio.testing
 
-from tambourinefs.agent.observe import Observer
+from tambourinefs.agent.units.observe import Observer
 
 if TYPE_CHECKING:
-    from tambourinefs.agent.manager import Manager
+    from tambourinefs.agent.dbus.manager import Manager
 
 pytestmark = pytest.mark.trio
 X = "x.service"

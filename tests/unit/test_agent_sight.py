@@ -13,7 +13,7 @@ import trio
 
 from fakes.agent import SLEEPS
 from fakes.systemd import FakeSystemd
-from tambourinefs.agent.sight import LEFT, Sight
+from tambourinefs.agent.units.cache import LEFT, Sight
 from tambourinefs.model.unit import Unit
 
 pytestmark = pytest.mark.trio

@@ -10,13 +10,10 @@ import pytest
 import trio
 import trio.testing
 
-from tambourinefs.agent import bell as bell_module
-from tambourinefs.agent.bell import ChangeBell
-from tambourinefs.agent.dbus import CallFailed
+from tambourinefs.agent.dbus.connection import CallFailed
+from tambourinefs.agent.dbus.manager import translate
 from tambourinefs.agent.findings import sort_findings
-from tambourinefs.agent.jobs import inferred
 from tambourinefs.agent.journal import MESSAGE_MAX, of_invocation, to_lines
-from tambourinefs.agent.manager import translate
 from tambourinefs.agent.ports import (
     Bell,
     Changes,
@@ -29,12 +26,15 @@ from tambourinefs.agent.ports import (
     UnitMasked,
     UnitNotFound,
 )
+from tambourinefs.agent.units import changes as changes_module
+from tambourinefs.agent.units.changes import UnitChanges
+from tambourinefs.agent.units.jobs import inferred
 from tambourinefs.model.unit import Unit
 
 
 @pytest.mark.trio
 async def test_names_rung_often_are_taken_once() -> None:
-    bell: Bell = ChangeBell()
+    bell: Bell = UnitChanges()
     for _ in range(100_000):
         bell.ring(["a.service"])
     bell.ring(["b.service"])
@@ -46,8 +46,8 @@ async def test_names_rung_often_are_taken_once() -> None:
 
 @pytest.mark.trio
 async def test_too_many_names_are_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bell_module, "NAMES_MAX", 10)
-    bell = ChangeBell()
+    monkeypatch.setattr(changes_module, "NAMES_MAX", 10)
+    bell = UnitChanges()
     for number in range(11):
         bell.ring([str(number)])
     assert await bell.wait() == Changes(everything=True)
@@ -227,7 +227,7 @@ def test_findings_are_bounded_and_printable() -> None:
 
 @pytest.mark.trio
 async def test_what_was_answered_rings_no_more(autojump_clock: trio.testing.MockClock) -> None:
-    bell = ChangeBell()
+    bell = UnitChanges()
     bell.ring({"a.service", "b.service"})
     bell.answer("a.service")
     assert (await bell.wait()).names == {"b.service"}

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from jeepney import DBusAddress, new_signal
 from jeepney.low_level import Endianness, Message, MessageType
 
-from tambourinefs.agent.incoming import Incoming, Messages
-from tambourinefs.agent.properties import READ, to_unit
-from tambourinefs.agent.unmarshal import Malformed
+from tambourinefs.agent.dbus.incoming import Incoming, Messages
+from tambourinefs.agent.dbus.unmarshal import Malformed
+from tambourinefs.agent.units.properties import READ, to_unit
 
 RECORDED = Path(__file__).parent / "recorded" / "dbus"  # from systemd 252; one message a file
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9)

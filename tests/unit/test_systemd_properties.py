@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tambourinefs.agent.observe import unaskable
-from tambourinefs.agent.properties import (
+from tambourinefs.agent.units.directories import unit_of
+from tambourinefs.agent.units.observe import unaskable
+from tambourinefs.agent.units.properties import (
     UNSET,
     from_path,
     to_path,
@@ -20,7 +21,6 @@ from tambourinefs.agent.properties import (
     to_unit,
     unloaded,
 )
-from tambourinefs.agent.unitdirs import unit_of
 from tambourinefs.model.unit import OLDEST_RELEASE, Unit
 
 RECORDED = Path(__file__).parent / "recorded" / "systemd_properties.json"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tambourinefs.agent.ports import SystemdRefused, UnitNotFound, UnitState
-from tambourinefs.agent.properties import to_state, to_unit, unloaded
+from tambourinefs.agent.units.properties import to_state, to_unit, unloaded
 from tambourinefs.errors import TambourineError
 from tambourinefs.model import names as unit_names
 from tambourinefs.model.unit import OLDEST_RELEASE, Process, Unit
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import Path
 
-    from tambourinefs.agent.manager import Manager
+    from tambourinefs.agent.dbus.manager import Manager
 
 JOB: Final = "org.freedesktop.systemd1.Job"
 JOB_PATHS: Final = "/org/freedesktop/systemd1/job/"

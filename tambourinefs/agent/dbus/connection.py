@@ -22,9 +22,9 @@ from jeepney.auth import BEGIN, AuthenticationError, Authenticator  # type: igno
 from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]
 from jeepney.io.trio import DBusConnection  # type: ignore[import-untyped]
 
-from tambourinefs.agent.incoming import ERROR, METHOD_RETURN, SIGNAL, Incoming, Messages
+from tambourinefs.agent.dbus.incoming import ERROR, METHOD_RETURN, SIGNAL, Incoming, Messages
+from tambourinefs.agent.dbus.unmarshal import Malformed
 from tambourinefs.agent.ports import SystemdUnavailable
-from tambourinefs.agent.unmarshal import Malformed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container

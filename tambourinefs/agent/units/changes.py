@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NAMES_MAX: Final = 16384
 
 
-class ChangeBell:
+class UnitChanges:
     """A set of names and a flag. Ringing never blocks, never fails and never grows without bound."""
 
     def __init__(self) -> None:

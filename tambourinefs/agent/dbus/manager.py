@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
-from tambourinefs.agent import dbus
+from tambourinefs.agent.dbus import connection as dbus
 from tambourinefs.agent.ports import (
     JobRefused,
     NotPermitted,
@@ -22,10 +22,10 @@ from tambourinefs.agent.ports import (
     UnitMasked,
     UnitNotFound,
 )
-from tambourinefs.agent.properties import READ, to_path
+from tambourinefs.agent.units.properties import READ, to_path
 
 if TYPE_CHECKING:
-    from tambourinefs.agent.incoming import Incoming
+    from tambourinefs.agent.dbus.incoming import Incoming
     from tambourinefs.errors import TambourineError
 
 log: Final = logging.getLogger(__name__)

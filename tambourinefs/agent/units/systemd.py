@@ -15,11 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tambourinefs.agent import dbus
-from tambourinefs.agent.bell import ChangeBell
-from tambourinefs.agent.jobs import Jobs
-from tambourinefs.agent.manager import MANAGER, MANAGER_PATH, RELOAD_TIMEOUT, Manager
-from tambourinefs.agent.observe import Observer
+from tambourinefs.agent.dbus import connection as dbus
+from tambourinefs.agent.dbus.manager import MANAGER, MANAGER_PATH, RELOAD_TIMEOUT, Manager
 from tambourinefs.agent.ports import (
     InstallChanges,
     JobResult,
@@ -29,13 +26,16 @@ from tambourinefs.agent.ports import (
     UnitNotFound,
     UnitState,
 )
-from tambourinefs.agent.properties import from_path, to_release
-from tambourinefs.agent.unitdirs import watch_unit_directories
+from tambourinefs.agent.units.changes import UnitChanges
+from tambourinefs.agent.units.directories import watch_unit_directories
+from tambourinefs.agent.units.jobs import Jobs
+from tambourinefs.agent.units.observe import Observer
+from tambourinefs.agent.units.properties import from_path, to_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tambourinefs.agent.incoming import Incoming
+    from tambourinefs.agent.dbus.incoming import Incoming
     from tambourinefs.model.unit import Unit
 
 log: Final = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class HostSystemd:
         boot_id: str = "",
         reply_timeout: float = dbus.REPLY_TIMEOUT,
     ) -> None:
-        self._bell = ChangeBell()
+        self._bell = UnitChanges()
         self._root = root
         self._manager = Manager(
             self, address=address or dbus.system_bus_address(), reply_timeout=reply_timeout
@@ -92,7 +92,7 @@ class HostSystemd:
         return self._boot_id
 
     @property
-    def changes(self) -> ChangeBell:
+    def changes(self) -> UnitChanges:
         return self._bell
 
     @property

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tambourinefs.agent.manager import UNIT
+from tambourinefs.agent.dbus.manager import UNIT
 from tambourinefs.agent.ports import JobResult, SystemdRefused, UnitNotFound
-from tambourinefs.agent.properties import to_path, to_unit
+from tambourinefs.agent.units.properties import to_path, to_unit
 from tambourinefs.errors import TambourineError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from tambourinefs.agent.manager import Manager
+    from tambourinefs.agent.dbus.manager import Manager
     from tambourinefs.model.unit import Unit
 
 KEPT_MAX: Final = 16384  # results kept while a request is under way

@@ -10,12 +10,12 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from tambourinefs.agent.unmarshal import Malformed, chosen, reader
+from tambourinefs.agent.dbus.unmarshal import Malformed, chosen, reader
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    from tambourinefs.agent.unmarshal import Order
+    from tambourinefs.agent.dbus.unmarshal import Order
 
 METHOD_RETURN: Final = 2
 ERROR: Final = 3
