@@ -4,7 +4,7 @@ SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo || echo needs-root-or-su
 TOX := .venv/bin/tox run --quiet
 ARGS ?=
 
-.PHONY: help test lint unit functional e2e cluster test-machine deb demo demo-machine demo-node reference bench lab-down clean
+.PHONY: help test lint unit functional e2e cluster test-machine deb demo demo-machine demo-node proto reference bench lab-down clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,10 @@ test-machine: bootstrap-machine  ## a whole Debian machine under QEMU: boot, pow
 demo-machine: bootstrap-machine  ## the product on that machine, and a shell there
 	$(SUDO) $(TOX) -e machine --notest
 	$(SUDO) env PYTHONPATH=.:tests .tox/machine/bin/python -m tests.machine
+
+proto: bootstrap  ## tambourinefs/rpc/*_pb2*, from proto/
+	$(SUDO) $(TOX) -e lint --notest
+	$(SUDO) .tox/lint/bin/python proto/generate.py
 
 reference: bootstrap  ## docs/reference.md anew, from k8s/crds
 	$(SUDO) $(TOX) -e unit --notest

@@ -177,6 +177,6 @@ def _digest(options: Options) -> str | None:
 
 def _files(tree: Path) -> list[Path]:
     kept = [tree / name for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md")]
-    for name in ("proto", "tambourinefs", "systemd", "k8s", "kernel"):
+    for name in ("tambourinefs", "systemd", "k8s", "kernel"):
         kept += [path for path in (tree / name).rglob("*") if "__pycache__" not in path.parts]
     return sorted(path for path in kept if path.is_file())

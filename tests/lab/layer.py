@@ -34,7 +34,6 @@ PACKAGED: Final = (
     "setup.py",
     "pyproject.toml",
     "README.md",
-    "proto",
     "tambourinefs",
     "systemd",
     "k8s",
@@ -139,11 +138,7 @@ def _packaged() -> Iterator[Path]:
     for name in PACKAGED:
         path = CHECKOUT / name
         files = [path] if path.is_file() else sorted(path.rglob("*"))
-        yield from (
-            file
-            for file in files
-            if file.is_file() and "__pycache__" not in file.parts and "_pb2" not in file.name
-        )
+        yield from (file for file in files if file.is_file() and "__pycache__" not in file.parts)
 
 
 def _digest_of_tree() -> str:

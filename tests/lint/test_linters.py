@@ -11,7 +11,7 @@ import pytest
 
 TREE = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PYTHON = ("tambourinefs", "tests", "docs", "setup.py")
+PYTHON = ("tambourinefs", "tests", "docs", "proto", "setup.py")
 
 
 def run(*argv: str | Path) -> None:
@@ -54,6 +54,19 @@ def test_types_are_strict() -> None:
 
 def test_nothing_imports_against_the_direction() -> None:
     run(BIN / "lint-imports", "--config", "setup.cfg")
+
+
+def test_generated_code_is_current(tmp_path: Path) -> None:
+    run(sys.executable, TREE / "proto/generate.py", tmp_path)
+    generated = {path.relative_to(tmp_path) for path in tmp_path.rglob("*_pb2*")}
+    committed = {Path(name) for name in tracked("tambourinefs/**/*_pb2*")}
+    assert generated == committed
+    stale = [
+        str(name)
+        for name in sorted(generated)
+        if (TREE / name).read_bytes() != (tmp_path / name).read_bytes()
+    ]
+    assert stale == [], "not what proto/ generates; run `make proto`"
 
 
 def is_shell(path: Path) -> bool:
