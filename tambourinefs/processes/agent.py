@@ -28,13 +28,13 @@ from tambourinefs.model import paths
 from tambourinefs.processes import mounting
 from tambourinefs.processes.run import run_until_stopped
 from tambourinefs.procfs import expiry
-from tambourinefs.procfs.serving import MOUNT_OPTIONS, make_board, serve_board
+from tambourinefs.procfs.serving import MOUNT_OPTIONS, make_status_store, serve_status_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tambourinefs.model.config import Config
-    from tambourinefs.procfs.board import Board
+    from tambourinefs.procfs.store import StatusStore
 
 _log = logging.getLogger(__name__)
 
@@ -74,22 +74,22 @@ async def serve(config: Config, *, foreground: bool, plain: bool) -> None:
 async def _work(
     config: Config, store: Store, host: HostFiles, served: mounting.Served, *, plain: bool
 ) -> None:
-    board = make_board()
+    statuses = make_status_store()
     systemd = HostSystemd(boot_id=_boot_id())
-    reconciler = _reconciler(config, store, host, board, systemd, plain=plain)
+    reconciler = _reconciler(config, store, host, statuses, systemd, plain=plain)
     async with trio.open_nursery() as nursery:
-        server = functools.partial(serve_board, board, served.fd)
+        server = functools.partial(serve_status_store, statuses, served.fd)
         await nursery.start(mounting.answer, served, server)
         nursery.start_soon(systemd.run)
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await systemd.wait_connected()
         nursery.start_soon(reconciler.run)
-        nursery.start_soon(expiry.watch, _certificates(config), board.certificates)
+        nursery.start_soon(expiry.watch, _certificates(config), statuses.certificates)
         if config.agent.journal_lines:
             nursery.start_soon(listen, reconciler.heard)
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await reconciler.started.wait()
-        board.complete()
+        statuses.complete()
         await mounting.wait_readable(served, "version.txt")
         daemon.ready(f"statuses at {served.mountpoint}")
         _log.info("statuses at %s", served.mountpoint)
@@ -101,7 +101,7 @@ def _reconciler(
     config: Config,
     store: Store,
     host: HostFiles,
-    board: Board,
+    statuses: StatusStore,
     systemd: HostSystemd,
     *,
     plain: bool,
@@ -119,7 +119,7 @@ def _reconciler(
         Checker(systemd, AnalyzeVerifier(), host, mountpoint),
         applier,
         Silo(mountpoint, store.silo, any_directory=plain),
-        board,
+        statuses,
         journal if config.agent.journal_lines else None,
         policy_of(config),
         store.accept_silo,

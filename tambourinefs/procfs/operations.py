@@ -1,4 +1,4 @@
-"""The status mount's handlers: thin, over the board. Read-only; nothing here waits for D-Bus, systemd or journald.
+"""The status mount's handlers: thin, over the status store. Read-only; nothing here waits for D-Bus, systemd or journald.
 
 What the kernel may keep: a cached file's name and attributes until they are invalidated, every rendering's pages for good (a
 rendering never changes), the name of a live file for what is left of the second that its rendering is shared for.
@@ -22,7 +22,7 @@ from tambourinefs.procfs.tree import Directory, Rendering, Slot, Stream
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tambourinefs.procfs.board import Board
+    from tambourinefs.procfs.store import StatusStore
     from tambourinefs.procfs.tree import AnyNode
 
 _FOREVER: Final = 365 * 86400.0  # seconds; ended by an invalidation
@@ -33,13 +33,15 @@ Child = Directory | Slot | Stream
 
 
 class StatusOperations(fuse.Operations):
-    """A board as a file system. `groups`: gid by group name; a group that is not there is root's."""
+    """A status store as a file system. `groups`: gid by group name; a group that is not there is root's."""
 
-    def __init__(self, board: Board, bells: fuse.Invalidator, groups: Mapping[str, int]) -> None:
+    def __init__(
+        self, store: StatusStore, bells: fuse.Invalidator, groups: Mapping[str, int]
+    ) -> None:
         super().__init__()
         self._bells = bells
-        self._board = board
-        self._inodes = board.inodes
+        self._store = store
+        self._inodes = store.inodes
         self._groups = groups
         self._handles = itertools.count(1)
         self._open: dict[int, Rendering | EventReader] = {}
@@ -47,7 +49,7 @@ class StatusOperations(fuse.Operations):
 
     def init(self) -> None:
         """The kernel has said hello; before that it takes no bells."""
-        self._board.readers.attach(self._bells)
+        self._store.readers.attach(self._bells)
 
     # --- names -----------------------------------------------------------------------------------------------------
 
@@ -64,7 +66,7 @@ class StatusOperations(fuse.Operations):
     async def _node(self, child: Child) -> Directory | Rendering | Stream:
         if not isinstance(child, Slot):
             return child
-        rendering = await self._board.showing.current(child)
+        rendering = await self._store.renderer.current(child)
         if child.directory.gone:  # withdrawn while it was rendered
             self._inodes.collect(rendering)
             raise fuse.FUSEError(errno.ENOENT)
@@ -108,7 +110,7 @@ class StatusOperations(fuse.Operations):
         entry.st_gid = self._groups.get(spec.group, 0)
         entry.st_size = len(node.content)
         entry.st_blocks = -(-len(node.content) // 512)
-        entry.entry_timeout = self._board.showing.seconds_left(node) if spec.live else _FOREVER
+        entry.entry_timeout = self._store.renderer.seconds_left(node) if spec.live else _FOREVER
         return _at(entry, node.made_ns)
 
     def _of_directory(self, entry: fuse.EntryAttributes, node: Directory) -> fuse.EntryAttributes:
@@ -173,10 +175,10 @@ class StatusOperations(fuse.Operations):
             raise fuse.FUSEError(errno.EROFS)
         handle = FileHandleT(next(self._handles))
         if isinstance(node, Stream):
-            self._open[handle] = EventReader(self._board.events)
+            self._open[handle] = EventReader(self._store.events)
             return fuse.FileInfo(fh=handle, direct_io=True, nonseekable=True)
         self._open[handle] = node
-        self._board.readers.opened(node)
+        self._store.readers.opened(node)
         return fuse.FileInfo(fh=handle, keep_cache=True)
 
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
@@ -188,9 +190,9 @@ class StatusOperations(fuse.Operations):
     async def release(self, fh: FileHandleT) -> None:
         held = self._open.pop(fh)
         if isinstance(held, EventReader):
-            self._board.readers.of_events.pop(fh, None)
+            self._store.readers.of_events.pop(fh, None)
         else:
-            self._board.readers.closed(held, fh)
+            self._store.readers.closed(held, fh)
 
     async def poll(
         self,
@@ -202,7 +204,7 @@ class StatusOperations(fuse.Operations):
         held = self._open[fh]
         if isinstance(held, EventReader):
             if poll_handle is not None:
-                self._board.readers.of_events[fh] = poll_handle
+                self._store.readers.of_events[fh] = poll_handle
             return (_READABLE if held.ready else 0) | (select.POLLPRI if held.outdated else 0)
         if poll_handle is not None:
             held.pollers[fh] = poll_handle

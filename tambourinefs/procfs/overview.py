@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tambourinefs import __version__
-from tambourinefs.procfs import metrics, report, tables
-from tambourinefs.procfs.render import Needs
+from tambourinefs.procfs.render import metrics, report, tables
+from tambourinefs.procfs.render.files import Needs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from tambourinefs.model.view import ServiceView
-    from tambourinefs.procfs.host import Host
+    from tambourinefs.procfs.host.reader import HostReader
 
 _AT_ONCE: Final = 16  # services, about 2 ms
 
@@ -40,7 +40,7 @@ async def services_txt(views: Sequence[ServiceView]) -> bytes:
     return tables.services_text(rows).encode()
 
 
-async def services_json(views: Sequence[ServiceView], host: Host) -> bytes:
+async def services_json(views: Sequence[ServiceView], host: HostReader) -> bytes:
     """An array of StatusReport, one element a line."""
     moment = host.moment()
     lines = [
@@ -50,7 +50,7 @@ async def services_json(views: Sequence[ServiceView], host: Host) -> bytes:
     return b"[" + b",\n ".join(lines) + b"]\n"
 
 
-async def metrics_prom(views: Sequence[ServiceView], host: Host, events: int) -> bytes:
+async def metrics_prom(views: Sequence[ServiceView], host: HostReader, events: int) -> bytes:
     """Prometheus text of all services."""
     made = metrics.MetricsText(services=len(views), events=events)
     for name, end in host.certificates.items():

@@ -9,15 +9,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tambourinefs.procfs.figures import Figures, figures_of
+from tambourinefs.procfs.render.figures import Figures, figures_of
 from tambourinefs.procfs.tree import Directory, Inodes, Rendering, Slot
 
 if TYPE_CHECKING:
     from tambourinefs.fuse import Invalidator, PollHandle
     from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.events import EventLog
-    from tambourinefs.procfs.host import Host
-    from tambourinefs.procfs.services import Services
+    from tambourinefs.procfs.host.reader import HostReader
+    from tambourinefs.procfs.tree import Services
 
 
 class _Show:
@@ -38,7 +38,9 @@ class _Show:
 class Readers:
     """Everybody who has looked: the kernel's caches, open descriptors, polls."""
 
-    def __init__(self, inodes: Inodes, services: Services, host: Host, events: EventLog) -> None:
+    def __init__(
+        self, inodes: Inodes, services: Services, host: HostReader, events: EventLog
+    ) -> None:
         self._inodes = inodes
         self._services = services
         self._host = host
@@ -77,7 +79,7 @@ class Readers:
         """The slot's service has a new view: what that makes untrue is no longer current."""
         if slot.spec.live:
             differs = slot.watched and self._render(slot, old) != self._render(slot, new)
-            self.look_again(slot)
+            self.expire_name(slot)
             if differs:
                 self.outdate(slot)
         elif slot.current is not None:
@@ -101,7 +103,7 @@ class Readers:
         self._is_stale(rendering)
         self._inodes.collect(rendering)
 
-    def look_again(self, slot: Slot) -> None:
+    def expire_name(self, slot: Slot) -> None:
         """A live file's name is not what it was, though its second is not over."""
         if self._bells is not None and slot.current is not None and slot.current.lookups:
             self._bells.entry(slot.directory.inode, slot.name)
@@ -139,7 +141,7 @@ class Readers:
         else:
             self._bells.wake((_Show(self._events, self._events.last, self.of_events),))
 
-    def ring_all(self) -> None:
+    def resync(self) -> None:
         """Bells were lost: ring for every name that the kernel may keep and every poll that may wait.
 
         Runs on the Invalidator's thread.

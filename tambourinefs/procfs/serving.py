@@ -1,4 +1,4 @@
-"""The status mount as one task: a board on a /dev/fuse descriptor."""
+"""The status mount as one task: a status store on a /dev/fuse descriptor."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ from typing import Final
 import trio
 
 from tambourinefs import fuse
-from tambourinefs.procfs.board import Board
-from tambourinefs.procfs.cgroups import Cgroups
-from tambourinefs.procfs.host import Host
+from tambourinefs.procfs.host.cgroups import Cgroups
+from tambourinefs.procfs.host.reader import HostReader, LocalZone
 from tambourinefs.procfs.operations import StatusOperations
-from tambourinefs.procfs.render import FILES
-from tambourinefs.procfs.zone import LocalZone
+from tambourinefs.procfs.render.files import FILES
+from tambourinefs.procfs.store import StatusStore
 
 MOUNT_OPTIONS: Final = ("ro",)  # the kernel itself answers EROFS to whoever would write
 _BELLS: Final = 1 << 18
 
 
-def make_board() -> Board:
-    """A board that reads this host's clock, zone and control groups."""
-    return Board(Host(Cgroups(), LocalZone(Path("/etc/localtime"))))
+def make_status_store() -> StatusStore:
+    """A status store that reads this host's clock, zone and control groups."""
+    return StatusStore(HostReader(Cgroups(), LocalZone(Path("/etc/localtime"))))
 
 
-async def serve_board(
-    board: Board, fd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+async def serve_status_store(
+    store: StatusStore, fd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """A task: answer the mount behind `fd` (from `fuse.mount_fd(fsname, mountpoint, MOUNT_OPTIONS)`) from the board.
+    """A task: answer the mount behind `fd` (from `fuse.mount_fd(fsname, mountpoint, MOUNT_OPTIONS)`) from the status store.
 
     Raises HostError when somebody else unmounts it or cuts its connection.
     """
-    with fuse.Invalidator(board.readers.ring_all, capacity=_BELLS) as bells:
-        operations = StatusOperations(board, bells, group_ids())
+    with fuse.Invalidator(store.readers.resync, capacity=_BELLS) as bells:
+        operations = StatusOperations(store, bells, group_ids())
         await fuse.serve(operations, fd, task_status=task_status)
 
 

@@ -18,11 +18,10 @@ import trio
 
 from tambourinefs.agent.units.systemd import HostSystemd
 from tambourinefs.model.view import ServiceView
-from tambourinefs.procfs.cgroups import Cgroups
-from tambourinefs.procfs.host import Host
-from tambourinefs.procfs.render import Needs
-from tambourinefs.procfs.status_text import status_text
-from tambourinefs.procfs.zone import LocalZone
+from tambourinefs.procfs.host.cgroups import Cgroups
+from tambourinefs.procfs.host.reader import HostReader, LocalZone
+from tambourinefs.procfs.render.files import Needs
+from tambourinefs.procfs.render.status_text import status_text
 
 
 async def systemctl(unit: str) -> str:
@@ -37,7 +36,7 @@ async def systemctl(unit: str) -> str:
 
 
 async def main(units: list[str]) -> None:
-    host = Host(Cgroups(), LocalZone(Path("/etc/localtime")))
+    host = HostReader(Cgroups(), LocalZone(Path("/etc/localtime")))
     systemd = HostSystemd()
     async with trio.open_nursery() as nursery:
         await nursery.start(systemd.run)

@@ -4,7 +4,7 @@
     {"withdraw": [NAMESPACE, NAME]}
     {"storm": VIEW}                        publishes views that differ (EVENTS events each), up to 500 a second, until
     {"calm": null}                         answers how many; each text of a view is the number of its publish
-    {"count": null}                        how many inodes and services the board holds
+    {"count": null}                        how many inodes and services the status store holds
 
 Ends, and takes its mount down, when stdin is closed or at SIGTERM.
 """
@@ -23,11 +23,10 @@ from tambourinefs import daemon, fuse
 from tambourinefs.model.status import Condition
 from tambourinefs.model.unit import Unit
 from tambourinefs.model.view import ServiceView
-from tambourinefs.procfs.board import Board
-from tambourinefs.procfs.cgroups import Cgroups
-from tambourinefs.procfs.host import Host
-from tambourinefs.procfs.serving import MOUNT_OPTIONS, serve_board
-from tambourinefs.procfs.zone import LocalZone
+from tambourinefs.procfs.host.cgroups import Cgroups
+from tambourinefs.procfs.host.reader import HostReader, LocalZone
+from tambourinefs.procfs.serving import MOUNT_OPTIONS, serve_status_store
+from tambourinefs.procfs.store import StatusStore
 
 EVENTS = 8  # of each publish: two generations and so many conditions
 
@@ -52,8 +51,8 @@ def numbered(view: ServiceView, number: int) -> ServiceView:
 class Storm:
     """A publisher that never rests."""
 
-    def __init__(self, board: Board, nursery: trio.Nursery) -> None:
-        self._board = board
+    def __init__(self, store: StatusStore, nursery: trio.Nursery) -> None:
+        self._store = store
         self._nursery = nursery
         self._scope = trio.CancelScope()
         self._number = 0
@@ -66,7 +65,7 @@ class Storm:
         with scope:
             while True:
                 self._number += 1
-                self._board.publish(numbered(view, self._number))
+                self._store.publish(numbered(view, self._number))
                 await trio.sleep(
                     0.0005
                 )  # far faster than systemd; readers get a share of the two cores
@@ -76,33 +75,33 @@ class Storm:
         return self._number
 
 
-def obey(board: Board, storm: Storm, order: dict[str, object]) -> object:
+def obey(store: StatusStore, storm: Storm, order: dict[str, object]) -> object:
     match order:
         case {"publish": view}:
-            board.publish(msgspec.convert(view, ServiceView))
+            store.publish(msgspec.convert(view, ServiceView))
         case {"withdraw": [str(namespace), str(name)]}:
-            board.withdraw(namespace, name)
+            store.withdraw(namespace, name)
         case {"storm": view}:
             storm.begin(msgspec.convert(view, ServiceView))
         case {"calm": None}:
             return storm.end()
         case {"count": None}:
-            return {"inodes": len(board.inodes), "services": len(board)}
+            return {"inodes": len(store.inodes), "services": len(store)}
         case _:
             raise ValueError(order)
     return "done"
 
 
-async def orders(board: Board, nursery: trio.Nursery) -> None:
+async def orders(store: StatusStore, nursery: trio.Nursery) -> None:
     """Obey until stdin ends."""
-    storm = Storm(board, nursery)
+    storm = Storm(store, nursery)
     os.set_blocking(0, False)
     rest = b""
     async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
         async for chunk in stdin:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                answer = obey(board, storm, msgspec.json.decode(line))
+                answer = obey(store, storm, msgspec.json.decode(line))
                 sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
                 sys.stdout.flush()
     nursery.cancel_scope.cancel()
@@ -114,13 +113,13 @@ async def until_stopped(stop: trio.CancelScope) -> None:
 
 
 async def run(mountpoint: Path) -> None:
-    board = Board(Host(Cgroups(), LocalZone(Path("/etc/localtime"))))
-    board.complete()
+    store = StatusStore(HostReader(Cgroups(), LocalZone(Path("/etc/localtime"))))
+    store.complete()
     with fuse.mounted("status", mountpoint, MOUNT_OPTIONS) as fd:
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve_board, board, fd)
+            await nursery.start(serve_status_store, store, fd)
             nursery.start_soon(until_stopped, nursery.cancel_scope)
-            nursery.start_soon(orders, board, nursery)
+            nursery.start_soon(orders, store, nursery)
             sys.stdout.write('"ready"\n')
             sys.stdout.flush()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from functional.procfs_mount import Mounted, hello, status_mount
-from tambourinefs.procfs.render import FILES
+from tambourinefs.procfs.render.files import FILES
 
 TOP = {"version.txt", "services.txt", "services.json", "metrics.prom", "events.log"}
 # What does not change by itself: copies can be compared with it.

@@ -13,12 +13,11 @@ import trio
 from tambourinefs.fuse import EntryAttributes, FUSEError, Invalidator
 from tambourinefs.model.unit import Unit
 from tambourinefs.model.view import ServiceView
-from tambourinefs.procfs.board import Board
-from tambourinefs.procfs.cgroups import Cgroups
-from tambourinefs.procfs.host import Host
+from tambourinefs.procfs.host.cgroups import Cgroups
+from tambourinefs.procfs.host.reader import HostReader, LocalZone
 from tambourinefs.procfs.operations import StatusOperations
+from tambourinefs.procfs.store import StatusStore
 from tambourinefs.procfs.tree import ROOT, Directory
-from tambourinefs.procfs.zone import LocalZone
 
 
 def view(description: str) -> ServiceView:
@@ -26,7 +25,7 @@ def view(description: str) -> ServiceView:
     return ServiceView("local", "hello", "hello.service", unit=unit)
 
 
-class Slow(Host):
+class Slow(HostReader):
     """A host whose process list is read no sooner than somebody has come in between."""
 
     between: Callable[[], None] | None = None
@@ -47,13 +46,13 @@ def host(tmp_path: Path) -> Slow:
 class Reader:
     """The kernel, as far as lookups go."""
 
-    def __init__(self, host: Host) -> None:
-        self.board = Board(host)
-        self.board.complete()
-        self.operations = StatusOperations(self.board, Invalidator(self.board.readers.ring_all), {})
+    def __init__(self, host: HostReader) -> None:
+        self.store = StatusStore(host)
+        self.store.complete()
+        self.operations = StatusOperations(self.store, Invalidator(self.store.readers.resync), {})
 
     def _inode(self, *names: bytes) -> int:
-        node = self.board.root
+        node = self.store.root
         for name in names:
             node = cast(Directory, node.children[name])
         return node.inode
@@ -68,8 +67,8 @@ def test_what_a_publish_made_old_while_it_was_rendered_is_kept_by_nobody(host: S
 
     async def main() -> None:
         reader = Reader(host)
-        reader.board.publish(view("before"))
-        host.between = lambda: reader.board.publish(view("after"))
+        reader.store.publish(view("before"))
+        host.between = lambda: reader.store.publish(view("after"))
         old = await reader.look(b"local", b"hello", b"status")
         assert old.entry_timeout == 0
         new = await reader.look(b"local", b"hello", b"status")
@@ -82,14 +81,14 @@ def test_what_a_publish_made_old_while_it_was_rendered_is_kept_by_nobody(host: S
 def test_what_is_rendered_for_a_service_that_went_meanwhile_is_let_go(host: Slow) -> None:
     async def main() -> None:
         reader = Reader(host)
-        empty = len(reader.board.inodes)
+        empty = len(reader.store.inodes)
         for _ in range(3):
-            reader.board.publish(view("here"))
-            host.between = lambda: reader.board.withdraw("local", "hello")
+            reader.store.publish(view("here"))
+            host.between = lambda: reader.store.withdraw("local", "hello")
             with pytest.raises(FUSEError) as refused:
                 await reader.look(b"local", b"hello", b"status")
             assert refused.value.errno == errno.ENOENT
-            assert len(reader.board.inodes) == empty
+            assert len(reader.store.inodes) == empty
 
     trio.run(main)
 
@@ -98,8 +97,8 @@ def test_the_files_about_all_services_are_not_there_before_all_services_are(host
     """An agent that was just started would else say for a moment that there are none."""
 
     async def main() -> None:
-        board = Board(host)
-        operations = StatusOperations(board, Invalidator(board.readers.ring_all), {})
+        store = StatusStore(host)
+        operations = StatusOperations(store, Invalidator(store.readers.resync), {})
 
         async def look(name: bytes) -> EntryAttributes:
             return await operations.lookup(cast(Any, ROOT), cast(Any, name), cast(Any, None))
@@ -109,11 +108,11 @@ def test_the_files_about_all_services_are_not_there_before_all_services_are(host
             with pytest.raises(FUSEError) as refused:
                 await look(name)
             assert refused.value.errno == errno.ENOENT
-        board.publish(view("here"))
+        store.publish(view("here"))
         with pytest.raises(FUSEError):
             await look(b"services.json")
-        board.complete()
-        board.complete()
+        store.complete()
+        store.complete()
         assert (await look(b"services.json")).st_size > len("[]\n")
 
     trio.run(main)

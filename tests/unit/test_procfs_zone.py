@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.procfs import zone
-from tambourinefs.procfs.times import SECOND, timestamp
+from tambourinefs.procfs.host.reader import LocalZone
+from tambourinefs.procfs.render.times import SECOND, timestamp
 
 NOW = 1_795_386_612
 
 
 @pytest.fixture
-def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> zone.LocalZone:
-    """It looks at each call; a host's waits a second between two looks."""
-    monkeypatch.setattr(zone, "_CHECK_SECONDS", 0.0)
-    return zone.LocalZone(tmp_path / "localtime")
+def local(tmp_path: Path) -> LocalZone:
+    """Reads the file at each call; by default it does so at most once a second."""
+    return LocalZone(tmp_path / "localtime", check_seconds=0.0)
 
 
 def of(name: str) -> Path:
@@ -36,13 +35,13 @@ def point(path: Path, name: str) -> None:
     (path / "new").rename(path / "localtime")
 
 
-def hours(local: zone.LocalZone) -> float:
+def hours(local: LocalZone) -> float:
     offset = local.zone().utcoffset(datetime.fromtimestamp(NOW, UTC))
     assert offset is not None
     return offset.total_seconds() / 3600
 
 
-def test_the_zone_is_what_the_file_says_now(local: zone.LocalZone, tmp_path: Path) -> None:
+def test_the_zone_is_what_the_file_says_now(local: LocalZone, tmp_path: Path) -> None:
     assert local.zone() is UTC  # no file: glibc says UTC too
     for name, offset, word in (
         ("Asia/Kolkata", 5.5, "IST"),
@@ -54,7 +53,7 @@ def test_the_zone_is_what_the_file_says_now(local: zone.LocalZone, tmp_path: Pat
         assert timestamp(NOW * SECOND, local.zone()).endswith(f" {word}")
 
 
-def test_a_file_that_is_rewritten_in_place_is_seen(local: zone.LocalZone, tmp_path: Path) -> None:
+def test_a_file_that_is_rewritten_in_place_is_seen(local: LocalZone, tmp_path: Path) -> None:
     file = tmp_path / "localtime"
     file.write_bytes(of("Asia/Kolkata").read_bytes())
     os.utime(file, (1, 1))
@@ -63,7 +62,7 @@ def test_a_file_that_is_rewritten_in_place_is_seen(local: zone.LocalZone, tmp_pa
     assert hours(local) == 9
 
 
-def test_what_is_no_zone_is_utc_until_it_is_one(local: zone.LocalZone, tmp_path: Path) -> None:
+def test_what_is_no_zone_is_utc_until_it_is_one(local: LocalZone, tmp_path: Path) -> None:
     (tmp_path / "localtime").write_text("nonsense")
     assert local.zone() is UTC
     point(tmp_path, "Asia/Tokyo")
@@ -74,7 +73,7 @@ def test_what_is_no_zone_is_utc_until_it_is_one(local: zone.LocalZone, tmp_path:
 
 def test_it_looks_at_most_once_a_second(tmp_path: Path) -> None:
     point(tmp_path, "Asia/Tokyo")
-    local = zone.LocalZone(tmp_path / "localtime")
+    local = LocalZone(tmp_path / "localtime")
     assert hours(local) == 9
     point(tmp_path, "Asia/Kolkata")
     assert hours(local) == 9

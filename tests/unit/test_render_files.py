@@ -11,11 +11,10 @@ import pytest
 from tambourinefs.model.status import Condition, LastCommand, StatusReport
 from tambourinefs.model.unit import Unit
 from tambourinefs.model.view import ServiceView
-from tambourinefs.procfs import metrics, report, tables
-from tambourinefs.procfs.changes import changes
-from tambourinefs.procfs.events import EventLog, EventReader
-from tambourinefs.procfs.figures import Figures
-from tambourinefs.procfs.times import Moment
+from tambourinefs.procfs.events import EventLog, EventReader, changes
+from tambourinefs.procfs.render import metrics, report, tables
+from tambourinefs.procfs.render.figures import Figures
+from tambourinefs.procfs.render.times import Moment
 
 UNIT = Unit(
     "a.service", id="a.service", load_state="loaded", active_state="active", sub_state="running"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tambourinefs.procfs.commandline import command_line
-from tambourinefs.procfs.exits import ending, signal_name
-from tambourinefs.procfs.sizes import protection, size
+from tambourinefs.procfs.render.formats import command_line, ending, protection, signal_name, size
 
 K, M, G, T, P, E = (1024**n for n in range(1, 7))
 

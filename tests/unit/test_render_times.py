@@ -7,7 +7,7 @@ from datetime import UTC
 
 import pytest
 
-from tambourinefs.procfs.times import (
+from tambourinefs.procfs.render.times import (
     DAY,
     FORMATTABLE_MAX,
     HOUR,

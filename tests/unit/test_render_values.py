@@ -10,12 +10,12 @@ import pytest
 from tambourinefs.model.status import Condition as ViewCondition
 from tambourinefs.model.unit import Condition, Exec, Process, Unit
 from tambourinefs.model.view import ServiceView
-from tambourinefs.procfs import values
-from tambourinefs.procfs.figures import Figures, figures_of
-from tambourinefs.procfs.memory import memory
-from tambourinefs.procfs.render import FILES
-from tambourinefs.procfs.status_text import status_text
-from tambourinefs.procfs.times import DAY, HOUR, SECOND, Moment
+from tambourinefs.procfs.render import values
+from tambourinefs.procfs.render.figures import Figures, figures_of
+from tambourinefs.procfs.render.files import FILES
+from tambourinefs.procfs.render.status_text import status_text
+from tambourinefs.procfs.render.times import DAY, HOUR, SECOND, Moment
+from tambourinefs.procfs.render.values import memory
 
 NOW = 1_795_386_612 * SECOND
 MOMENT = Moment(NOW, DAY, UTC)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from tambourinefs.cli.text import indent, table
 from tambourinefs.model.names import printable
 from tambourinefs.model.status import READY
-from tambourinefs.procfs.status_text import glyph
-from tambourinefs.procfs.times import relative
+from tambourinefs.procfs.render.status_text import glyph
+from tambourinefs.procfs.render.times import relative
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

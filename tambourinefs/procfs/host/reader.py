@@ -7,34 +7,70 @@ mmap lock (which a page fault on our own mount may hold while it waits for us), 
 from __future__ import annotations
 
 import logging
+import os
 import time
+import zoneinfo
 from dataclasses import replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from tambourinefs.model.unit import Process, Unit
-from tambourinefs.procfs.commandline import MAX_BYTES, command_line
-from tambourinefs.procfs.figures import Figures, figures_of
-from tambourinefs.procfs.render import Needs
-from tambourinefs.procfs.times import Moment
+from tambourinefs.procfs.render.figures import Figures, figures_of
+from tambourinefs.procfs.render.files import Needs
+from tambourinefs.procfs.render.formats import MAX_BYTES, command_line
+from tambourinefs.procfs.render.times import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tambourinefs.procfs.cgroups import Cgroups
-    from tambourinefs.procfs.zone import LocalZone
+    from tambourinefs.procfs.host.cgroups import Cgroups
 
 _log = logging.getLogger(__name__)
 
 MAX_PROCESSES: Final = 2048  # of one unit in `status`
 _PATIENCE_SECONDS: Final = 0.05
 _THREADS: Final = 4
+_CHECK_SECONDS: Final = 1.0
 
 
-class Host:
-    """The clock, the time zone and the figures of this host."""
+class LocalZone:
+    """The time zone that `path` (localtime(5)) names now; UTC where it is missing or broken, as in glibc.
+
+    The C library reads it once in the life of a process; a daemon outlives `timedatectl set-timezone`.
+    """
+
+    def __init__(self, path: Path, *, check_seconds: float = _CHECK_SECONDS) -> None:
+        self._path = path
+        self._check_seconds = check_seconds
+        self._stamp: object = None
+        self._zone: tzinfo = UTC
+        self._checked = float("-inf")
+
+    def zone(self) -> tzinfo:
+        now = time.monotonic()
+        if now - self._checked >= self._check_seconds:
+            self._checked = now
+            self._refresh()
+        return self._zone
+
+    def _refresh(self) -> None:
+        try:
+            found = os.stat(self._path)
+            stamp = (found.st_dev, found.st_ino, found.st_mtime_ns)
+            if stamp == self._stamp:
+                return
+            with self._path.open("rb") as file:
+                self._zone = zoneinfo.ZoneInfo.from_file(file)
+            self._stamp = stamp
+        except (OSError, ValueError):
+            self._zone, self._stamp = UTC, None
+
+
+class HostReader:
+    """Reads the clock, the time zone and the figures of this host."""
 
     def __init__(self, cgroups: Cgroups, zone: LocalZone, proc: Path = Path("/proc")) -> None:
         self._cgroups = cgroups

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from tambourinefs import __version__
 from tambourinefs.model.names import printable
-from tambourinefs.procfs.values import changed_usec
+from tambourinefs.procfs.render.values import changed_usec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tambourinefs.model.view import ServiceView
-    from tambourinefs.procfs.figures import Figures
+    from tambourinefs.procfs.render.figures import Figures
 
 _STATES: Final = ("active", "reloading", "inactive", "failed", "activating", "deactivating")
 _TRUTH: Final = {"True": 1, "False": 0}

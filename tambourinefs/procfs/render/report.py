@@ -9,14 +9,14 @@ import msgspec
 from tambourinefs.model.names import printable
 from tambourinefs.model.status import Condition, LastCommand, StatusReport
 from tambourinefs.model.view import ServiceView
-from tambourinefs.procfs import values
-from tambourinefs.procfs.memory import memory
-from tambourinefs.procfs.times import rfc3339
+from tambourinefs.procfs.render import values
+from tambourinefs.procfs.render.times import rfc3339
+from tambourinefs.procfs.render.values import memory
 
 if TYPE_CHECKING:
     from tambourinefs.model.unit import Unit
-    from tambourinefs.procfs.figures import Figures
-    from tambourinefs.procfs.times import Moment
+    from tambourinefs.procfs.render.figures import Figures
+    from tambourinefs.procfs.render.times import Moment
 
 _encoder = msgspec.json.Encoder()
 

@@ -8,11 +8,11 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs.model.view import ServiceView
-from tambourinefs.procfs import report, tables, values
-from tambourinefs.procfs.figures import Figures
-from tambourinefs.procfs.memory import memory
-from tambourinefs.procfs.status_text import status_text
-from tambourinefs.procfs.times import Moment
+from tambourinefs.procfs.render import report, tables, values
+from tambourinefs.procfs.render.figures import Figures
+from tambourinefs.procfs.render.status_text import status_text
+from tambourinefs.procfs.render.times import Moment
+from tambourinefs.procfs.render.values import memory
 
 if TYPE_CHECKING:
     from tambourinefs.model.unit import Unit

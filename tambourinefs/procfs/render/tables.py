@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tambourinefs.model.names import printable
 from tambourinefs.model.status import READY, condition_of
-from tambourinefs.procfs import values
+from tambourinefs.procfs.render import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tambourinefs.procfs import overview
-from tambourinefs.procfs.render import FileSpec, Needs
+from tambourinefs.procfs.render.files import FileSpec, Needs
 from tambourinefs.procfs.tree import Inodes, Rendering, Slot
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.events import EventLog
-    from tambourinefs.procfs.host import Host
-    from tambourinefs.procfs.services import Services
+    from tambourinefs.procfs.host.reader import HostReader
+    from tambourinefs.procfs.tree import Services
 
 SHARED_SECONDS: Final = 1.0  # so long one rendering of a live file is everybody's
 
@@ -35,10 +35,12 @@ TOP: Final = (
 )
 
 
-class Showing:
+class Renderer:
     """Makes renderings."""
 
-    def __init__(self, inodes: Inodes, services: Services, host: Host, events: EventLog) -> None:
+    def __init__(
+        self, inodes: Inodes, services: Services, host: HostReader, events: EventLog
+    ) -> None:
         self._inodes = inodes
         self._services = services
         self._host = host

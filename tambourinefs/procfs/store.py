@@ -1,4 +1,4 @@
-"""The board: what the agent pins up (`publish`, `withdraw`), as the tree of names that readers of the mount see.
+"""The store: what the agent pins up (`publish`, `withdraw`), as the tree of names that readers of the mount see.
 
 All of it runs on the trio thread and none of it blocks: publishing compares what readers hold, drops what is no longer
 true and leaves the kernel's caches to the Invalidator's thread. New state first, then the bell.
@@ -11,19 +11,17 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs.model.names import printable
-from tambourinefs.procfs.changes import changes
-from tambourinefs.procfs.events import EventLog
+from tambourinefs.procfs.events import EventLog, changes
 from tambourinefs.procfs.readers import Readers
-from tambourinefs.procfs.render import FILES, FileSpec
-from tambourinefs.procfs.services import Service, Services
-from tambourinefs.procfs.showing import TOP, Showing
-from tambourinefs.procfs.tree import Directory, Inodes, Slot, Stream
+from tambourinefs.procfs.render.files import FILES, FileSpec
+from tambourinefs.procfs.renderings import TOP, Renderer
+from tambourinefs.procfs.tree import Directory, Inodes, Service, Services, Slot, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tambourinefs.model.view import ServiceView
-    from tambourinefs.procfs.host import Host
+    from tambourinefs.procfs.host.reader import HostReader
 
 _log = logging.getLogger(__name__)
 
@@ -31,20 +29,20 @@ _EVENTS: Final = b"events.log"
 _NAME_MAX: Final = 255  # bytes
 
 
-class Board:
-    """Everything that is published. `inodes`, `readers`, `showing` and `events` are for the file system's operations.
+class StatusStore:
+    """Everything that is published. `inodes`, `readers`, `renderer` and `events` are for the file system's operations.
 
     The files that are about all services are there once `complete` was called: before, a service that is missing in them
     would only be one that the agent has not come to.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HostReader) -> None:
         self._host = host
         self.inodes = Inodes()
         self.events = EventLog()
         self._services = Services()
         self.readers = Readers(self.inodes, self._services, host, self.events)
-        self.showing = Showing(self.inodes, self._services, host, self.events)
+        self.renderer = Renderer(self.inodes, self._services, host, self.events)
         self.root = Directory(self.inodes.number(), None, b"", time.time_ns())
         self.inodes.add(self.root)
         self._overviews: list[Slot] = []
@@ -157,7 +155,7 @@ class Board:
 
     def _outdate_overviews(self) -> None:
         for slot in self._overviews:
-            self.readers.look_again(slot)
+            self.readers.expire_name(slot)
             self.readers.outdate(slot)
 
 

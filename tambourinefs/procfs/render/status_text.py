@@ -10,20 +10,19 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs.model.names import printable
-from tambourinefs.procfs import values
-from tambourinefs.procfs.exits import ending
-from tambourinefs.procfs.memory import memory, peak
-from tambourinefs.procfs.processes import process_tree
-from tambourinefs.procfs.sizes import size
-from tambourinefs.procfs.times import MSEC, SECOND, is_set, next_elapse, timespan
+from tambourinefs.procfs.render import values
+from tambourinefs.procfs.render.formats import ending, size
+from tambourinefs.procfs.render.process_tree import process_tree
+from tambourinefs.procfs.render.times import MSEC, SECOND, is_set, next_elapse, timespan
+from tambourinefs.procfs.render.values import memory, peak
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tambourinefs.model.unit import Condition, Exec, Unit
     from tambourinefs.model.view import ServiceView
-    from tambourinefs.procfs.figures import Figures
-    from tambourinefs.procfs.times import Moment
+    from tambourinefs.procfs.render.figures import Figures
+    from tambourinefs.procfs.render.times import Moment
 
 _LABEL: Final = 11  # columns before the colon
 # Releases since which systemctl says so.
