@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from tambourinefs.agent import views
-from tambourinefs.stamp import now
+from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tambourinefs.agent.ports import Journal
-    from tambourinefs.agent.record import Key
     from tambourinefs.agent.views import Known
+    from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.unit import Unit
     from tambourinefs.model.view import ServiceView
 
@@ -45,27 +45,27 @@ class Announcer:
     """
 
     def __init__(
-        self, board: Board, journal: Journal | None, known: Callable[[Key], Known]
+        self, board: Board, journal: Journal | None, known: Callable[[NamespacedName], Known]
     ) -> None:
         self._board = board
         self._journal = journal
         self._known = known
-        self._views: dict[Key, ServiceView] = {}
-        self._lines: dict[Key, tuple[str, ...]] = {}
-        self._lines_of: dict[Key, str] = {}  # the invocation that wrote them
-        self._spoke: set[Key] = set()
+        self._views: dict[NamespacedName, ServiceView] = {}
+        self._lines: dict[NamespacedName, tuple[str, ...]] = {}
+        self._lines_of: dict[NamespacedName, str] = {}  # the invocation that wrote them
+        self._spoke: set[NamespacedName] = set()
         self._wake = trio.Event()
 
     @property
-    def keys(self) -> frozenset[Key]:
+    def keys(self) -> frozenset[NamespacedName]:
         """The services that are shown."""
         return frozenset(self._views)
 
-    def lines(self, key: Key) -> tuple[str, ...]:
+    def lines(self, key: NamespacedName) -> tuple[str, ...]:
         """The last lines that were read of a service's journal."""
         return self._lines.get(key, ())
 
-    def publish(self, key: Key) -> None:
+    def publish(self, key: NamespacedName) -> None:
         """Show what is known of a service now, if it differs from what is shown."""
         before = self._views.get(key)
         view = views.view(self._without_old_lines(key, self._known(key)), before, now())
@@ -77,13 +77,13 @@ class Announcer:
             self._spoke.add(key)
             self._wake.set()
 
-    def _without_old_lines(self, key: Key, known: Known) -> Known:
+    def _without_old_lines(self, key: NamespacedName, known: Known) -> Known:
         """A new invocation has said nothing yet: what the one before it said would be taken for its own."""
         if known.unit is None or known.unit.invocation_id == self._lines_of.get(key, ""):
             return known
         return dataclasses.replace(known, journal=())
 
-    def withdraw(self, key: Key) -> None:
+    def withdraw(self, key: NamespacedName) -> None:
         """Show it no more."""
         if self._views.pop(key, None) is not None:
             self._board.withdraw(*key)
@@ -113,7 +113,7 @@ class Announcer:
             for key in keys:
                 await self._read(self._journal, key)
 
-    async def _read(self, journal: Journal, key: Key) -> None:
+    async def _read(self, journal: Journal, key: NamespacedName) -> None:
         view = self._views.get(key)
         if view is None or view.unit is None:
             return

@@ -23,9 +23,10 @@ from uuid import UUID
 
 from tambourinefs import files
 from tambourinefs.agent import migrations
-from tambourinefs.agent.record import Key, Record
+from tambourinefs.agent.record import Record
 from tambourinefs.errors import HostError, InvalidInput
 from tambourinefs.model import formats
+from tambourinefs.model.names import NamespacedName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,13 +115,13 @@ class Store:
 
     # -- records
 
-    def load(self) -> dict[Key, Record]:
+    def load(self) -> dict[NamespacedName, Record]:
         """Every record. One that cannot be read is an error: guessing would forget what we own. Those of an older format are
         kept in this program's before this returns.
 
         Raises HostError with the file's name.
         """
-        records: dict[Key, Record] = {}
+        records: dict[NamespacedName, Record] = {}
         moved = []
         for name in sorted(os.listdir(self._services)):
             if name.startswith(TEMPORARY):
@@ -177,7 +178,7 @@ class Store:
         finally:
             os.close(fd)
 
-    def forget(self, keys: Iterable[Key]) -> None:
+    def forget(self, keys: Iterable[NamespacedName]) -> None:
         """Remove these records. Raises OSError."""
         for key in keys:
             with contextlib.suppress(FileNotFoundError):
@@ -273,7 +274,7 @@ def _persist(directory: Path) -> None:
         os.close(fd)
 
 
-def _file_name(key: Key) -> str:
+def _file_name(key: NamespacedName) -> str:
     name = f"{key[0]}_{key[1]}"
     if len(name) > 200:  # a name may have 253 characters, a file name 255 bytes
         name = hashlib.sha256(name.encode()).hexdigest()

@@ -23,7 +23,7 @@ from tambourinefs.agent.plan import DISABLED, Enable, Forget, Note, Place, Reloa
 from tambourinefs.agent.ports import SystemdRefused, UnitNotFound
 from tambourinefs.agent.record import replace
 from tambourinefs.errors import HostError, TambourineError
-from tambourinefs.stamp import now
+from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from tambourinefs.agent.hostfiles import HostFiles
     from tambourinefs.agent.plan import Action
     from tambourinefs.agent.ports import InstallChanges, Systemd
-    from tambourinefs.agent.record import Key, Record, Written
+    from tambourinefs.agent.record import Record, Written
+    from tambourinefs.model.names import NamespacedName
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,11 @@ class Outcome:
     this host.
     """
 
-    failures: dict[Key, str] = field(default_factory=dict)
-    gone: set[Key] = field(default_factory=set)
-    kept: dict[Key, list[str]] = field(default_factory=dict)  # directories that are not empty
+    failures: dict[NamespacedName, str] = field(default_factory=dict)
+    gone: set[NamespacedName] = field(default_factory=set)
+    kept: dict[NamespacedName, list[str]] = field(
+        default_factory=dict
+    )  # directories that are not empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,9 @@ class Applier:
     host: HostFiles
     silo: Path
 
-    async def apply(self, actions: Sequence[Action], checked: Mapping[Key, Checked]) -> Outcome:
+    async def apply(
+        self, actions: Sequence[Action], checked: Mapping[NamespacedName, Checked]
+    ) -> Outcome:
         """Do all content actions of a batch. Jobs are left to others.
 
         Raises SystemdUnavailable: then the records say what may have been done, and the plan gives
@@ -90,7 +95,10 @@ class Applier:
         return outcome
 
     def _intend(
-        self, places: Iterable[Place], enables: Iterable[Enable], checked: Mapping[Key, Checked]
+        self,
+        places: Iterable[Place],
+        enables: Iterable[Enable],
+        checked: Mapping[NamespacedName, Checked],
     ) -> None:
         for place in places:
             seen = checked[place.key]
@@ -122,7 +130,7 @@ class Applier:
                 self._restore_unwanted(place, outcome)
 
     def _write(self, places: Sequence[Place]) -> None:
-        directories: dict[Key, int] = {}
+        directories: dict[NamespacedName, int] = {}
         wanted: list[tuple[Target, int]] = []
         try:
             for place in places:
@@ -172,7 +180,7 @@ class Applier:
         known = (*written.ours, *([original.digest] if original.kind == "file" else []))
         return found.kind != "absent" and found.digest not in known
 
-    def _hand_over(self, key: Key, kept: Iterable[str]) -> None:
+    def _hand_over(self, key: NamespacedName, kept: Iterable[str]) -> None:
         """A directory that we made and somebody else of ours uses is removed with the last of them."""
         for path in kept:
             for other in self.book.records.values():

@@ -16,26 +16,27 @@ if TYPE_CHECKING:
 
     from tambourinefs.agent.applied import Store
     from tambourinefs.agent.conflicts import Claim
-    from tambourinefs.agent.record import Key, Record
+    from tambourinefs.agent.record import Record
+    from tambourinefs.model.names import NamespacedName
 
 
 class Book:
     """Applied state, as `store` has or will have it."""
 
-    def __init__(self, store: Store, records: Mapping[Key, Record]) -> None:
+    def __init__(self, store: Store, records: Mapping[NamespacedName, Record]) -> None:
         self._store = store
         self._records = dict(records)
         self._taken = {claim: key for key, record in records.items() for claim in record.claims}
-        self._unsaved: set[Key] = set()
+        self._unsaved: set[NamespacedName] = set()
         self._lock = trio.Lock()
 
     @property
-    def records(self) -> Mapping[Key, Record]:
+    def records(self) -> Mapping[NamespacedName, Record]:
         """All, by key."""
         return self._records
 
     @property
-    def taken(self) -> Mapping[Claim, Key]:
+    def taken(self) -> Mapping[Claim, NamespacedName]:
         """Who has which name."""
         return self._taken
 
@@ -44,7 +45,7 @@ class Book:
         """Whether the disk has all of it."""
         return not self._unsaved and not self._lock.locked()
 
-    def get(self, key: Key) -> Record | None:
+    def get(self, key: NamespacedName) -> Record | None:
         """The record of a service."""
         return self._records.get(key)
 
@@ -59,7 +60,7 @@ class Book:
         self._records[record.key] = record
         self._unsaved.add(record.key)
 
-    def _release(self, key: Key) -> None:
+    def _release(self, key: NamespacedName) -> None:
         old = self._records.get(key)
         for claim in old.claims if old else ():
             if self._taken.get(claim) == key:
@@ -81,7 +82,7 @@ class Book:
                 self._unsaved.update(record.key for record in waiting)
                 raise
 
-    async def forget(self, keys: Iterable[Key]) -> None:
+    async def forget(self, keys: Iterable[NamespacedName]) -> None:
         """Remove these records, durably. Raises OSError."""
         async with self._lock:
             gone = list(keys)

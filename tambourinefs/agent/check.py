@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from tambourinefs.agent.hostfiles import HostFiles
     from tambourinefs.agent.plan import Want
     from tambourinefs.agent.ports import Systemd, Verifier
-    from tambourinefs.agent.record import Key, Original, Record, Written
+    from tambourinefs.agent.record import Original, Record, Written
     from tambourinefs.model.manifest import Spec
+    from tambourinefs.model.names import NamespacedName
 
 _ACCEPTED: Final = Verdict(TRUE, "Accepted")
 MESSAGE_MAX: Final = 2000  # characters of systemd-analyze's words in a condition
@@ -62,10 +63,12 @@ class Checker:
     host: HostFiles
     silo: Path
 
-    async def check(self, wants: Mapping[Key, tuple[Want, Record | None]]) -> dict[Key, Checked]:
+    async def check(
+        self, wants: Mapping[NamespacedName, tuple[Want, Record | None]]
+    ) -> dict[NamespacedName, Checked]:
         """Look at all of them. Raises SystemdUnavailable."""
-        surveys: dict[Key, Checked] = {}
-        findings: dict[Key, Findings] = {}
+        surveys: dict[NamespacedName, Checked] = {}
+        findings: dict[NamespacedName, Findings] = {}
         states: dict[str, str] = {}
 
         async def survey() -> None:
@@ -93,10 +96,12 @@ class Checker:
 
     # -- files
 
-    def _survey_all(self, wants: Mapping[Key, tuple[Want, Record | None]]) -> dict[Key, Checked]:
+    def _survey_all(
+        self, wants: Mapping[NamespacedName, tuple[Want, Record | None]]
+    ) -> dict[NamespacedName, Checked]:
         return {key: self._survey(key, want, record) for key, (want, record) in wants.items()}
 
-    def _survey(self, key: Key, want: Want, record: Record | None) -> Checked:
+    def _survey(self, key: NamespacedName, want: Want, record: Record | None) -> Checked:
         digest = want.content.digest
         originals: dict[str, Original] = {}
         directories: dict[str, None] = {}
@@ -142,7 +147,7 @@ class Checker:
             return None
         return self.host.capture(target.path)
 
-    def _check_payloads(self, key: Key, want: Want) -> None:
+    def _check_payloads(self, key: NamespacedName, want: Want) -> None:
         payloads = [target for target in want.content.targets if target.payload]
         if not payloads:
             return
@@ -155,7 +160,9 @@ class Checker:
 
     # -- units
 
-    async def _ask(self, wants: Mapping[Key, tuple[Want, Record | None]]) -> dict[str, str]:
+    async def _ask(
+        self, wants: Mapping[NamespacedName, tuple[Want, Record | None]]
+    ) -> dict[str, str]:
         """What systemd has by the names that they would take; "" for nothing. Templates are files
         only.
         """
@@ -167,8 +174,10 @@ class Checker:
             found[name] = await self.systemd.unit_file_state(name)
         return found
 
-    async def _verify(self, wants: Mapping[Key, tuple[Want, Record | None]]) -> dict[Key, Findings]:
-        found: dict[Key, Findings] = {}
+    async def _verify(
+        self, wants: Mapping[NamespacedName, tuple[Want, Record | None]]
+    ) -> dict[NamespacedName, Findings]:
+        found: dict[NamespacedName, Findings] = {}
         drafts = {key: draft for key, (want, _) in wants.items() if (draft := _draft(want))}
         while drafts:
             # Findings are by unit, and several manifests may bring drop-ins of one unit: a round for each.
@@ -178,7 +187,7 @@ class Checker:
         return found
 
 
-def open_manifest_directory(silo: Path, key: Key) -> int:
+def open_manifest_directory(silo: Path, key: NamespacedName) -> int:
     """A descriptor of the directory of one manifest in the silo. Raises PayloadMissing."""
     try:
         root = os.open(silo, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -13,8 +13,8 @@ from tambourinefs.model import manifest as manifests
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tambourinefs.agent.record import Key
     from tambourinefs.model.manifest import Manifest
+    from tambourinefs.model.names import NamespacedName
 
 Claim = str  # "unit foo.service", "drop-in foo.service.d/10-x.conf", "file /etc/x"
 
@@ -40,8 +40,9 @@ def precedence(manifest: Manifest) -> tuple[bool, bool, str, str, str]:
 
 
 def owners(
-    recorded: Mapping[Claim, Key], waiting: Mapping[Key, tuple[Manifest, tuple[Claim, ...]]]
-) -> dict[Claim, Key]:
+    recorded: Mapping[Claim, NamespacedName],
+    waiting: Mapping[NamespacedName, tuple[Manifest, tuple[Claim, ...]]],
+) -> dict[Claim, NamespacedName]:
     """Who has each name: first what applied state says, then `waiting` (with their claims) in order of precedence, each
     all or nothing.
     """
@@ -53,8 +54,8 @@ def owners(
 
 
 def conflict(
-    key: Key, wanted: Iterable[Claim], taken: Mapping[Claim, Key]
-) -> tuple[Claim, Key] | None:
+    key: NamespacedName, wanted: Iterable[Claim], taken: Mapping[Claim, NamespacedName]
+) -> tuple[Claim, NamespacedName] | None:
     """The first name that somebody else has, and who; None when all are free or its own."""
     for claim in wanted:
         owner = taken.get(claim, key)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from tambourinefs.agent.book import Book
     from tambourinefs.agent.policy import Policy
-    from tambourinefs.agent.record import Key
     from tambourinefs.agent.scan import Entry, Scan, SiloUnavailable
+    from tambourinefs.model.names import NamespacedName
 
 log = logging.getLogger(__name__)
 NOT_YET = "the silo was not read yet"
@@ -32,10 +32,10 @@ class Desired:
         self._book = book
         self._rules = rules
         self.problem = NOT_YET  # why what is desired is not known; "": it is
-        self.entries: Mapping[Key, Entry] = {}
-        self.unread: Mapping[Key, str] = {}  # in the silo, and why each cannot be read
+        self.entries: Mapping[NamespacedName, Entry] = {}
+        self.unread: Mapping[NamespacedName, str] = {}  # in the silo, and why each cannot be read
         self._uuid = ""
-        self._readings: dict[Key, judging.Reading] = {}
+        self._readings: dict[NamespacedName, judging.Reading] = {}
 
     def failed(self, error: SiloUnavailable) -> None:
         """The silo could not be read: what is desired is not known, which is no order."""
@@ -56,7 +56,9 @@ class Desired:
             self._readings.pop(key, None)
         return again
 
-    def judge(self, key: Key, entry: Entry | None, taken: Mapping[str, Key]) -> Judgement:
+    def judge(
+        self, key: NamespacedName, entry: Entry | None, taken: Mapping[str, NamespacedName]
+    ) -> Judgement:
         """What follows for one service while the silo is known; `entry` is its manifest, `taken` who has which name."""
         record = self._book.get(key)
         if key in self.unread:
@@ -66,7 +68,7 @@ class Desired:
             return kept or Judgement(ACCEPTED, gone=Gone(deleted=True))
         return judging.judge(self._reading(key), record, taken, self._uuid)
 
-    def taken(self, keys: Iterable[Key]) -> Mapping[str, Key]:
+    def taken(self, keys: Iterable[NamespacedName]) -> Mapping[str, NamespacedName]:
         """Who has which name, as far as these need it. Only newcomers have to be compared with other newcomers."""
         if self.problem or all(key in self._book.records for key in keys):
             return self._book.taken
@@ -78,7 +80,7 @@ class Desired:
         }
         return owners(self._book.taken, waiting)
 
-    def _reading(self, key: Key) -> judging.Reading:
+    def _reading(self, key: NamespacedName) -> judging.Reading:
         entry, known = self.entries[key], self._readings.get(key)
         if known is None or known.entry is not entry:
             known = self._readings[key] = judging.read(entry, self._rules)

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tambourinefs.agent.hostfiles import HostFiles
-    from tambourinefs.agent.record import Key, Record, Written
+    from tambourinefs.agent.record import Record, Written
+    from tambourinefs.model.names import NamespacedName
 
 
-def changed_by_hand(host: HostFiles, records: Mapping[Key, Record]) -> dict[Key, str]:
+def changed_by_hand(
+    host: HostFiles, records: Mapping[NamespacedName, Record]
+) -> dict[NamespacedName, str]:
     """For each service, the first file of ours that is not as we wrote it, in words; "" when all
     are.
     """

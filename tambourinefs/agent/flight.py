@@ -16,7 +16,7 @@ import trio
 from tambourinefs.agent import transitions
 from tambourinefs.agent.ports import JobResult, SystemdRefused, SystemdUnavailable, UnitNotFound
 from tambourinefs.errors import RefusedByPolicy
-from tambourinefs.stamp import now
+from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from tambourinefs.agent.book import Book
     from tambourinefs.agent.plan import Job
     from tambourinefs.agent.ports import Journal, Systemd
-    from tambourinefs.agent.record import Key, Running
+    from tambourinefs.agent.record import Running
+    from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.unit import Unit
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Flights:
         systemd: Systemd,
         book: Book,
         look: Callable[[str], Awaitable[Unit]],
-        landed: Callable[[Key], None],
+        landed: Callable[[NamespacedName], None],
         evidence: Journal | None = None,
     ) -> None:
         self._systemd = systemd
@@ -56,10 +57,10 @@ class Flights:
         self._look = look
         self._landed = landed
         self._evidence = evidence
-        self._flights: dict[Key, trio.CancelScope] = {}
+        self._flights: dict[NamespacedName, trio.CancelScope] = {}
 
     @property
-    def keys(self) -> frozenset[Key]:
+    def keys(self) -> frozenset[NamespacedName]:
         """The services that have a job in flight."""
         return frozenset(self._flights)
 
@@ -72,16 +73,20 @@ class Flights:
         """
         self._start(job.key, nursery, self._send, (job, self._running(job.key)))
 
-    def recover(self, key: Key, nursery: trio.Nursery) -> None:
+    def recover(self, key: NamespacedName, nursery: trio.Nursery) -> None:
         """Find out what became of the job that is recorded."""
         self._start(key, nursery, self._recover, (key, self._running(key)))
 
-    def _running(self, key: Key) -> Running | None:
+    def _running(self, key: NamespacedName) -> Running | None:
         record = self._book.get(key)
         return record.running if record is not None else None
 
     def _start(
-        self, key: Key, nursery: trio.Nursery, task: Callable[[T], Awaitable[None]], about: T
+        self,
+        key: NamespacedName,
+        nursery: trio.Nursery,
+        task: Callable[[T], Awaitable[None]],
+        about: T,
     ) -> None:
         if key in self._flights:
             self._flights.pop(key).cancel()
@@ -89,7 +94,11 @@ class Flights:
         nursery.start_soon(self._fly, key, scope, task, about)
 
     async def _fly(
-        self, key: Key, scope: trio.CancelScope, task: Callable[[T], Awaitable[None]], about: T
+        self,
+        key: NamespacedName,
+        scope: trio.CancelScope,
+        task: Callable[[T], Awaitable[None]],
+        about: T,
     ) -> None:
         try:
             with scope:
@@ -135,7 +144,7 @@ class Flights:
         await self._systemd.reload()
         return await verbs[job.verb](job.unit)
 
-    async def _recover(self, about: tuple[Key, Running | None]) -> None:
+    async def _recover(self, about: tuple[NamespacedName, Running | None]) -> None:
         key, running = about
         record = self._book.get(key)
         if record is None or running is None:
@@ -156,7 +165,12 @@ class Flights:
             await self._land(key, running, result, "nobody saw how it ended", invocation)
 
     async def _land(
-        self, key: Key, running: Running | None, result: str, message: str, invocation_id: str
+        self,
+        key: NamespacedName,
+        running: Running | None,
+        result: str,
+        message: str,
+        invocation_id: str,
     ) -> None:
         """The end of the job that was recorded as `running`. Where a newer one is recorded, which is sent as soon as the
         disk has it, this end is not that one's: it would be called done before it began.

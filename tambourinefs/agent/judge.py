@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from tambourinefs.agent.conflicts import Claim
     from tambourinefs.agent.policy import Policy, Refusal
-    from tambourinefs.agent.record import Key, Record
+    from tambourinefs.agent.record import Record
     from tambourinefs.agent.scan import Entry
+    from tambourinefs.model.names import NamespacedName
 
 ACCEPTED = Verdict(TRUE, "Accepted")
 
@@ -66,7 +67,7 @@ class Judgement:
 
 
 def judge(
-    reading: Reading, record: Record | None, taken: Mapping[Claim, Key], silo: str
+    reading: Reading, record: Record | None, taken: Mapping[Claim, NamespacedName], silo: str
 ) -> Judgement:
     """What a manifest means for this host, where `taken` says who has which name."""
     entry, refused = reading.entry, reading.refused

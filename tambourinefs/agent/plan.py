@@ -19,7 +19,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.agent.record import Done, Enablement, Key, Record, Token, replace
+from tambourinefs.agent.record import Done, Enablement, Record, Token, replace
+from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.status import LastCommand
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Gone:
 class Action:
     """One thing to do for one service."""
 
-    key: Key
+    key: NamespacedName
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +149,12 @@ class World:
     known.
     """
 
-    wants: Mapping[Key, Want]
-    gone: Mapping[Key, Gone]
-    applied: Mapping[Key, Record]
+    wants: Mapping[NamespacedName, Want]
+    gone: Mapping[NamespacedName, Gone]
+    applied: Mapping[NamespacedName, Record]
     units: Mapping[str, Unit]
     boot: str
-    in_flight: Collection[Key] = field(
+    in_flight: Collection[NamespacedName] = field(
         default_factory=frozenset
     )  # keys whose recorded job is waited for
     loaded: Collection[str] = field(
@@ -167,7 +168,7 @@ def plan(world: World) -> list[Action]:
     return [action for key in keys for action in plan_service(key, world)]
 
 
-def plan_service(key: Key, world: World) -> list[Action]:
+def plan_service(key: NamespacedName, world: World) -> list[Action]:
     """The next actions for one service."""
     record, want = world.applied.get(key), world.wants.get(key)
     if record and record.removing:
@@ -193,7 +194,7 @@ def _is_of_another_unit(record: Record, want: Want) -> bool:
     return record.unit != want.unit or (record.owns_unit and want.content.unit is None)
 
 
-def waits(key: Key, world: World, action: Job) -> bool:
+def waits(key: NamespacedName, world: World, action: Job) -> bool:
     """Whether a new job must wait for the one that runs: always, unless it stops the unit or brings
     new content.
     """
@@ -282,7 +283,9 @@ def _wants_enabled(want: Want) -> bool | None:
     return {"start": True, "restart": True, "stop": False}.get(spec.command or "")
 
 
-def _enablement(key: Key, want: Want, record: Record | None, unit: Unit | None) -> Enable | None:
+def _enablement(
+    key: NamespacedName, want: Want, record: Record | None, unit: Unit | None
+) -> Enable | None:
     done = record.enablement if record is not None else None
     state, install = unit.unit_file_state if unit else "", want.content.install
     ours = record is not None and record.owns_unit

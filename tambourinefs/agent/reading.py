@@ -12,8 +12,8 @@ from tambourinefs.agent.watch import watch_silo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tambourinefs.agent.record import Key
     from tambourinefs.agent.scan import Scan, Silo
+    from tambourinefs.model.names import NamespacedName
 
 
 class SiloReader:
@@ -23,7 +23,7 @@ class SiloReader:
         self,
         silo: Silo,
         accept: Callable[[str], None],
-        read: Callable[[Scan, set[Key] | None], None],
+        read: Callable[[Scan, set[NamespacedName] | None], None],
         failed: Callable[[SiloUnavailable], None],
     ) -> None:
         """`accept`: remembers a UUID durably, OSError where it cannot. `read` is told a scan and what was asked for
@@ -33,10 +33,10 @@ class SiloReader:
         self._accept = accept
         self._read = read
         self._failed = failed
-        self._to_scan: set[Key] | None = set()
+        self._to_scan: set[NamespacedName] | None = set()
         self._wake = trio.Event()
 
-    def rang(self, keys: set[Key] | None) -> None:
+    def rang(self, keys: set[NamespacedName] | None) -> None:
         """A bell: look at these again; None: at all."""
         if keys is None or self._to_scan is None:
             self._to_scan = None

@@ -30,7 +30,7 @@ from tambourinefs.agent.reading import SiloReader
 from tambourinefs.agent.retry import Retries
 from tambourinefs.agent.transitions import sending
 from tambourinefs.agent.units.cache import Sight
-from tambourinefs.stamp import now
+from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from tambourinefs.agent.plan import Action, Gone, Want
     from tambourinefs.agent.policy import Policy
     from tambourinefs.agent.ports import Journal, Systemd
-    from tambourinefs.agent.record import Key, Record
+    from tambourinefs.agent.record import Record
     from tambourinefs.agent.scan import Entry, Scan, Silo, SiloUnavailable
+    from tambourinefs.model.names import NamespacedName
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +95,8 @@ class Reconciler:
         self._passing = False
         self._launched = -YOUNG
         self._released: set[str] = set()
-        self._seen: dict[Key, _Seen] = {key: _Seen() for key in self._book.records}
-        self._dirty: set[Key] = set(self._book.records)
+        self._seen: dict[NamespacedName, _Seen] = {key: _Seen() for key in self._book.records}
+        self._dirty: set[NamespacedName] = set(self._book.records)
         self._wake = trio.Event()
         self.started = trio.Event()  # after the first pass
 
@@ -106,11 +107,11 @@ class Reconciler:
 
     # -- bells
 
-    def _look_again_at(self, key: Key) -> None:
+    def _look_again_at(self, key: NamespacedName) -> None:
         self._dirty.add(key)
         self._wake.set()
 
-    def _unit_seen(self, key: Key) -> None:
+    def _unit_seen(self, key: NamespacedName) -> None:
         self._announcer.publish(key)
 
     def _in_flight(self) -> set[str]:
@@ -123,11 +124,11 @@ class Reconciler:
         young = trio.current_time() - self._launched < YOUNG
         return self._passing or bool(self._dirty) or (young and bool(self._flights.keys))
 
-    def _landed(self, key: Key) -> None:
+    def _landed(self, key: NamespacedName) -> None:
         self._publish(key)
         self._look_again_at(key)
 
-    def _try_again(self, key: Key) -> None:
+    def _try_again(self, key: NamespacedName) -> None:
         self._seen.setdefault(key, _Seen()).checked = None
         self._look_again_at(key)
 
@@ -156,7 +157,7 @@ class Reconciler:
         self._retries.silo(self.reader.rang)
         self._wake.set()
 
-    def _silo_read(self, scan: Scan, asked: set[Key] | None) -> None:
+    def _silo_read(self, scan: Scan, asked: set[NamespacedName] | None) -> None:
         again = self._desired.read(scan)
         if scan.unread:
             self._retries.silo(lambda _: self.reader.rang(set(self._desired.unread)))
@@ -195,7 +196,7 @@ class Reconciler:
 
     # -- one pass
 
-    async def _pass(self, keys: list[Key], nursery: trio.Nursery) -> None:
+    async def _pass(self, keys: list[NamespacedName], nursery: trio.Nursery) -> None:
         taken = self._desired.taken(keys)
         for key in keys:
             self._judge(key, taken)
@@ -219,9 +220,9 @@ class Reconciler:
         while self._released:
             await self._sight.release(self._released.pop())
 
-    def _plan(self, keys: Iterable[Key]) -> list[Action]:
-        wants: dict[Key, Want] = {}
-        gone: dict[Key, Gone] = {}
+    def _plan(self, keys: Iterable[NamespacedName]) -> list[Action]:
+        wants: dict[NamespacedName, Want] = {}
+        gone: dict[NamespacedName, Gone] = {}
         for key in keys:
             seen = self._seen.get(key)
             if seen is None or self._desired.problem:
@@ -236,7 +237,7 @@ class Reconciler:
         )  # fmt: skip
         return [action for key in keys for action in plan_service(key, world)]
 
-    def _is_checked(self, key: Key) -> bool:
+    def _is_checked(self, key: NamespacedName) -> bool:
         """Whether the host was looked at where that is needed; else the next pass does."""
         seen = self._seen[key]
         want, checked = seen.judgement.want, seen.checked
@@ -248,7 +249,7 @@ class Reconciler:
         self._look_again_at(key)
         return False
 
-    def _new_units(self, keys: Iterable[Key]) -> set[str]:
+    def _new_units(self, keys: Iterable[NamespacedName]) -> set[str]:
         """The units whose files this pass may write."""
         wants = {key: self._seen[key].judgement.want for key in keys}
         return {
@@ -258,7 +259,7 @@ class Reconciler:
 
     # -- judging
 
-    def _judge(self, key: Key, taken: Mapping[str, Key]) -> None:
+    def _judge(self, key: NamespacedName, taken: Mapping[str, NamespacedName]) -> None:
         seen, record = self._seen.setdefault(key, _Seen()), self._book.get(key)
         if not self._desired.problem:
             seen.entry = self._desired.entries.get(key)
@@ -270,7 +271,7 @@ class Reconciler:
             seen.entry = None  # the record says more
         seen.judgement = self._desired.judge(key, seen.entry, taken)
 
-    def _refuse_by_alias(self, keys: Iterable[Key]) -> None:
+    def _refuse_by_alias(self, keys: Iterable[NamespacedName]) -> None:
         for key in keys:
             seen = self._seen[key]
             want = seen.judgement.want
@@ -281,7 +282,7 @@ class Reconciler:
             if refused:
                 seen.judgement = Judgement(Verdict(FALSE, refused.reason, refused.message))
 
-    def _units_of(self, keys: Iterable[Key]) -> set[str]:
+    def _units_of(self, keys: Iterable[NamespacedName]) -> set[str]:
         units = set()
         for key in keys:
             record, entry = self._book.get(key), self._seen[key].entry
@@ -289,11 +290,11 @@ class Reconciler:
             units.add(record.unit if record else "")
         return units
 
-    async def _check(self, keys: Iterable[Key]) -> None:
+    async def _check(self, keys: Iterable[NamespacedName]) -> None:
         """Look at the host for the sake of those whose content is new, and take the verdict into
         their judgement.
         """
-        pending: dict[Key, tuple[Want, Record | None]] = {}
+        pending: dict[NamespacedName, tuple[Want, Record | None]] = {}
         for key in keys:
             seen, record = self._seen[key], self._book.get(key)
             want = seen.judgement.want
@@ -310,7 +311,7 @@ class Reconciler:
         for key in keys:
             self._take_verdict(key)
 
-    def _take_verdict(self, key: Key) -> None:
+    def _take_verdict(self, key: NamespacedName) -> None:
         seen = self._seen[key]
         want, checked = seen.judgement.want, seen.checked
         if want is None or checked is None or checked.digest != want.content.digest:
@@ -378,7 +379,7 @@ class Reconciler:
                 self._flights.recover(action.key, nursery)
         return True
 
-    async def _look_for_hands(self, keys: Iterable[Key]) -> None:
+    async def _look_for_hands(self, keys: Iterable[NamespacedName]) -> None:
         records = {key: record for key in keys if (record := self._book.get(key)) is not None}
         found = await trio.to_thread.run_sync(changed_by_hand, self._host, records)
         for key, message in found.items():
@@ -386,7 +387,7 @@ class Reconciler:
 
     # -- publishing
 
-    def _publish(self, key: Key) -> None:
+    def _publish(self, key: NamespacedName) -> None:
         seen = self._seen.get(key)
         if seen is None:
             return
@@ -401,7 +402,7 @@ class Reconciler:
             return
         self._announcer.publish(key)
 
-    def _known(self, key: Key) -> views.Known:
+    def _known(self, key: NamespacedName) -> views.Known:
         seen, unit, record = self._seen[key], self._sight.of(key), self._book.get(key)
         want = seen.judgement.want
         masked = unit is not None and unit.load_state == "masked" and record and record.owns_unit

@@ -10,11 +10,10 @@ from typing import Final
 
 import msgspec
 
+from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.status import LastCommand
 
 TOKENS_KEPT: Final = 64
-
-Key = tuple[str, str]  # namespace, name
 
 
 class Original(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,7 +107,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     stopped: bool = False  # while removing: the stop was carried out
 
     @property
-    def key(self) -> Key:
+    def key(self) -> NamespacedName:
         """(namespace, name)"""
         return (self.namespace, self.name)
 

@@ -12,7 +12,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tambourinefs.agent.record import Key
+    from tambourinefs.model.names import NamespacedName
 
 FIRST: Final = 2.0  # seconds
 LAST: Final = 120.0
@@ -32,10 +32,10 @@ class Retries:
     when its time has come.
     """
 
-    def __init__(self, again: Callable[[Key], None]) -> None:
+    def __init__(self, again: Callable[[NamespacedName], None]) -> None:
         self._again = again
-        self._troubles: dict[Key, _Trouble] = {}
-        self._silo: tuple[float, Callable[[set[Key] | None], None]] | None = None
+        self._troubles: dict[NamespacedName, _Trouble] = {}
+        self._silo: tuple[float, Callable[[set[NamespacedName] | None], None]] | None = None
         self._wake = trio.Event()
 
     def __contains__(self, key: object) -> bool:
@@ -43,12 +43,12 @@ class Retries:
         trouble = self._troubles.get(key)  # type: ignore[call-overload]
         return trouble is not None and bool(trouble.message) and not trouble.due
 
-    def why(self, key: Key) -> str:
+    def why(self, key: NamespacedName) -> str:
         """What went wrong, or ""."""
         trouble = self._troubles.get(key)
         return trouble.message if trouble else ""
 
-    def later(self, key: Key, message: str) -> None:
+    def later(self, key: NamespacedName, message: str) -> None:
         """Try this service again later, each time twice as late. `message` "": it was refused, not
         failed.
         """
@@ -59,11 +59,11 @@ class Retries:
         self._troubles[key] = _Trouble(message, wait, trio.current_time() + wait)
         self._wake.set()
 
-    def clear(self, key: Key) -> None:
+    def clear(self, key: NamespacedName) -> None:
         """It went well, or is gone."""
         self._troubles.pop(key, None)
 
-    def over(self, keys: Iterable[Key]) -> None:
+    def over(self, keys: Iterable[NamespacedName]) -> None:
         """All that these wanted was tried: whose time had come, and did not fail anew, is in no trouble any more. Whatever
         failed, not only the writing of files.
         """
@@ -72,7 +72,7 @@ class Retries:
             if trouble is not None and trouble.due:
                 self.clear(key)
 
-    def silo(self, ring: Callable[[set[Key] | None], None]) -> None:
+    def silo(self, ring: Callable[[set[NamespacedName] | None], None]) -> None:
         """The silo could not be read: look again, whatever its bells say."""
         self._silo = (trio.current_time() + SILO, ring)
         self._wake.set()

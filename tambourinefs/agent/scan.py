@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tambourinefs.agent.record import Key
     from tambourinefs.model.manifest import Manifest
+    from tambourinefs.model.names import NamespacedName
 
 MANIFESTS_MAX: Final = 10_000
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR)
@@ -55,7 +55,7 @@ class SiloUnavailable(Unreachable):
 class Entry:
     """One manifest as it lies in the silo: read, or refused with an error that names the field."""
 
-    key: Key
+    key: NamespacedName
     data: bytes
     etag: Etag
     manifest: Manifest | None = None
@@ -81,9 +81,9 @@ class Scan:
     """
 
     uuid: str
-    entries: dict[Key, Entry]
-    changed: frozenset[Key]
-    unread: dict[Key, str]
+    entries: dict[NamespacedName, Entry]
+    changed: frozenset[NamespacedName]
+    unread: dict[NamespacedName, str]
 
 
 class Silo:
@@ -100,11 +100,11 @@ class Silo:
         self.expected = obeyed()
         self._obeyed = obeyed
         self._any_directory = any_directory
-        self._entries: dict[Key, Entry] = {}
-        self._unread: dict[Key, str] = {}
+        self._entries: dict[NamespacedName, Entry] = {}
+        self._unread: dict[NamespacedName, str] = {}
         self._uuid = ""
 
-    def scan(self, keys: Iterable[Key] | None = None) -> Scan:
+    def scan(self, keys: Iterable[NamespacedName] | None = None) -> Scan:
         """Read the manifests of these keys, or all. A manifest whose file did not change is not
         read again.
 
@@ -119,7 +119,7 @@ class Silo:
             if before[1] != self._uuid:
                 self._entries, self._unread, keys = {}, {}, None
             wanted = self._list(root) if keys is None else list(keys)
-            unread: dict[Key, str] = {}
+            unread: dict[NamespacedName, str] = {}
             found = {
                 key: entry
                 for key in wanted
@@ -135,9 +135,9 @@ class Silo:
     def _merge(
         self,
         uuid: str,
-        found: dict[Key, Entry],
-        unread: dict[Key, str],
-        looked_at: set[Key] | None,
+        found: dict[NamespacedName, Entry],
+        unread: dict[NamespacedName, str],
+        looked_at: set[NamespacedName] | None,
     ) -> Scan:
         entries = found
         if looked_at is not None:
@@ -184,8 +184,8 @@ class Silo:
 
     # -- reading
 
-    def _list(self, root: int) -> list[Key]:
-        keys: list[Key] = []
+    def _list(self, root: int) -> list[NamespacedName]:
+        keys: list[NamespacedName] = []
         for namespace in _directories(root, b""):
             if names.namespace_problem(namespace):
                 continue
@@ -198,7 +198,9 @@ class Silo:
                     )
         return keys
 
-    def _read_or_say(self, root: int, key: Key, unread: dict[Key, str]) -> Entry | None:
+    def _read_or_say(
+        self, root: int, key: NamespacedName, unread: dict[NamespacedName, str]
+    ) -> Entry | None:
         try:
             return self._read(root, key)
         except OSError as error:
@@ -208,7 +210,7 @@ class Silo:
             unread[key] = why
             return self._entries.get(key) or Entry(key, b"", (0, 0, 0, 0), error=why)
 
-    def _read(self, root: int, key: Key) -> Entry | None:
+    def _read(self, root: int, key: NamespacedName) -> Entry | None:
         path = f"{key[0]}/{key[1]}/{paths.MANIFEST_FILE}"
         try:
             fd = files.open_beneath(root, path, _READ)
@@ -231,7 +233,7 @@ class Silo:
             os.close(fd)
 
 
-def _parsed(key: Key, data: bytes, etag: Etag) -> Entry:
+def _parsed(key: NamespacedName, data: bytes, etag: Etag) -> Entry:
     source = f"{key[0]}/{key[1]}"
     try:
         manifest = manifests.parse_json(data, source=source)
@@ -244,7 +246,7 @@ def _parsed(key: Key, data: bytes, etag: Etag) -> Entry:
     return Entry(key, data, etag, manifest, "", meta.uid, meta.generation)
 
 
-def _at_home(manifest: Manifest, key: Key, source: str) -> Manifest:
+def _at_home(manifest: Manifest, key: NamespacedName, source: str) -> Manifest:
     meta = manifest.metadata
     if meta.name != key[1]:
         raise InvalidManifest(

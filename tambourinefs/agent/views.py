@@ -11,8 +11,9 @@ from tambourinefs.model import names
 from tambourinefs.model.view import ServiceView
 
 if TYPE_CHECKING:
-    from tambourinefs.agent.record import Key, Record
+    from tambourinefs.agent.record import Record
     from tambourinefs.agent.scan import Entry
+    from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.unit import Unit
 
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Known:
     """Everything about one service at one moment."""
 
-    key: Key
+    key: NamespacedName
     entry: Entry | None
     record: Record | None
     unit: Unit | None

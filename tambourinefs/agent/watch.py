@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tambourinefs.agent.record import Key
+    from tambourinefs.model.names import NamespacedName
     from tambourinefs.treewatch import Change
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ RETRY: Final = (
 )
 
 
-async def watch_silo(path: Path, ring: Callable[[set[Key] | None], None]) -> None:
+async def watch_silo(path: Path, ring: Callable[[set[NamespacedName] | None], None]) -> None:
     """A task: ring with the services whose files changed; with None when everything may have. Starts with None."""
     with contextlib.ExitStack() as stack:
         mounts = stack.enter_context(MountBell())
@@ -58,7 +58,7 @@ async def _until_mounted_anew(
     path: Path,
     tree: TreeWatch | None,
     mounts: MountBell,
-    ring: Callable[[set[Key] | None], None],
+    ring: Callable[[set[NamespacedName] | None], None],
 ) -> None:
     """Return when another mount is at `path`, or the tree is gone."""
     watched = await trio.to_thread.run_sync(_mount_at, path)
@@ -90,9 +90,9 @@ async def _until_mounted_anew(
         nursery.start_soon(mounts_change)
 
 
-def touched(changes: Iterable[Change]) -> set[Key] | None:
+def touched(changes: Iterable[Change]) -> set[NamespacedName] | None:
     """The services that these changes are of; None where only "all" can be said (a namespace went, or events were lost)."""
-    keys: set[Key] = set()
+    keys: set[NamespacedName] = set()
     for change in changes:
         parts = os.fsdecode(change.path).split("/")
         if change.kind is Kind.RESYNC:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tambourinefs import stamp
+from tambourinefs import timestamps
 from tambourinefs.cli.connection import LOCAL, SILO, manifest_path
 from tambourinefs.cli.verdict import Goal
 from tambourinefs.errors import AlreadyExists, Conflict, InvalidManifest, NotFound
@@ -84,7 +84,7 @@ def successor(stored: Manifest | None, wanted: Manifest) -> Manifest:
         namespace=LOCAL,
         uid=stored.metadata.uid if stored else str(uuid.uuid4()),
         generation=stored.metadata.generation if stored else 1,
-        creation_timestamp=stored.metadata.creation_timestamp if stored else stamp.now(),
+        creation_timestamp=stored.metadata.creation_timestamp if stored else timestamps.now(),
         annotations={k: v for k, v in wanted.metadata.annotations.items() if k != _KUBECTL_NOTE},
     )
     candidate = msgspec.structs.replace(wanted, metadata=metadata)

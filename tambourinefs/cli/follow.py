@@ -17,10 +17,10 @@ from tambourinefs.errors import Unreachable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.status import StatusReport
     from tambourinefs.rpc.client import Client
 
-Key = tuple[str, str]  # namespace, name
 _LOOK_SECONDS: Final = 1.0  # without a bell
 
 
@@ -29,7 +29,7 @@ def follow(client: Client, namespace: str | None, names: Sequence[str], *, wide:
 
     Raises Unreachable once nobody has answered for some seconds.
     """
-    shown: dict[Key, list[str]] = {}
+    shown: dict[NamespacedName, list[str]] = {}
     columns: list[int] = []
     answered = time.monotonic()
     with Bell(client) as bell:
@@ -45,7 +45,9 @@ def follow(client: Client, namespace: str | None, names: Sequence[str], *, wide:
             bell.wait(_LOOK_SECONDS)
 
 
-def _select(client: Client, namespace: str | None, names: Sequence[str]) -> dict[Key, StatusReport]:
+def _select(
+    client: Client, namespace: str | None, names: Sequence[str]
+) -> dict[NamespacedName, StatusReport]:
     return {
         (report.namespace, report.name): report
         for report in read_reports(client)
@@ -54,8 +56,8 @@ def _select(client: Client, namespace: str | None, names: Sequence[str]) -> dict
 
 
 def _show(
-    reports: dict[Key, StatusReport],
-    shown: dict[Key, list[str]],
+    reports: dict[NamespacedName, StatusReport],
+    shown: dict[NamespacedName, list[str]],
     columns: list[int],
     *,
     wide: bool,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from tambourinefs import stamp
+from tambourinefs import timestamps
 from tambourinefs.controller import csr
 from tambourinefs.controller.csr import Request, Verdict
 from tambourinefs.errors import Conflict, NotFound, TambourineError
@@ -107,7 +107,7 @@ class Approver:
             "status": "True",
             "reason": "TambourineNode",
             "message": verdict.why,
-            "lastUpdateTime": stamp.now(),
+            "lastUpdateTime": timestamps.now(),
         }
         patch = {
             "metadata": {"resourceVersion": request.version},

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from tambourinefs.model import cluster
 
 if TYPE_CHECKING:
-    from tambourinefs.controller.world import Key, Revision, Service, World
+    from tambourinefs.controller.world import Revision, Service, World
+    from tambourinefs.model.names import NamespacedName
 
 
 def excess(world: World) -> Iterator[Revision]:
@@ -21,7 +22,7 @@ def excess(world: World) -> Iterator[Revision]:
     for revision in world.revisions.values():
         histories[revision.owner].append(revision)
     by_uid = {service.uid: service for service in world.services.values()}
-    told: set[Key] | None = None
+    told: set[NamespacedName] | None = None
     for uid, history in histories.items():
         service = by_uid.get(uid)
         if service is None or not _is_told_of(service) or len(history) <= cluster.REVISIONS_KEPT:
@@ -38,7 +39,7 @@ def _is_told_of(service: Service) -> bool:
     return service.spec is not None and not service.deleted
 
 
-def _told(world: World) -> set[Key]:
+def _told(world: World) -> set[NamespacedName]:
     return {
         (item.namespace, item.revision)
         for member in world.members.values()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from tambourinefs import stamp
+from tambourinefs import timestamps
 from tambourinefs.controller import fanout, history, summary, world
 from tambourinefs.controller.heartbeats import Heartbeats
 from tambourinefs.controller.objects import Objects
@@ -270,7 +270,7 @@ class Controller:
     def _report(self, now: World, wanted: fanout.Wanted) -> bool:
         """The status of each Tambourine that changed, at most once a second; True when one had to wait."""
         waiting, writes = False, list[Write]()
-        at = stamp.now()
+        at = timestamps.now()
         for service in now.services.values():
             if service.deleted:
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tambourinefs import stamp
+from tambourinefs import timestamps
 from tambourinefs.errors import AlreadyExists, Conflict, NotFound
 from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS, TAMBOURINES
 from tambourinefs.model import cluster, schema
@@ -197,7 +197,7 @@ def _silent(reason: str, node: str, generation: int) -> dict[str, object]:
         "reason": reason,
         "message": said[reason],
         "observedGeneration": generation,
-        "lastTransitionTime": stamp.now(),
+        "lastTransitionTime": timestamps.now(),
     }
 
 

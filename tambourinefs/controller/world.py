@@ -10,10 +10,10 @@ import msgspec
 
 from tambourinefs.errors import InvalidManifest
 from tambourinefs.model import cluster, fields, manifest
+from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.schema import Manifest, Spec
 from tambourinefs.model.status import READY, Condition, condition_of
 
-Key = tuple[str, str]
 Place = tuple[str, str]  # uid of a Tambourine, node
 
 
@@ -108,11 +108,11 @@ class Revision:
 class World:
     """One look at everything."""
 
-    services: dict[Key, Service]
+    services: dict[NamespacedName, Service]
     members: dict[str, Member]
     labels: dict[str, dict[str, str]]  # of each core Node
-    reports: dict[Key, Report]
-    revisions: dict[Key, Revision]
+    reports: dict[NamespacedName, Report]
+    revisions: dict[NamespacedName, Revision]
     lost: frozenset[str] = frozenset()  # nodes whose heartbeat stopped
     unreachable: frozenset[str] = frozenset()  # those whose agent or Bombshell is silent
     young: Mapping[Place, float] = field(

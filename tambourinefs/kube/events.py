@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from tambourinefs.errors import AlreadyExists, NotFound, TambourineError
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.resources import EVENTS, Resource
-from tambourinefs.stamp import now_micro
+from tambourinefs.timestamps import now_micro
 
 log = logging.getLogger(__name__)
 MAX_NOTE: Final = 1024  # bytes (API: events.k8s.io/v1, Event.note)

@@ -16,7 +16,7 @@ from tambourinefs.errors import AlreadyExists, Conflict, NotFound, TambourineErr
 from tambourinefs.kube.api import Api, Object
 from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.resources import LEASES
-from tambourinefs.stamp import now_micro
+from tambourinefs.timestamps import now_micro
 
 log = logging.getLogger(__name__)
 LEASE_SECONDS: Final = 15.0

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from tambourinefs.kube.api import Api, Object
-from tambourinefs.kube.reflector import Key, Reflector
+from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import Resource
+from tambourinefs.model.names import NamespacedName
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class Namespaced(Generic[T]):
         return list(self._parts.values())
 
     @property
-    def items(self) -> dict[Key, T]:
+    def items(self) -> dict[NamespacedName, T]:
         """A snapshot."""
         if (all_of_them := self._parts.get("")) is not None:
             return all_of_them.items

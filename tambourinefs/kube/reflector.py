@@ -23,9 +23,9 @@ from tambourinefs.kube import errors
 from tambourinefs.kube.api import Api, Object, selectors
 from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.resources import Resource
+from tambourinefs.model.names import NamespacedName
 
 T = TypeVar("T")
-Key = tuple[str, str]  # namespace, name
 WATCH_SECONDS: Final = (300, 600)  # how long one watch lasts; the API server ends it
 QUIET_SECONDS: Final = (
     90.0  # without a word (bookmarks come only with changes): is the connection dead?
@@ -60,7 +60,7 @@ class Reflector(Generic[T]):
         self._project = project
         self._bell = bell
         self._patience = patience
-        self._items: dict[Key, T] = {}
+        self._items: dict[NamespacedName, T] = {}
         self._seen = 0  # the version up to which list and watch have told everything
         self._lock = threading.Lock()
         self._answer: urllib3.BaseHTTPResponse | None = None
@@ -76,12 +76,12 @@ class Reflector(Generic[T]):
         return self.synced.is_set() and not self.error
 
     @property
-    def items(self) -> dict[Key, T]:
+    def items(self) -> dict[NamespacedName, T]:
         """A snapshot."""
         with self._lock:
             return dict(self._items)
 
-    def get(self, key: Key) -> T | None:
+    def get(self, key: NamespacedName) -> T | None:
         with self._lock:
             return self._items.get(key)
 
@@ -125,7 +125,7 @@ class Reflector(Generic[T]):
                 answer.shutdown()
 
     def _list(self) -> str:
-        found: dict[Key, T] = {}
+        found: dict[NamespacedName, T] = {}
         version = ""
         pages = self._api.list_pages(
             self._resource, self._namespace, name=self._name, field_selector=self._fields
@@ -143,7 +143,7 @@ class Reflector(Generic[T]):
         self._bell()
         return version
 
-    def _keep(self, items: dict[Key, T], item: Object) -> None:
+    def _keep(self, items: dict[NamespacedName, T], item: Object) -> None:
         key = _key(item)
         kept = self._project(item)
         if kept is None:
@@ -213,7 +213,7 @@ def _number(version: object) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def _key(item: Object) -> Key:
+def _key(item: Object) -> NamespacedName:
     metadata = item["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
 

@@ -16,6 +16,9 @@ from tambourinefs.model import paths
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# A namespaced object's (namespace, name), as in controller-runtime.
+NamespacedName = tuple[str, str]
+
 UNIT_TYPES: Final = (
     "service", "socket", "timer", "mount", "path", "target", "swap", "automount", "slice",
 )  # fmt: skip

@@ -24,12 +24,12 @@ from tambourinefs.agent.transitions import sending
 from tambourinefs.agent.units.systemd import HostSystemd
 from tambourinefs.errors import HostError
 from tambourinefs.processes.run import run_until_stopped
-from tambourinefs.stamp import now
+from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
     from tambourinefs.agent.plan import Action
-    from tambourinefs.agent.record import Key
     from tambourinefs.model.config import Config
+    from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.unit import Unit
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Withdrawal:
         self._nursery = nursery
         self._bell = trio.Event()
         self._flights = Flights(systemd, self._book, self._look, lambda _: self._bell.set())
-        self._failures: dict[Key, str] = {}
+        self._failures: dict[NamespacedName, str] = {}
 
     async def run(self) -> None:
         """Until nothing is left to withdraw.

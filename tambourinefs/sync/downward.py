@@ -12,10 +12,9 @@ import msgspec
 
 from tambourinefs.model import cluster
 from tambourinefs.model.cluster import ABSENT, INSTALLED, RELEASED, Acknowledged, Assignment
+from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.schema import Manifest
 from tambourinefs.model.status import StatusReport
-
-Key = tuple[str, str]  # namespace, name
 
 
 @dataclass(slots=True)
@@ -24,16 +23,18 @@ class Orders:
 
     install: list[Assignment] = field(default_factory=list)
     rewrite: list[Manifest] = field(default_factory=list)  # of a released one, as an orphan
-    remove: list[Key] = field(default_factory=list)
+    remove: list[NamespacedName] = field(default_factory=list)
     acknowledged: tuple[Acknowledged, ...] = ()
     unlisted: tuple[str, ...] = ()
-    refused: dict[Key, str] = field(default_factory=dict)  # why an assignment is not carried out
+    refused: dict[NamespacedName, str] = field(
+        default_factory=dict
+    )  # why an assignment is not carried out
 
 
 def orders(
     assignments: Iterable[Assignment],
-    held: Mapping[Key, Manifest],
-    reports: Mapping[Key, StatusReport],
+    held: Mapping[NamespacedName, Manifest],
+    reports: Mapping[NamespacedName, StatusReport],
     namespaces: tuple[str, ...],
 ) -> Orders:
     """`held`: the cluster's manifests in the silo; `reports`: what the agent says; `namespaces`: that the host respects."""

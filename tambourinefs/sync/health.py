@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tambourinefs import stamp
+from tambourinefs import timestamps
 from tambourinefs.model import cluster
 from tambourinefs.model.status import READY, Condition
 
@@ -42,4 +42,4 @@ def _condition(node: cluster.Node, kind: str, holds: bool, reason: str, message:
         for one in node.status.conditions
         if (one.type, one.status) == (kind, status)
     )
-    return Condition(kind, status, reason, message[:4096], 0, next(since, "") or stamp.now())
+    return Condition(kind, status, reason, message[:4096], 0, next(since, "") or timestamps.now())

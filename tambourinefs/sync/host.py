@@ -12,11 +12,11 @@ import msgspec
 
 from tambourinefs.errors import InvalidManifest, NotFound, TambourineError
 from tambourinefs.model import manifest, paths
+from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.schema import Manifest
 from tambourinefs.model.status import StatusReport
 from tambourinefs.rpc.client import Client
 
-Key = tuple[str, str]
 LOCAL: Final = "local"
 LINES: Final = 20  # of the journal of a failed run
 LINE: Final = 1024  # characters
@@ -30,7 +30,7 @@ class Host:
     def __init__(self, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
-        self._read: dict[Key, tuple[str, Manifest]] = {}
+        self._read: dict[NamespacedName, tuple[str, Manifest]] = {}
         self._listed = -LIST_EVERY  # when all of it was
         self._listening = threading.Event()  # a change would ring
         self._rang = threading.Event()
@@ -44,7 +44,7 @@ class Host:
         """The silo tells no more: it is listed at each look."""
         self._listening.clear()
 
-    def held(self) -> dict[Key, Manifest]:
+    def held(self) -> dict[NamespacedName, Manifest]:
         """The cluster's manifests in the silo. Raises where any of it cannot be read: a part is not the whole."""
         now = self._clock()
         known = self._listening.is_set() and not self._rang.is_set()
@@ -59,7 +59,7 @@ class Host:
         return {key: parsed for key, (_, parsed) in self._read.items()}
 
     def _list(self) -> None:
-        found: dict[Key, tuple[str, Manifest]] = {}
+        found: dict[NamespacedName, tuple[str, Manifest]] = {}
         for namespace in self._directories(""):
             if namespace == LOCAL or namespace.startswith("."):
                 continue
@@ -75,7 +75,7 @@ class Host:
             entry.name.decode(errors="replace") for entry in entries if entry.kind == "directory"
         ]
 
-    def _manifest(self, key: Key) -> tuple[str, Manifest] | None:
+    def _manifest(self, key: NamespacedName) -> tuple[str, Manifest] | None:
         path = f"{key[0]}/{key[1]}/{paths.MANIFEST_FILE}"
         try:
             etag = self._client.stat("silo", path).etag
@@ -98,7 +98,7 @@ class Host:
         self._rang.set()  # whatever becomes of it, and before its bell is heard
         self._client.write("silo", path, manifest.to_json(item), parents=True)
 
-    def remove(self, key: Key) -> None:
+    def remove(self, key: NamespacedName) -> None:
         """Take a manifest away: the file first, which is the order; then its directory."""
         self._rang.set()
         for path in (f"{key[0]}/{key[1]}/{paths.MANIFEST_FILE}", f"{key[0]}/{key[1]}"):
@@ -107,13 +107,13 @@ class Host:
             except NotFound:
                 continue
 
-    def reports(self) -> dict[Key, StatusReport]:
+    def reports(self) -> dict[NamespacedName, StatusReport]:
         """What the agent says of the cluster's services."""
         _, data = self._client.read("proc", "services.json")
         found = msgspec.json.decode(data, type=list[StatusReport])
         return {(one.namespace, one.name): one for one in found if one.namespace != LOCAL}
 
-    def journal(self, key: Key) -> tuple[str, ...]:
+    def journal(self, key: NamespacedName) -> tuple[str, ...]:
         """The last lines of this run; empty where there are none to be had."""
         try:
             _, data = self._client.read("proc", f"{key[0]}/{key[1]}/journal")

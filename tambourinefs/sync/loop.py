@@ -20,9 +20,10 @@ from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS
 from tambourinefs.model import cluster, fields, manifest, news, schema
 from tambourinefs.model.cluster import Assignment, Content
+from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.status import Condition, StatusReport
 from tambourinefs.sync import downward, health, upward
-from tambourinefs.sync.host import Host, Key
+from tambourinefs.sync.host import Host
 from tambourinefs.sync.upward import Written
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Sync:
         self.bell = threading.Event()
         self.mine = Reflector(api, NODES, project=_node, bell=self.bell.set, name=node)
         self._contents: dict[tuple[str, str], Content] = {}  # (namespace, revision)
-        self._written: dict[Key, Written] = {}
+        self._written: dict[NamespacedName, Written] = {}
         self._said: dict[str, Any] = {}  # our TambourineNode's status
         self._asked = ""  # when the controller wanted all statuses anew
         self._away_since: float | None = (
@@ -185,7 +186,10 @@ class Sync:
         return content
 
     def _carry_up(
-        self, node: cluster.Node, reports: dict[Key, StatusReport], problems: dict[Key, str]
+        self,
+        node: cluster.Node,
+        reports: dict[NamespacedName, StatusReport],
+        problems: dict[NamespacedName, str],
     ) -> bool:
         waits = False
         for item in node.spec.assignments:
@@ -253,7 +257,7 @@ class Sync:
         return self._away_since is not None and self._clock() - self._away_since >= AWAY_AFTER
 
     def _conditions(
-        self, node: cluster.Node, refused: dict[Key, str], host: str = ""
+        self, node: cluster.Node, refused: dict[NamespacedName, str], host: str = ""
     ) -> tuple[Condition, ...]:
         return health.conditions(
             node,
@@ -274,7 +278,7 @@ class Sync:
 
 
 @contextmanager
-def _alone(key: Key, problems: dict[Key, str]) -> Iterator[None]:
+def _alone(key: NamespacedName, problems: dict[NamespacedName, str]) -> Iterator[None]:
     """What one service is refused (a full silo, a status that the API server does not take) holds up no other, nor our
     word of what is done; it is tried again at the next look. Somebody who is away holds up all.
     """

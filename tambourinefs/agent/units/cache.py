@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from tambourinefs.agent.ports import Systemd, UnitState
-    from tambourinefs.agent.record import Key
+    from tambourinefs.model.names import NamespacedName
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class Sight:
     def __init__(
         self,
         systemd: Systemd,
-        seen: Callable[[Key], None],
-        changed: Callable[[Key], None],
+        seen: Callable[[NamespacedName], None],
+        changed: Callable[[NamespacedName], None],
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self.units: dict[str, Unit] = {}
@@ -57,8 +57,8 @@ class Sight:
         self._changed = changed
         self._busy = busy
         self.urgent: Callable[[], set[str]] = set  # units that somebody waits for
-        self._services: dict[str, set[Key]] = {}
-        self._named: dict[Key, str] = {}
+        self._services: dict[str, set[NamespacedName]] = {}
+        self._named: dict[NamespacedName, str] = {}
         self._rang: set[str] = set()
         self._old: set[str] = set()  # everything may have changed
         self._wake = trio.Event()
@@ -73,7 +73,7 @@ class Sight:
 
     # -- who is interested
 
-    def follow(self, key: Key, unit: str) -> None:
+    def follow(self, key: NamespacedName, unit: str) -> None:
         """The service is about this unit from now on; "" for none."""
         before = self._named.get(key, "")
         if before == unit:
@@ -84,12 +84,12 @@ class Sight:
         if unit:
             self._services.setdefault(unit, set()).add(key)
 
-    def unfollow(self, key: Key) -> None:
+    def unfollow(self, key: NamespacedName) -> None:
         """The service is gone."""
         self.follow(key, "")
         self._named.pop(key, None)
 
-    def of(self, key: Key) -> Unit | None:
+    def of(self, key: NamespacedName) -> Unit | None:
         """The unit of a service, as far as it is known."""
         return self.units.get(self._named.get(key, ""))
 
