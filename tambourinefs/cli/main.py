@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tambourinefs import __version__
-from tambourinefs.cli import lazy
+from tambourinefs.cli.common import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 # The order is the order of --help.
 SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Services": {
-        "apply": "tambourinefs.cli.apply:apply",
-        "diff": "tambourinefs.cli.apply:diff",
-        "delete": "tambourinefs.cli.delete:delete",
-        "get": "tambourinefs.cli.get:get",
-        "status": "tambourinefs.cli.status:status",
-        "start": "tambourinefs.cli.command:start",
-        "stop": "tambourinefs.cli.command:stop",
-        "restart": "tambourinefs.cli.command:restart",
-        "reload": "tambourinefs.cli.command:reload",
-        "logs": "tambourinefs.cli.logs:logs",
+        "apply": "tambourinefs.cli.host.apply:apply",
+        "diff": "tambourinefs.cli.host.apply:diff",
+        "delete": "tambourinefs.cli.host.delete:delete",
+        "get": "tambourinefs.cli.host.get:get",
+        "status": "tambourinefs.cli.host.status:status",
+        "start": "tambourinefs.cli.host.command:start",
+        "stop": "tambourinefs.cli.host.command:stop",
+        "restart": "tambourinefs.cli.host.command:restart",
+        "reload": "tambourinefs.cli.host.command:reload",
+        "logs": "tambourinefs.cli.host.logs:logs",
     },
     "This host": {
-        "install": "tambourinefs.cli.install:install",
-        "uninstall": "tambourinefs.cli.uninstall:uninstall",
-        "join": "tambourinefs.cli.join:join",
-        "config": "tambourinefs.cli.config:config",
-        "doctor": "tambourinefs.cli.doctor:doctor",
-        "pki": "tambourinefs.cli.pki:pki",
-        "completion": "tambourinefs.cli.completion:completion",
+        "install": "tambourinefs.cli.admin.install:install",
+        "uninstall": "tambourinefs.cli.admin.uninstall:uninstall",
+        "join": "tambourinefs.cli.admin.join:join",
+        "config": "tambourinefs.cli.admin.config:config",
+        "doctor": "tambourinefs.cli.admin.doctor:doctor",
+        "pki": "tambourinefs.cli.admin.pki:pki",
+        "completion": "tambourinefs.cli.host.completion:completion",
     },
     "Daemons (systemd runs these)": {
-        "silo": "tambourinefs.cli.daemons:silo",
-        "bombshell": "tambourinefs.cli.daemons:bombshell",
-        "agent": "tambourinefs.cli.daemons:agent",
-        "sync": "tambourinefs.cli.cluster:sync",
-        "controller": "tambourinefs.cli.cluster:controller",
-        "mount": "tambourinefs.cli.daemons:mount",
-        "unmount": "tambourinefs.cli.daemons:unmount",
+        "silo": "tambourinefs.cli.admin.daemons:silo",
+        "bombshell": "tambourinefs.cli.admin.daemons:bombshell",
+        "agent": "tambourinefs.cli.admin.daemons:agent",
+        "sync": "tambourinefs.cli.admin.cluster:sync",
+        "controller": "tambourinefs.cli.admin.cluster:controller",
+        "mount": "tambourinefs.cli.admin.daemons:mount",
+        "unmount": "tambourinefs.cli.admin.daemons:unmount",
     },
 }
 COMMANDS: Final = {name: at for section in SECTIONS.values() for name, at in section.items()}

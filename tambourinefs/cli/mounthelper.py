@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tambourinefs.cli.exits import explain
+from tambourinefs.cli.common.exits import explain
 from tambourinefs.errors import HostError, TambourineError
 from tambourinefs.model import paths
 

@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from lab import kubecontroller
 from lab.hosts import Host
-from tambourinefs.cli.join import Invitation
+from tambourinefs.cli.common.invitation import Invitation
 from tambourinefs.controller import approver
 from tambourinefs.kube.api import Api, connect
 from tambourinefs.kube.errors import Forbidden, Invalid

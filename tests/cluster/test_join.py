@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from lab import tree
 from lab.hosts import Host
-from tambourinefs.cli.join import Invitation
+from tambourinefs.cli.common.invitation import Invitation
 from tests.cluster.joining import aged, fresh_node, invite, put_back
 from tests.cluster.manifests import fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tambourinefs.cli.join import Invitation
+from tambourinefs.cli.common.invitation import Invitation
 from tambourinefs.controller import csr as judging
 from tambourinefs.controller.approver import Approver
 from tambourinefs.errors import HostError, NotFound, RefusedByPolicy

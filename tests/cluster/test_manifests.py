@@ -22,7 +22,7 @@ import pytest
 from lab.hosts import CommandFailed
 from lab.state import CHECKOUT
 from tambourinefs import __version__
-from tambourinefs.cli import cluster as programs
+from tambourinefs.cli.admin import cluster as programs
 from tambourinefs.kube.api import Api, connect
 from tambourinefs.kube.errors import Forbidden
 from tambourinefs.kube.lease import heartbeat

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from lab.hosts import Host
-from tambourinefs.cli import edit
+from tambourinefs.cli.host import edit
 from tambourinefs.errors import NotFound, Unreachable
 from tambourinefs.model.manifest import Manifest, parse_json
 from tambourinefs.model.status import StatusReport

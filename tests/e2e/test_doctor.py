@@ -24,7 +24,7 @@ INOTIFY = "/proc/sys/fs/inotify/max_user_watches"
 DROP_IN = "/etc/systemd/system/tambourine-silo.service.d"
 # The certificates of an authority of two days from now: this host's clock is behind.
 FUTURE = (
-    "import datetime, pathlib; from tambourinefs.rpc import pki; from tambourinefs.cli.pki import _owners\n"
+    "import datetime, pathlib; from tambourinefs.rpc import pki; from tambourinefs.cli.admin.pki import _owners\n"
     "now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)\n"
     f"pki.init(pathlib.Path('{PKI}'), owners=_owners('bombshell', 'tambourine'), force=True, now=now)"
 )

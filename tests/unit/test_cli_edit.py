@@ -7,9 +7,9 @@ import uuid
 import msgspec
 import pytest
 
-from tambourinefs.cli.command import commanded
-from tambourinefs.cli.edit import content, successor
-from tambourinefs.cli.yamltext import manifest_diff, to_yaml
+from tambourinefs.cli.host.command import commanded
+from tambourinefs.cli.host.edit import content, successor
+from tambourinefs.cli.host.yamltext import manifest_diff, to_yaml
 from tambourinefs.errors import InvalidManifest
 from tambourinefs.model.manifest import Manifest, parse_json, parse_yaml, to_json
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.cli import get
+from tambourinefs.cli.common.verdict import Goal, Outcome, Verdict
+from tambourinefs.cli.host.outcome import failure, next_step
+from tambourinefs.cli.host.rows import header, ready, row
+from tambourinefs.cli.host.wait import Result
 from tambourinefs.cli.main import COMMANDS, run
-from tambourinefs.cli.outcome import failure, next_step
-from tambourinefs.cli.verdict import Goal, Outcome, Verdict
-from tambourinefs.cli.wait import Result
 from tambourinefs.model.status import Condition, StatusReport
 
 CLIENT = (
@@ -125,8 +125,8 @@ def imported_by(*arguments: str) -> set[str]:
 
 def test_a_help_loads_neither_grpc_nor_rich_nor_a_file_system() -> None:
     loaded = imported_by("get", "--help")
-    assert "tambourinefs.cli.get" in loaded
-    assert not {"grpc", "rich", "yaml", "trio", "pyfuse3", "tambourinefs.cli.apply"} & loaded
+    assert "tambourinefs.cli.host.get" in loaded
+    assert not {"grpc", "rich", "yaml", "trio", "pyfuse3", "tambourinefs.cli.host.apply"} & loaded
 
 
 NOW = datetime(2026, 1, 10, 12, 0, 0, tzinfo=UTC)
@@ -149,20 +149,20 @@ def report(ready: str = "True", reason: str = "Ready", kind: str = "Ready") -> S
 
 
 def test_a_row_has_the_seeds_values() -> None:
-    cells = get.row(report(), NOW, wide=True, namespaces=True)
+    cells = row(report(), NOW, wide=True, namespaces=True)
     assert cells == [
         "local", "hello", "hello.service", "True", "active (running)", "60m",
         "514", "3", "17.5M", "/system.slice/hello.service",
     ]  # fmt: skip
-    assert len(cells) == len(get.header(wide=True, namespaces=True))
-    assert get.row(report(), NOW, wide=False, namespaces=False) == cells[1:6]
+    assert len(cells) == len(header(wide=True, namespaces=True))
+    assert row(report(), NOW, wide=False, namespaces=False) == cells[1:6]
 
 
 def test_ready_tells_why_not() -> None:
-    assert get.ready(report("False", "Failed")) == "False/Failed"
-    assert get.ready(report("Unknown", "Starting")) == "Unknown/Starting"
-    assert get.ready(report("False", "VerifyFailed", "Accepted")) == "False/VerifyFailed"
-    assert get.ready(StatusReport("local", "hello")) == "Unknown"
+    assert ready(report("False", "Failed")) == "False/Failed"
+    assert ready(report("Unknown", "Starting")) == "Unknown/Starting"
+    assert ready(report("False", "VerifyFailed", "Accepted")) == "False/VerifyFailed"
+    assert ready(StatusReport("local", "hello")) == "Unknown"
 
 
 GOAL = Goal("local", "hello", "u", 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.cli.sources import read_all
+from tambourinefs.cli.host.sources import read_all
 from tambourinefs.errors import InvalidInput, InvalidManifest
 
 TEXT = """\

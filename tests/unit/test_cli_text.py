@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import click
 import pytest
 
-from tambourinefs.cli.config import toml
-from tambourinefs.cli.logs import GAP, new_lines
-from tambourinefs.cli.text import Duration, age, table
+from tambourinefs.cli.admin.config import toml
+from tambourinefs.cli.common.text import Duration, age, table
+from tambourinefs.cli.host.logs import GAP, new_lines
 
 NOW = datetime(2026, 1, 10, 12, 0, 0, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tambourinefs.cli.verdict import Goal, Outcome, verdict
+from tambourinefs.cli.common.verdict import Goal, Outcome, verdict
 from tambourinefs.model.status import Condition, LastCommand, StatusReport
 
 GOAL = Goal("local", "hello", "uid-1", 3)

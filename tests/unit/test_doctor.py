@@ -13,7 +13,7 @@ import pytest
 from click import unstyle
 
 from tambourinefs import __version__
-from tambourinefs.cli.doctor import page, to_json
+from tambourinefs.cli.admin.doctor import page, to_json
 from tambourinefs.doctor import (
     bus,
     certificates,

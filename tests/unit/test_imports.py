@@ -15,7 +15,7 @@ FOREIGN = {
     "tambourinefs.processes.agent": {"grpc", "yaml", "cryptography", "kubernetes"},
     "tambourinefs.processes.bombshell": {"trio", "yaml", "cryptography", "kubernetes"},
     "tambourinefs.cli.main": {"trio", "grpc", "msgspec", "yaml", "rich", "cryptography", "kubernetes"},
-    "tambourinefs.cli.daemons": {"trio", "grpc", "msgspec", "yaml", "rich", "cryptography"},
+    "tambourinefs.cli.admin.daemons": {"trio", "grpc", "msgspec", "yaml", "rich", "cryptography"},
 }  # fmt: skip
 
 

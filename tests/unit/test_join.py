@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tambourinefs.cli.join import MAX_TOKEN, Invitation
+from tambourinefs.cli.common.invitation import MAX_TOKEN, Invitation
 from tambourinefs.errors import InvalidInput
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tambourinefs.cli.yamltext import to_yaml
+from tambourinefs.cli.host.yamltext import to_yaml
 from tambourinefs.model.manifest import content_digest, parse_json, parse_yaml, to_json
 from tambourinefs.model.yamldocument import from_yaml
 

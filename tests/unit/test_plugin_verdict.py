@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tambourinefs.cli.common.verdict import Goal, Outcome, Verdict
 from tambourinefs.cli.plugin.verdict import UNSEEN, judge
 from tambourinefs.cli.plugin.waiting import Result, exit_code, failure, next_step
-from tambourinefs.cli.verdict import Goal, Outcome, Verdict
 from tests.unit.plugin_objects import UID, condition, instance, service
 
 GOAL = Goal("storage", "web", UID, 3)

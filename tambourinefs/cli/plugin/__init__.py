@@ -1,1 +1,4 @@
-"""`kubectl tambourine`: the commands of a person at a cluster. One module a command, loaded when it is used."""
+"""`kubectl tambourine`: clients of the API server, with the user's own rights. One module a command, loaded when used.
+
+They change Tambourines and read what nodes report; they never talk to a node.
+"""

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from tambourinefs.cli.plugin.target import Target, name_argument, target_options
+from tambourinefs.cli.plugin.options import name_argument, target_options
+from tambourinefs.cli.plugin.target import Target
 from tambourinefs.cli.plugin.waiting import wait_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tambourinefs.cli.common.verdict import Goal
     from tambourinefs.cli.plugin.objects import Service
-    from tambourinefs.cli.verdict import Goal
     from tambourinefs.kube.api import Api
 
 Verb = Literal["start", "stop", "restart", "reload"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from tambourinefs.cli.common.text import counted
 from tambourinefs.cli.plugin.removal import items, name_of, some, until_gone
-from tambourinefs.cli.text import counted
 from tambourinefs.errors import Conflict, NotAsAsked, NotFound
 from tambourinefs.kube import resources
 from tambourinefs.model import cluster

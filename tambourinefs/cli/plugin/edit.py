@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from tambourinefs.cli.common.verdict import Goal
 from tambourinefs.cli.plugin.objects import not_found, read_service, service_of
-from tambourinefs.cli.verdict import Goal
 from tambourinefs.errors import Conflict, InvalidManifest, NotFound
 from tambourinefs.kube.resources import TAMBOURINES
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tambourinefs.cli.plugin.target import Target, target_options
+from tambourinefs.cli.plugin.options import target_options
+from tambourinefs.cli.plugin.target import Target
 
 if TYPE_CHECKING:
     from tambourinefs.kube.api import Api
@@ -63,7 +64,7 @@ def join(
     Exit codes: 0 printed, 1 Tambourine is not in this cluster, 2 not a name of a node,
     3 your rights do not reach, 4 the API server cannot be reached.
     """
-    from tambourinefs.cli.join import Invitation
+    from tambourinefs.cli.common.invitation import Invitation
     from tambourinefs.errors import InvalidInput
     from tambourinefs.model import names
 

@@ -8,7 +8,8 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from tambourinefs.cli.plugin.target import Target, name_argument, node_option, target_options
+from tambourinefs.cli.plugin.options import name_argument, node_option, target_options
+from tambourinefs.cli.plugin.target import Target
 from tambourinefs.errors import TambourineError, Unreachable
 from tambourinefs.model.names import printable
 

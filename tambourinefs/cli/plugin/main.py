@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tambourinefs import __version__
-from tambourinefs.cli import lazy
-from tambourinefs.cli.plugin.target import root_options
+from tambourinefs.cli.common import lazy
+from tambourinefs.cli.plugin.options import root_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tambourinefs.cli.plugin.target import Target, target_options
-from tambourinefs.cli.text import age, table
+from tambourinefs.cli.common.text import age, table
+from tambourinefs.cli.plugin.options import target_options
+from tambourinefs.cli.plugin.target import Target
 from tambourinefs.model.cluster import NODE_LOST_AFTER, lease_name
 from tambourinefs.model.names import printable
 

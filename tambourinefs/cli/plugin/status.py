@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from tambourinefs.cli.plugin.target import Target, name_argument, node_option, target_options
+from tambourinefs.cli.plugin.options import name_argument, node_option, target_options
+from tambourinefs.cli.plugin.target import Target
 
 
 @click.command(short_help="Show one service on its nodes: state, conditions, journal.")

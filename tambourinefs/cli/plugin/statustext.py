@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.cli.text import indent, table
+from tambourinefs.cli.common.text import indent, table
 from tambourinefs.model.names import printable
 from tambourinefs.model.status import READY
 from tambourinefs.procfs.render.status_text import glyph

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tambourinefs.cli.plugin.target import Target, name_argument, target_options
+from tambourinefs.cli.common.text import age, counted, table
+from tambourinefs.cli.plugin.options import name_argument, target_options
+from tambourinefs.cli.plugin.target import Target
 from tambourinefs.cli.plugin.waiting import wait_options
-from tambourinefs.cli.text import age, counted, table
 from tambourinefs.model.names import printable
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tambourinefs.cli.plugin.target import Target, target_options
-from tambourinefs.cli.text import Duration, counted
+from tambourinefs.cli.common.text import Duration, counted
+from tambourinefs.cli.plugin.options import target_options
+from tambourinefs.cli.plugin.target import Target
 from tambourinefs.model.names import printable
 
 if TYPE_CHECKING:

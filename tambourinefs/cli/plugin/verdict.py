@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tambourinefs.cli.common.verdict import Goal, Outcome, Verdict
+from tambourinefs.cli.common.verdict import verdict as of_host
 from tambourinefs.cli.plugin.objects import report_of
-from tambourinefs.cli.verdict import Goal, Outcome, Verdict
-from tambourinefs.cli.verdict import verdict as of_host
 from tambourinefs.model.cluster import SILENT
 from tambourinefs.model.status import ACCEPTED, READY, condition_of
 

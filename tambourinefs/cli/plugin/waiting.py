@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from tambourinefs.cli.common.progress import progress
+from tambourinefs.cli.common.text import Duration, indent
+from tambourinefs.cli.common.verdict import Goal, Outcome, Verdict
 from tambourinefs.cli.plugin.objects import instance_of, of_service, service_of
 from tambourinefs.cli.plugin.verdict import UNSEEN, Judged, judge
-from tambourinefs.cli.progress import progress
-from tambourinefs.cli.text import Duration, indent
-from tambourinefs.cli.verdict import Goal, Outcome, Verdict
 from tambourinefs.errors import HostError, Unreachable
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import INSTANCES, TAMBOURINES

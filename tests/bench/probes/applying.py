@@ -15,10 +15,10 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from tambourinefs.cli.connection import Host
-from tambourinefs.cli.edit import edit, successor
-from tambourinefs.cli.verdict import Outcome
-from tambourinefs.cli.wait import wait
+from tambourinefs.cli.common.verdict import Outcome
+from tambourinefs.cli.host.connection import Host
+from tambourinefs.cli.host.edit import edit, successor
+from tambourinefs.cli.host.wait import wait
 from tambourinefs.model.manifest import Manifest, parse_json
 from tambourinefs.rpc.client import Client
 

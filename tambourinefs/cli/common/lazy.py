@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tambourinefs.cli.exits import exit_code, explain
+from tambourinefs.cli.common.exits import exit_code, explain
 from tambourinefs.errors import TambourineError
 
 if TYPE_CHECKING:

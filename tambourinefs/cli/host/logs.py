@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tambourinefs.cli.connection import Host, host_options, read_proc
-from tambourinefs.cli.options import name_argument, namespace_option
-from tambourinefs.cli.wait import Bell, check_patience
+from tambourinefs.cli.host.connection import Host, host_options, read_proc
+from tambourinefs.cli.host.options import name_argument, namespace_option
+from tambourinefs.cli.host.wait import Bell, check_patience
 from tambourinefs.errors import NotFound, Unreachable
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from tambourinefs.cli.connection import Host, read_reports
+from tambourinefs.cli.host.connection import Host, read_reports
 from tambourinefs.errors import TambourineError
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ _SECONDS: Final = 0.7  # nobody waits longer for a Tab
 
 @click.command(short_help="Print a script that completes commands, options and service names.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
     """Print a script for your shell that completes commands, options and the names of this host's services.
 
     \b
@@ -29,11 +30,9 @@ def completion(shell: str) -> None:
       tambourine completion fish > ~/.config/fish/completions/tambourine.fish
       source <(tambourine completion bash)        for this shell alone
     """
-    from tambourinefs.cli.main import root
-
     maker = get_completion_class(shell)
     assert maker is not None
-    click.echo(maker(root, {}, "tambourine", VARIABLE).source())
+    click.echo(maker(ctx.find_root().command, {}, "tambourine", VARIABLE).source())
 
 
 def service_names(

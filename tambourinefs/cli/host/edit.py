@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tambourinefs import timestamps
-from tambourinefs.cli.connection import LOCAL, SILO, manifest_path
-from tambourinefs.cli.verdict import Goal
+from tambourinefs.cli.common.verdict import Goal
+from tambourinefs.cli.host.connection import LOCAL, SILO, manifest_path
 from tambourinefs.errors import AlreadyExists, Conflict, InvalidManifest, NotFound
 
 if TYPE_CHECKING:

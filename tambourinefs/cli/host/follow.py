@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tambourinefs.cli.connection import read_reports
-from tambourinefs.cli.get import coloured, header, row
-from tambourinefs.cli.text import aligned, widths
-from tambourinefs.cli.wait import Bell, check_patience
+from tambourinefs.cli.common.text import aligned, widths
+from tambourinefs.cli.host.connection import read_reports
+from tambourinefs.cli.host.rows import coloured, header, row
+from tambourinefs.cli.host.wait import Bell, check_patience
 from tambourinefs.errors import Unreachable
 
 if TYPE_CHECKING:

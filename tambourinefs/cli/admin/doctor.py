@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tambourinefs import __version__
-from tambourinefs.cli.text import counted
+from tambourinefs.cli.common.text import counted
 from tambourinefs.model import paths
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tambourinefs.cli.connection import LOCAL, read_reports
+from tambourinefs.cli.host.connection import LOCAL, read_reports
 from tambourinefs.errors import InvalidInput, NotFound, TambourineError
 
 if TYPE_CHECKING:

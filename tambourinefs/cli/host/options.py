@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tambourinefs.cli.connection import LOCAL
+from tambourinefs.cli.host.connection import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def complete_service(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """The names of services that this host has; none, quickly and silently, when Bombshell is away."""
-    from tambourinefs.cli.completion import service_names
+    from tambourinefs.cli.host.completion import service_names
 
     return service_names(ctx, param, incomplete)
 

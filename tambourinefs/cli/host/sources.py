@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tambourinefs.cli.connection import LOCAL
+from tambourinefs.cli.host.connection import LOCAL
 from tambourinefs.errors import InvalidInput, InvalidManifest
 
 if TYPE_CHECKING:

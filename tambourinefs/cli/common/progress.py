@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tambourinefs.cli.verdict import Goal, Verdict
+from tambourinefs.cli.common.verdict import Goal, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

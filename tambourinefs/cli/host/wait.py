@@ -10,8 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from tambourinefs.cli.connection import AGENT_AWAY, PROC, read_report, read_reports
-from tambourinefs.cli.verdict import UNSEEN, Goal, Verdict, verdict
+from tambourinefs.cli.common.verdict import UNSEEN, Goal, Verdict, verdict
+from tambourinefs.cli.host.connection import AGENT_AWAY, PROC, read_report, read_reports
 from tambourinefs.errors import TambourineError, Unreachable
 
 if TYPE_CHECKING:

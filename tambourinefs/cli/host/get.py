@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from tambourinefs.cli.connection import (
+from tambourinefs.cli.common.text import table
+from tambourinefs.cli.host.connection import (
     SILO,
     Host,
     host_options,
@@ -16,20 +17,16 @@ from tambourinefs.cli.connection import (
     read_report,
     read_reports,
 )
-from tambourinefs.cli.options import name_argument, namespace_option
-from tambourinefs.cli.text import active_state, age, table
+from tambourinefs.cli.host.options import name_argument, namespace_option
+from tambourinefs.cli.host.rows import coloured, header, row
 from tambourinefs.errors import NotFound
 from tambourinefs.model.schema import API_VERSION, KIND
-from tambourinefs.model.status import READY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tambourinefs.model.status import StatusReport
     from tambourinefs.rpc.client import Client
-
-COLUMNS = ("NAME", "UNIT", "READY", "ACTIVE", "SINCE")
-WIDE = ("PID", "TASKS", "MEMORY", "CGROUP")
 
 
 @click.command(short_help="List services: name, unit, ready, active, since when.")
@@ -76,7 +73,7 @@ def get(
     namespaces = None if all_namespaces else namespace
     with host.connect() as client:
         if watch:
-            from tambourinefs.cli.follow import follow
+            from tambourinefs.cli.host.follow import follow
 
             follow(client, namespaces, names, wide=output == "wide")
             return
@@ -109,35 +106,6 @@ def select(client: Client, namespace: str | None, names: Sequence[str]) -> list[
     return reports
 
 
-def row(report: StatusReport, now: datetime, *, wide: bool, namespaces: bool) -> list[str]:
-    """The cells of one service."""
-    cells = [report.namespace] if namespaces else []
-    cells += [report.name, report.unit, ready(report), active_state(report)]
-    cells.append(age(report.since, now))
-    if wide:
-        cells += [
-            str(report.main_pid or ""),
-            report.tasks.split(" ")[0],
-            report.memory,
-            report.cgroup,
-        ]
-    return cells
-
-
-def ready(report: StatusReport) -> str:
-    """`True`, or the status and why, such as `False/Failed`. Accepted and Applied come before Ready: they explain it."""
-    conditions = [c for kind in ("Accepted", "Applied", READY) if (c := report.condition(kind))]
-    why = next((c for c in conditions if c.status != "True"), None)
-    if why is not None:
-        return f"{why.status}/{why.reason}"
-    return "True" if report.condition(READY) else "Unknown"
-
-
-def header(*, wide: bool, namespaces: bool) -> list[str]:
-    """The first line's cells."""
-    return [*(["NAMESPACE"] if namespaces else []), *COLUMNS, *(WIDE if wide else ())]
-
-
 def object_of(client: Client, report: StatusReport) -> dict[str, Any]:
     """The whole Tambourine: the manifest as it lies in the silo, and its status."""
     plain = msgspec.to_builtins(report)
@@ -153,7 +121,7 @@ def object_of(client: Client, report: StatusReport) -> dict[str, Any]:
 
 
 def _objects(client: Client, reports: Sequence[StatusReport], output: str, *, one: bool) -> str:
-    from tambourinefs.cli.yamltext import to_yaml
+    from tambourinefs.cli.host.yamltext import to_yaml
 
     found = [object_of(client, report) for report in reports]
     if output == "yaml":
@@ -172,9 +140,3 @@ def _print_table(reports: Sequence[StatusReport], *, wide: bool, namespaces: boo
     click.echo(head)
     for line, report in zip(lines, reports, strict=True):
         click.echo(coloured(line, report))
-
-
-def coloured(line: str, report: StatusReport) -> str:
-    """Red where a service is not as asked, yellow where it is on its way; click strips colours in a pipe."""
-    colour = {"F": "red", "U": "yellow"}.get(ready(report)[0])
-    return click.style(line, fg=colour) if colour else line

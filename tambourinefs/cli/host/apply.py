@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tambourinefs.cli.connection import Host, host_options
-from tambourinefs.cli.options import file_options
-from tambourinefs.cli.outcome import wait_and_tell, wait_options
+from tambourinefs.cli.host.connection import Host, host_options
+from tambourinefs.cli.host.options import file_options
+from tambourinefs.cli.host.outcome import wait_and_tell, wait_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tambourinefs.cli.sources import Source
-    from tambourinefs.cli.verdict import Goal
+    from tambourinefs.cli.common.verdict import Goal
+    from tambourinefs.cli.host.sources import Source
     from tambourinefs.model.manifest import Manifest
     from tambourinefs.rpc.client import Client
 
@@ -72,7 +72,7 @@ def apply(
     Exit codes: 0 as asked, 1 a service is not as asked (the reason and the journal's last lines are told),
     2 a manifest is wrong, 3 the host's policy refuses it, 4 Bombshell or the agent cannot be reached.
     """
-    from tambourinefs.cli.sources import read_all
+    from tambourinefs.cli.host.sources import read_all
 
     sources = read_all(files, recursive=recursive)
     with host.connect() as client:
@@ -86,8 +86,8 @@ def apply(
 
 def _apply_all(client: Client, sources: Sequence[Source]) -> list[Goal]:
     """Payload first, manifest last, one service after the other; told as it happens."""
-    from tambourinefs.cli.edit import edit
-    from tambourinefs.cli.payload import missing, upload
+    from tambourinefs.cli.host.edit import edit
+    from tambourinefs.cli.host.payload import missing, upload
 
     payloads = [
         missing(client, source) for source in sources
@@ -104,14 +104,14 @@ def _apply_all(client: Client, sources: Sequence[Source]) -> list[Goal]:
 
 
 def _successor(wanted: Manifest, stored: Manifest | None) -> Manifest:
-    from tambourinefs.cli.edit import successor
+    from tambourinefs.cli.host.edit import successor
 
     return successor(stored, wanted)
 
 
 def _dry_run(client: Client, sources: Sequence[Source]) -> None:
-    from tambourinefs.cli.edit import planned
-    from tambourinefs.cli.payload import missing
+    from tambourinefs.cli.host.edit import planned
+    from tambourinefs.cli.host.payload import missing
 
     for source in sources:
         missing(client, source)
@@ -136,9 +136,9 @@ def diff(ctx: click.Context, *, files: Sequence[str], recursive: bool, host: Hos
     \b
     Exit codes: 0 nothing would change, 1 something would, 2 a manifest is wrong, 4 Bombshell cannot be reached.
     """
-    from tambourinefs.cli.edit import read_stored
-    from tambourinefs.cli.sources import read_all
-    from tambourinefs.cli.yamltext import manifest_diff
+    from tambourinefs.cli.host.edit import read_stored
+    from tambourinefs.cli.host.sources import read_all
+    from tambourinefs.cli.host.yamltext import manifest_diff
 
     different = False
     with host.connect() as client:

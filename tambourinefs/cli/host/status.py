@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tambourinefs.cli.connection import Host, host_options, read_proc, read_report
-from tambourinefs.cli.options import name_argument, namespace_option
-from tambourinefs.cli.outcome import journal_tail
-from tambourinefs.cli.text import indent, table
-from tambourinefs.cli.verdict import Goal
+from tambourinefs.cli.common.text import indent, table
+from tambourinefs.cli.common.verdict import Goal
+from tambourinefs.cli.host.connection import Host, host_options, read_proc, read_report
+from tambourinefs.cli.host.options import name_argument, namespace_option
+from tambourinefs.cli.host.outcome import journal_tail
 from tambourinefs.errors import NotFound
 from tambourinefs.model.status import ACCEPTED, APPLIED, READY
 

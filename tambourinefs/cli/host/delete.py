@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tambourinefs.cli.connection import LOCAL, SILO, Host, host_options, manifest_path, read_report
-from tambourinefs.cli.options import name_argument, namespace_option
-from tambourinefs.cli.outcome import wait_and_tell, wait_options
-from tambourinefs.cli.verdict import Goal
+from tambourinefs.cli.common.verdict import Goal
+from tambourinefs.cli.host.connection import (
+    LOCAL,
+    SILO,
+    Host,
+    host_options,
+    manifest_path,
+    read_report,
+)
+from tambourinefs.cli.host.options import name_argument, namespace_option
+from tambourinefs.cli.host.outcome import wait_and_tell, wait_options
 from tambourinefs.errors import Conflict, NotFound, Unreachable
 from tambourinefs.model import paths
 
@@ -61,8 +68,8 @@ def delete(
     \b
     Exit codes: 0 gone, 1 not there, or not gone in time, 2 it is managed elsewhere, 4 Bombshell cannot be reached.
     """
-    from tambourinefs.cli.local import check_local, not_found
-    from tambourinefs.cli.sources import read_all
+    from tambourinefs.cli.host.local import check_local, not_found
+    from tambourinefs.cli.host.sources import read_all
 
     check_local(namespace, names, "delete")
     wanted = [*names, *(source.manifest.metadata.name for source in read_all(files))]

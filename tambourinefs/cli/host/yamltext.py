@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tambourinefs.cli.connection import LOCAL
-from tambourinefs.cli.edit import content, successor
+from tambourinefs.cli.host.connection import LOCAL
+from tambourinefs.cli.host.edit import content, successor
 from tambourinefs.model.yamldocument import is_plain
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tambourinefs.cli.text import Duration
+from tambourinefs.cli.common.text import Duration
 from tambourinefs.errors import InvalidInput
 from tambourinefs.model import paths
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tambourinefs.cli.connection import read_proc
-from tambourinefs.cli.progress import progress
-from tambourinefs.cli.text import Duration, active_state, indent
-from tambourinefs.cli.verdict import UNSEEN, Goal, Outcome
-from tambourinefs.cli.wait import Result, wait
+from tambourinefs.cli.common.progress import progress
+from tambourinefs.cli.common.text import Duration, active_state, indent
+from tambourinefs.cli.common.verdict import UNSEEN, Goal, Outcome
+from tambourinefs.cli.host.connection import read_proc
+from tambourinefs.cli.host.wait import Result, wait
 from tambourinefs.errors import TambourineError
 
 if TYPE_CHECKING:

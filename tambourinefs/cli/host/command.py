@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 import msgspec
 
-from tambourinefs.cli.connection import LOCAL, Host, host_options
-from tambourinefs.cli.options import name_argument, namespace_option
-from tambourinefs.cli.outcome import wait_and_tell, wait_options
+from tambourinefs.cli.host.connection import LOCAL, Host, host_options
+from tambourinefs.cli.host.options import name_argument, namespace_option
+from tambourinefs.cli.host.outcome import wait_and_tell, wait_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tambourinefs.cli.verdict import Goal
+    from tambourinefs.cli.common.verdict import Goal
     from tambourinefs.model.manifest import Manifest
     from tambourinefs.rpc.client import Client
 
@@ -80,7 +80,7 @@ def _make(verb: Verb) -> click.Command:
         timeout: float,
         host: Host,
     ) -> None:
-        from tambourinefs.cli.local import check_local
+        from tambourinefs.cli.host.local import check_local
 
         check_local(namespace, names, verb)
         with host.connect() as client:
@@ -94,7 +94,7 @@ def _make(verb: Verb) -> click.Command:
 
 def commanded(manifest: Manifest, verb: Verb, command_id: str) -> Manifest:
     """The manifest with the command, as the next generation: each is a new order, also when it reads like the last one."""
-    from tambourinefs.cli.edit import raised
+    from tambourinefs.cli.host.edit import raised
 
     spec = msgspec.structs.replace(
         manifest.spec, command=verb, command_id=command_id if verb in _ONE_SHOT else ""
@@ -103,8 +103,8 @@ def commanded(manifest: Manifest, verb: Verb, command_id: str) -> Manifest:
 
 
 def _command(client: Client, verb: Verb, name: str) -> Goal:
-    from tambourinefs.cli.edit import edit
-    from tambourinefs.cli.local import not_found
+    from tambourinefs.cli.host.edit import edit
+    from tambourinefs.cli.host.local import not_found
     from tambourinefs.errors import InvalidManifest
 
     command_id = str(uuid.uuid4())

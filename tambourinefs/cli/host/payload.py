@@ -6,14 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.cli.connection import LOCAL, SILO
+from tambourinefs.cli.host.connection import LOCAL, SILO
 from tambourinefs.errors import InvalidManifest, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tambourinefs.cli.sources import Source
+    from tambourinefs.cli.host.sources import Source
     from tambourinefs.rpc.client import Client
 
 _CHUNK: Final = 256 * 1024
