@@ -179,7 +179,7 @@ class Objects:
         """A node that lives, of which we said that it does not: it may never have noticed that we did not hear it."""
         if member is None or member.asked_again >= since:
             return
-        patch = {"metadata": {"annotations": {cluster.SAY_AGAIN: since}}}
+        patch = {"metadata": {"annotations": {cluster.RESYNC_REQUESTED_AT: since}}}
         try:
             self._members.learn(self._api.merge(NODES, member.name, "", patch))
         except (NotFound, Conflict):

@@ -179,7 +179,7 @@ def member(item: dict[str, Any]) -> Member | None:
         node.metadata.resource_version,
         node.spec.assignments,
         node.status,
-        node.metadata.annotations.get(cluster.SAY_AGAIN, ""),
+        node.metadata.annotations.get(cluster.RESYNC_REQUESTED_AT, ""),
     )
 
 

@@ -33,9 +33,8 @@ REVISION_KIND: Final = "TambourineRevision"
 
 FINALIZER: Final = "tambourine.dev/controller"
 ALLOW_DELETION: Final = "tambourine.dev/allow-deletion"
-SAY_AGAIN: Final = (
-    "tambourine.dev/say-again"  # on a TambourineNode: the controller wants all statuses anew
-)
+# On a TambourineNode: the controller asks sync to apply all statuses again.
+RESYNC_REQUESTED_AT: Final = "tambourine.dev/resync-requested-at"
 CONTROLLER: Final = "tambourine-controller"  # its field manager, service account and Lease
 SYNC: Final = "tambourine-sync"
 NODE_USER_PREFIX: Final = "tambourine:node:"

@@ -25,12 +25,12 @@ def conditions(
     return (
         _condition(node, READY, False, cluster.HOST_UNREACHABLE, host)
         if host
-        else _condition(node, READY, True, "SomeRefused" if said else "Ready", said),
-        _condition(node, "IdentityGood", not identity, "CannotRenew" if identity else "Good", identity),
+        else _condition(node, READY, True, "PartiallyRefused" if said else "Ready", said),
+        _condition(node, "IdentityGood", not identity, "RenewalFailed" if identity else "Good", identity),
         _condition(
-            node, "CertificatesValid", not certificates, "NotRenewed" if certificates else "Valid", certificates,
+            node, "CertificatesValid", not certificates, "RenewalFailed" if certificates else "Valid", certificates,
         ),
-        _condition(node, "ClockGood", not clock, "FarFromServer" if clock else "Good", clock),
+        _condition(node, "ClockGood", not clock, "ClockSkew" if clock else "Good", clock),
     )  # fmt: skip
 
 

@@ -104,7 +104,7 @@ class Sync:
         if node is None:
             self._introduce()
             return True
-        asked = node.metadata.annotations.get(cluster.SAY_AGAIN, "")
+        asked = node.metadata.annotations.get(cluster.RESYNC_REQUESTED_AT, "")
         if asked != self._asked:
             self._asked = asked
             self.forget()

@@ -171,7 +171,7 @@ ASSIGNMENT = {"uid": "1", "namespace": "n", "name": "s", "generation": 1}
         {"metadata": {"finalizers": ["example.org/mine"]}},
         {"metadata": {"ownerReferences": [OWNER]}},
         {"metadata": {"labels": {"a": "b"}}},
-        {"metadata": {"annotations": {model.SAY_AGAIN: "2026-01-01T00:00:00Z"}}},
+        {"metadata": {"annotations": {model.RESYNC_REQUESTED_AT: "2026-01-01T00:00:00Z"}}},
     ],
     ids=["assignments", "finalizers", "owners", "labels", "annotations"],
 )

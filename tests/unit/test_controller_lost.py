@@ -33,7 +33,7 @@ class _Api:
         return {"metadata": {**metadata, "resourceVersion": "2"}, "status": status}
 
     def merge(self, _: object, name: str, __: str, patch: dict[str, Any]) -> dict[str, Any]:
-        self.asked[name] = patch["metadata"]["annotations"][cluster.SAY_AGAIN]
+        self.asked[name] = patch["metadata"]["annotations"][cluster.RESYNC_REQUESTED_AT]
         return {"metadata": {"name": name, "resourceVersion": "3", **patch["metadata"]}}
 
 

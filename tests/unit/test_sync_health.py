@@ -102,9 +102,9 @@ def test_all_is_well() -> None:
     ("what", "kind", "reason"),
     [
         ("host", "Ready", "HostUnreachable"),
-        ("identity", "IdentityGood", "CannotRenew"),
-        ("certificates", "CertificatesValid", "NotRenewed"),
-        ("clock", "ClockGood", "FarFromServer"),
+        ("identity", "IdentityGood", "RenewalFailed"),
+        ("certificates", "CertificatesValid", "RenewalFailed"),
+        ("clock", "ClockGood", "ClockSkew"),
     ],
 )
 def test_what_is_wrong_is_one_condition_and_the_others_hold(
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_one_condition_and_the_others_hold(
 def test_certificates_that_end_are_the_condition_s_message(pki: Path) -> None:
     said = problem(pki, 550)
     found = by_type(health.conditions(node(), {}, **FINE | {"certificates": said}))
-    assert found["CertificatesValid"].reason == "NotRenewed"
+    assert found["CertificatesValid"].reason == "RenewalFailed"
     assert f"{pki}/server.crt ends 2027-08-24" in found["CertificatesValid"].message
 
 
@@ -127,12 +127,12 @@ def test_a_refused_assignment_is_told_of_a_node_that_is_ready() -> None:
     """It holds up nobody else: which it is, and why, stands in the message."""
     refused = {("apps", "one"): "no room", ("apps", "two"): "denied"}
     ready = by_type(health.conditions(node(), refused, **FINE))["Ready"]
-    assert (ready.status, ready.reason) == ("True", "SomeRefused")
+    assert (ready.status, ready.reason) == ("True", "PartiallyRefused")
     assert ready.message == "apps/one: no room; apps/two: denied"
 
 
 def test_its_time_is_that_of_the_last_change() -> None:
-    before = node(Condition("CertificatesValid", "False", "NotRenewed", "old", 0, LONG_AGO))
+    before = node(Condition("CertificatesValid", "False", "RenewalFailed", "old", 0, LONG_AGO))
     same = by_type(health.conditions(before, {}, **FINE | {"certificates": "new"}))
     assert same["CertificatesValid"].last_transition_time == LONG_AGO
     assert same["CertificatesValid"].message == "new"

@@ -103,7 +103,7 @@ def test_what_the_silo_does_not_take_holds_up_no_other(announce: Announced) -> N
     host.refuses["one"] = OutOfSpace("the silo's quota is reached")
     sync.look()
     assert set(host.manifests) == {(NAMESPACE, "two")}
-    assert _ready(api) == ("SomeRefused", f"{NAMESPACE}/one: the silo's quota is reached")
+    assert _ready(api) == ("PartiallyRefused", f"{NAMESPACE}/one: the silo's quota is reached")
     host.refuses.clear()
     sync.look()
     assert len(host.manifests) == 2
@@ -256,7 +256,7 @@ def test_a_controller_that_did_not_hear_us_is_told_all_again() -> None:
     sync.look()
     assert api.applied == {}, "nothing changed"
     item = cluster.to_dict(cluster.NodeSpec((assigned(ONE),)))
-    annotations = {cluster.SAY_AGAIN: "2026-01-01T00:00:00Z"}
+    annotations = {cluster.RESYNC_REQUESTED_AT: "2026-01-01T00:00:00Z"}
     metadata = {"name": "h1", "generation": 3, "annotations": annotations}
     sync.mine.learn({"apiVersion": API_VERSION, "metadata": metadata, "spec": item})
     sync.look()
@@ -288,7 +288,11 @@ def test_certificates_that_nobody_renewed_are_a_condition_until_they_are() -> No
     sync, api, _ = _sync(certificates=lambda: said[0])
     sync.look()
     found = _condition(api, "CertificatesValid")
-    assert (found["status"], found["reason"], found["message"]) == ("False", "NotRenewed", said[0])
+    assert (found["status"], found["reason"], found["message"]) == (
+        "False",
+        "RenewalFailed",
+        said[0],
+    )
     said[0] = ""
     sync.look()
     found = _condition(api, "CertificatesValid")
