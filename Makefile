@@ -34,7 +34,7 @@ test-machine: bootstrap-machine  ## a whole Debian machine under QEMU: boot, pow
 
 demo-machine: bootstrap-machine  ## the product on that machine, and a shell there
 	$(SUDO) $(TOX) -e machine --notest
-	$(SUDO) env PYTHONPATH=.:tests .tox/machine/bin/python -m tests.machine
+	$(SUDO) env PYTHONPATH=. .tox/machine/bin/python -m tests.machine
 
 proto: bootstrap  ## tambourinefs/rpc/*_pb2*, from proto/
 	$(SUDO) $(TOX) -e lint --notest

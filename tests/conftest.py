@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from announced import Announced, collected
-from leftovers import MARK, Left
-from shards import register
+from tests.announced import Announced, collected
+from tests.leftovers import MARK, Left
+from tests.shards import register
 
 SUMMARY = "TAMBOURINE_SUMMARY"  # a file that takes one line of this run's outcome
 GRACE = 3.0  # seconds for what is ending

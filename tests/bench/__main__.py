@@ -14,16 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # `python -m tests.bench` is run from anywhere
-
-from tests.bench.figures import HEADER, Row  # noqa: E402
-from tests.bench.sizes import Sizes  # noqa: E402
+from tests.bench.figures import HEADER, Row
+from tests.bench.sizes import Sizes
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
     from tests.cluster.world import Cluster
+    from tests.lab.hosts import Host
 
+ROOT: Final = Path(__file__).resolve().parents[2]
 # Each is a module beside this one with `measure(host) -> Row`; `silo` needs no lab host.
 HOST_ROWS: Final = ("values", "status", "new", "edit", "thousand", "silo", "idle")
 WITHOUT_HOST: Final = frozenset({"silo"})
@@ -41,9 +39,9 @@ ROWS: Final = (*HOST_ROWS, *CLUSTER_ROWS)
 @contextmanager
 def bench_host() -> Iterator[Host]:
     """A lab host with Tambourine, for this run alone."""
-    from lab import lab
-    from lab.hosts import Host
-    from lab.state import LabState
+    from tests.lab import lab
+    from tests.lab.hosts import Host
+    from tests.lab.state import LabState
 
     state = LabState(f"bench-{os.getpid()}")
     try:
@@ -55,10 +53,10 @@ def bench_host() -> Iterator[Host]:
 @contextmanager
 def bench_cluster(hosts: int) -> Iterator[Cluster]:
     """A control plane of this run alone, with our controller where there are hosts; they respect `default`."""
-    from lab import lab
-    from lab.hosts import Host
-    from lab.state import LabState
     from tests.cluster.world import Cluster
+    from tests.lab import lab
+    from tests.lab.hosts import Host
+    from tests.lab.state import LabState
 
     state = LabState(f"bench-{os.getpid()}")
     try:

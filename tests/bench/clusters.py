@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from lab import kubeapi
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import Resource
 from tests.cluster.manifests import tambourine
+from tests.lab import kubeapi
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
     from tests.cluster.world import Cluster
+    from tests.lab.hosts import Host
 
 NAMESPACE: Final = "default"  # the lab's hosts respect it
 UNIT: Final = "[Unit]\nDescription=Bench {label}\n[Service]\nExecStart=/usr/bin/sleep infinity\n"

@@ -8,7 +8,7 @@ from tests.bench.figures import Row, figure, times_as_long
 from tests.bench.inside import PYTHON, probe
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
+    from tests.lab.hosts import Host
 
 ROUNDS = 30
 LOADED = (10, 1000)

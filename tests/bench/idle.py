@@ -9,7 +9,7 @@ from tests.bench.figures import Claim, Row, figure
 from tests.bench.inside import install, probe
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
+    from tests.lab.hosts import Host
 
 SERVICES, ROUNDS, SECONDS = 100, 3, 20
 UNITS = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from lab.tree import SOURCE
+from tests.lab.tree import SOURCE
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
+    from tests.lab.hosts import Host
 
 PROC: Final = "/run/tambourine/proc"
 PYTHON: Final = "/opt/tambourine/bin/python"  # Tambourine's own, which knows its modules

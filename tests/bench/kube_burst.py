@@ -12,9 +12,9 @@ from tests.bench.clusters import ready, seen, service
 from tests.bench.figures import Row, figure, times_as_long
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
     from tests.bench.sizes import Sizes
     from tests.cluster.world import Cluster
+    from tests.lab.hosts import Host
 
 COUNT, TURNS = 200, 2
 

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lab import kubecontroller
 from tambourinefs.kube.resources import TAMBOURINES
 from tests.bench.clusters import seen, service, told, writes
 from tests.bench.figures import Claim, Row, figure
+from tests.lab import kubecontroller
 
 if TYPE_CHECKING:
     from typing import Any
@@ -111,7 +111,7 @@ def fleet(cluster: Cluster, count: int) -> Iterator[None]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": f"{root}:{root}/tests"},
+        env={**os.environ, "PYTHONPATH": str(root)},
     )
     assert process.stdin is not None
     assert process.stdout is not None

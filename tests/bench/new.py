@@ -9,7 +9,7 @@ from tests.bench.figures import Claim, Row, figure, percentile
 from tests.bench.inside import PYTHON, probe
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
+    from tests.lab.hosts import Host
 
 ROUNDS = 100
 

@@ -9,7 +9,7 @@ from tests.bench.figures import Row, figure, times_faster
 from tests.bench.inside import PROC, columns, install, probe
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
+    from tests.lab.hosts import Host
 
 ROUNDS, UNITS = 40, 100
 PROPERTIES = "Id,Description,LoadState,FragmentPath,UnitFileState,DropInPaths,ActiveState,SubState,StateChangeTimestamp,"

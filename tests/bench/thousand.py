@@ -12,7 +12,7 @@ from tests.bench.inside import manifests
 from tests.bench.rivals import need
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
+    from tests.lab.hosts import Host
 
 COUNT, ANSIBLE = 1000, 100
 UNIT = "[Unit]\nDescription=Bench\n[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"

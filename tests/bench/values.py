@@ -10,7 +10,7 @@ from tests.bench.inside import PROC, columns, install, probe
 from tests.bench.rivals import need
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
+    from tests.lab.hosts import Host
 
 ROUNDS, COUNT = 30, 200
 LXCFS = "/run/bench-lxcfs"

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from lab import kubepki
 from tambourinefs.model import cluster as model
 from tests.cluster.world import Cluster
+from tests.lab import kubepki
 
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"

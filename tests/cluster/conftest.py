@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from lab import lab
-from lab.hosts import Host
-from lab.state import LabState
 from tests.cluster.world import DAEMONS, Cluster
+from tests.lab import lab
+from tests.lab.hosts import Host
+from tests.lab.state import LabState
 
 _NUMBER = itertools.count(1)
 _FAILED = pytest.StashKey[bool]()

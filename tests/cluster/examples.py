@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from lab.hosts import Host
-from lab.state import CHECKOUT
-from lab.tree import SOURCE
 from tambourinefs.model.manifest import parse_yaml
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
+from tests.lab.state import CHECKOUT
+from tests.lab.tree import SOURCE
 
 EXAMPLES: Final = CHECKOUT / "k8s" / "examples"
 Print = dict[str, str]

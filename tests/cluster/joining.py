@@ -23,14 +23,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from lab import kubecontroller
-from lab.hosts import Host
 from tambourinefs.cli.common.invitation import Invitation
 from tambourinefs.controller import approver
 from tambourinefs.kube.api import Api, connect
 from tambourinefs.kube.errors import Forbidden, Invalid
 from tambourinefs.kube.resources import CSRS
 from tests.cluster.world import Cluster
+from tests.lab import kubecontroller
+from tests.lab.hosts import Host
 from tests.unit import csr_zoo
 
 _NUMBER = itertools.count(1)

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from lab import kubepki
-from lab.hosts import Host
 from tests.cluster.world import Cluster
+from tests.lab import kubepki
+from tests.lab.hosts import Host
 
 JOURNALCTL = ("journalctl", "--utc", "--no-pager", "--output=short-precise", "--pager-end")
 

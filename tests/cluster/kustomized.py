@@ -8,9 +8,9 @@ from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.state import CHECKOUT
 from tambourinefs.model import cluster as model
 from tests.cluster.world import Cluster
+from tests.lab.state import CHECKOUT
 
 K8S = CHECKOUT / "k8s"
 SYNC_PODS = "app.kubernetes.io/name=tambourine-sync"

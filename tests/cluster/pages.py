@@ -10,18 +10,18 @@ from pathlib import Path
 
 import yaml
 
-from lab.tree import SOURCE
 from tests.cluster.plugin import Plugin
 from tests.cluster.world import Cluster
-from transcript import Step
+from tests.lab.tree import SOURCE
+from tests.transcript import Step
 
 # Stands in for ssh: the lab's own way into a host. What is sent is run there, as root.
 SSH = """\
 #!{python}
 import sys
 sys.path[:0] = {path!r}
-from lab import machine
-from lab.state import LabState
+from tests.lab import machine
+from tests.lab.state import LabState
 import os
 host = LabState({lab!r}).host(sys.argv[1].removeprefix("root@"))
 command = machine.command(host, sys.argv[2:])

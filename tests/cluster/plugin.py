@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lab import cluster, kubeplugin
 from tests.cluster.world import Cluster
+from tests.lab import cluster, kubeplugin
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

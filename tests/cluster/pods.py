@@ -10,9 +10,9 @@ import json
 import re
 from typing import Any, Final
 
-from lab.hosts import Host
-from lab.tree import PREFIX
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
+from tests.lab.tree import PREFIX
 
 Object = dict[str, Any]
 DIRECTORY: Final = "/run/test-pod"

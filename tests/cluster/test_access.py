@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from lab import controlplane, kubepki
-from lab.tools import run
 from tambourinefs.controller.loop import Controller
 from tambourinefs.errors import Conflict, Unreachable
 from tambourinefs.kube import errors
@@ -30,6 +28,8 @@ from tests.cluster.joining import fresh_node
 from tests.cluster.manifests import fresh_name, sleeper, tambourine
 from tests.cluster.member import Member
 from tests.cluster.world import Cluster
+from tests.lab import controlplane, kubepki
+from tests.lab.tools import run
 
 
 def _kubeconfig(cluster: Cluster, directory: Path, token: str) -> Path:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from lab.hosts import CommandFailed, Host
-from lab.state import CHECKOUT
 from tests.cluster.manifests import counter, fresh_name, sleeper, tambourine
 from tests.cluster.pages import Reader
 from tests.cluster.plugin import Plugin
 from tests.cluster.world import Cluster
-from transcript import play, steps
+from tests.lab.hosts import CommandFailed, Host
+from tests.lab.state import CHECKOUT
+from tests.transcript import play, steps
 
 GROUP = "tambourine.dev"
 PAGE = CHECKOUT / "docs/kubernetes.md"

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from lab.hosts import Host
 from tambourinefs.kube.resources import Resource
 from tambourinefs.model import cluster as model
 from tests.cluster import kustomized, pods
 from tests.cluster.manifests import fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
 
 Object = dict[str, Any]
 PODS = Resource("", "v1", "pods", "Pod", namespaced=True)

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from lab import lab
-from lab.state import CHECKOUT, LabState
+from tests.lab import lab
+from tests.lab.state import CHECKOUT, LabState
 
 STEPS = (
     "A cluster: etcd, API server, controller manager",

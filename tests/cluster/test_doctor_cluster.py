@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.hosts import Host
 from tests.cluster.joining import aged, plugin, put_back
 from tests.cluster.world import Cluster
 from tests.e2e.doctor import Line, examine, find, shell
+from tests.lab.hosts import Host
 
 SYNC = "tambourine-sync.service"
 IDENTITY = "/var/lib/tambourine/identity/node.pem"

@@ -9,10 +9,10 @@ import re
 import pytest
 import yaml
 
-from lab.hosts import Host
 from tests.cluster import examples
 from tests.cluster.examples import applied, journal, property_of
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
 
 MISSING = {
     "zfs": r"ConditionPath(IsDirectory=/sys/module/zfs|Exists=/usr/sbin/zpool) was not met",

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from lab.hosts import Host
 from tests.cluster.examples import applied, journal, property_of, unchanged
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
 
 SOCKET = "run/containerd/containerd.sock"
 VERBOSE = b"\x08\x01"  # runtime.v1.StatusRequest, its field `verbose`

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.state import CHECKOUT
 from tests.cluster import examples
 from tests.cluster.pages import Reader
 from tests.cluster.world import Cluster
-from transcript import play, steps
+from tests.lab.state import CHECKOUT
+from tests.transcript import play, steps
 
 PAGES = sorted((CHECKOUT / "docs/examples").glob("*.md"))
 # What a page says that stays: containerd, which is the host's own and was started, and iptables' own empty table.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from lab.hosts import Host
 from tests.cluster import examples
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
 
 PINS = "/sys/fs/bpf/packet-counter"
 SEND = """

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lab.hosts import Host
 from tests.cluster.examples import applied
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
 
 METADATA = "169.254.169.254"
 REACHED = "ECONNREFUSED"  # the other end has said so itself: nobody listens there

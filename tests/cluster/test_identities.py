@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.state import CHECKOUT
 from tambourinefs.kube import resources as kinds
 from tambourinefs.model import cluster as model
 from tests.cluster import callers, kustomized, rights, stage
 from tests.cluster.callers import MERGE, Answer, Caller
 from tests.cluster.stage import NODE, OTHER, Stage
 from tests.cluster.world import Cluster
+from tests.lab.state import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "security.md"
 BETWEEN = re.compile(

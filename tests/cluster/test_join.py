@@ -13,12 +13,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from lab import tree
-from lab.hosts import Host
 from tambourinefs.cli.common.invitation import Invitation
 from tests.cluster.joining import aged, fresh_node, invite, put_back
 from tests.cluster.manifests import fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
+from tests.lab import tree
+from tests.lab.hosts import Host
 
 SYNC = "tambourine-sync.service"
 IDENTITY = "/var/lib/tambourine/identity/node.pem"

@@ -12,10 +12,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from announced import Announced
 from tambourinefs.kube import csr
 from tambourinefs.sync import identity as renewing
 from tambourinefs.sync.identity import Identity
+from tests.announced import Announced
 from tests.cluster.joining import aged, approving, by_identity, fresh_node, invite
 from tests.cluster.world import Cluster
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import yaml
 
-from lab.hosts import Host
-from lab.state import CHECKOUT
 from tests.cluster.manifests import failing, fresh_name, sleeper, tambourine
 from tests.cluster.plugin import Plugin
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
+from tests.lab.state import CHECKOUT
 
 PAGE = CHECKOUT / "docs/kubernetes.md"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import kubenet
-from lab.controlplane import ControlPlane
-from lab.state import LabState
 from tests.cluster.world import Cluster
 from tests.e2e.test_lab import LAB, lab_command, traces
+from tests.lab import kubenet
+from tests.lab.controlplane import ControlPlane
+from tests.lab.state import LabState
 
 
 def data(cluster: Cluster, name: str) -> str:

@@ -19,8 +19,6 @@ from typing import Any
 import click
 import pytest
 
-from lab.hosts import CommandFailed
-from lab.state import CHECKOUT
 from tambourinefs import __version__
 from tambourinefs.cli.admin import cluster as programs
 from tambourinefs.kube.api import Api, connect
@@ -31,6 +29,8 @@ from tambourinefs.model import cluster as model
 from tests.cluster import kustomized, pods
 from tests.cluster.manifests import fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
+from tests.lab.hosts import CommandFailed
+from tests.lab.state import CHECKOUT
 
 Object = dict[str, Any]
 CRDS = ("tambourines", "tambourinenodes", "tambourineinstances", "tambourinerevisions")

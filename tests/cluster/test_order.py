@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lab.hosts import Host
 from tests.cluster.manifests import counter, fresh_name, tambourine
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
 
 
 def _show(host: Host, unit: str, what: str) -> str:

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from lab import kubeapi, kubecontroller
-from lab.hosts import Host
-from lab.state import Process
 from tambourinefs.kube import lease
 from tambourinefs.model.cluster import JOIN_PREFIX, NAMESPACE
 from tests.cluster.manifests import counter, fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
+from tests.lab import kubeapi, kubecontroller
+from tests.lab.hosts import Host
+from tests.lab.state import Process
 
 SYNC = "tambourine-sync.service"
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE", "APPLY"})

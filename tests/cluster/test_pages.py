@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.state import CHECKOUT
 from tests.cluster.manifests import sleeper
 from tests.cluster.pages import Reader
 from tests.cluster.world import Cluster
-from transcript import play, section, steps
+from tests.lab.state import CHECKOUT
+from tests.transcript import play, section, steps
 
 README, PLUGIN = CHECKOUT / "README.md", CHECKOUT / "docs/plugin.md"
 # What a package of the distribution would have brought: the unit of the founding document's story.

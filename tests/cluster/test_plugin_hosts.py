@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.hosts import Host
 from tests.cluster import kubelet
 from tests.cluster.manifests import counter, failing, fresh_name, sleeper, tambourine
 from tests.cluster.plugin import Plugin
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import kubecontroller
 from tests.cluster.manifests import sleeper, tambourine
 from tests.cluster.member import Member
 from tests.cluster.plugin import Plugin
 from tests.cluster.world import Cluster
+from tests.lab import kubecontroller
 
 KINDS = (
     "crd,clusterrole,clusterrolebinding,namespace,validatingadmissionpolicy,"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-from lab.hosts import Host
 from tests.cluster.manifests import counter, failing, fresh_name, sleeper, tambourine
 from tests.cluster.world import Cluster
+from tests.lab.hosts import Host
 
 
 def _show(host: Host, unit: str, what: str) -> str:

@@ -13,14 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab import cluster, controlplane, kubebuild, kubecontroller, kubejoin
-from lab.controlplane import ControlPlane
-from lab.hosts import CommandFailed, Host
-from lab.state import LabState
-from looks import MOST, rest
 from tambourinefs.errors import NotFound, TambourineError
 from tambourinefs.kube.resources import NAMESPACES
 from tests.cluster import kinds
+from tests.lab import cluster, controlplane, kubebuild, kubecontroller, kubejoin
+from tests.lab.controlplane import ControlPlane
+from tests.lab.hosts import CommandFailed, Host
+from tests.lab.state import LabState
+from tests.waiting import MOST, rest
 
 if TYPE_CHECKING:
     from tambourinefs.kube.api import Api

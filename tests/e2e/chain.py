@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from lab.hosts import Host
-from looks import until
 from tambourinefs.errors import TambourineError
 from tests.e2e.chaos import client_of, manifest, put, wait_ready
+from tests.lab.hosts import Host
+from tests.waiting import until
 
 SILO = "tambourine-silo.service"
 AGENT = "tambourine.service"

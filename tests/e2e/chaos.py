@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from lab.hosts import Host
 from tambourinefs.cli.host import edit
 from tambourinefs.errors import NotFound, Unreachable
 from tambourinefs.model.manifest import Manifest, parse_json
 from tambourinefs.model.status import StatusReport
 from tambourinefs.rpc.client import Client
+from tests.lab.hosts import Host
 
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds that one step may take while everything is being killed

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from lab import cgroups, lab
-from lab.hosts import Host
-from lab.state import LabState
+from tests.lab import cgroups, lab
+from tests.lab.hosts import Host
+from tests.lab.state import LabState
 
 _NUMBER = itertools.count(1)
 AHEAD = "TAMBOURINE_AHEAD"  # set: our hosts go before all that runs beside us (tests/lanes)

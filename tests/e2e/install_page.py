@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.hosts import Host
-from transcript import Step, play, section, steps
+from tests.lab.hosts import Host
+from tests.transcript import Step, play, section, steps
 
 PAGE = Path(__file__).parents[2] / "docs" / "install.md"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from lab.hosts import Host
+from tests.lab.hosts import Host
 
 # Where programs that are not ours write as they are used: logs, dpkg's own records, debconf's, systemd's stamps and caches.
 _NOT_OURS = (

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import looks
-from lab.hosts import Host
+from tests import waiting
+from tests.lab.hosts import Host
 
 SLEEPS = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
 DEADLINE = 30.0  # seconds
@@ -57,7 +57,7 @@ def condition(host: Host, name: str, kind: str) -> tuple[str, str]:
 
 def until(what: Callable[[], bool], message: str, *, within: float = DEADLINE) -> None:
     """Wait until it holds; AssertionError when it does not come in time."""
-    looks.until(what, within, message, least=0.02)
+    waiting.until(what, within, message, least=0.02)
 
 
 def until_ready(host: Host, name: str, *, within: float = DEADLINE) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import trio
 
-from fakes.systemd_rules import DEADLINE, World
-from lab.hosts import Host
 from tambourinefs.agent.units.systemd import HostSystemd
+from tests.fakes.systemd_rules import DEADLINE, World
+from tests.lab.hosts import Host
 
 UNITS = "etc/systemd/system"
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lab.hosts import Host
+from tests.lab.hosts import Host
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from e2e.services import until
-from lab.hosts import Host
+from tests.e2e.services import until
+from tests.lab.hosts import Host
 
 HOME = "/run/alone"
 UNIT = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=printf said%%s 42\n"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.services import (
+from tests.e2e.services import (
     OWN,
     SLEEPS,
     apply,
@@ -21,7 +21,7 @@ from e2e.services import (
     until,
     until_ready,
 )
-from lab.hosts import Host
+from tests.lab.hosts import Host
 
 
 @pytest.fixture(autouse=True)

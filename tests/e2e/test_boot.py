@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.hosts import Host
 from tests.e2e.chain import (
     AGENT,
     BOMBSHELL,
@@ -26,6 +25,7 @@ from tests.e2e.chain import (
     wait_answering,
     wait_until,
 )
+from tests.lab.hosts import Host
 
 ORDERS = [order for n in (1, 3) for order in itertools.permutations(DAEMONS, n)]
 NAMES = {SILO: "silo", AGENT: "agent", BOMBSHELL: "bombshell"}

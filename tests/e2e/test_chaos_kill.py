@@ -18,8 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from lab import cgroups
-from lab.hosts import Host
 from tambourinefs.rpc.client import Client
 from tests.e2e.chain import AGENT, DAEMONS, SILO, pids, prop, props, wait_answering, wait_until
 from tests.e2e.chaos import (
@@ -35,6 +33,8 @@ from tests.e2e.chaos import (
     temporaries,
     wait_ready,
 )
+from tests.lab import cgroups
+from tests.lab.hosts import Host
 
 APPLIES = 200
 WORKERS = 4

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from lab.hosts import Host
 from tambourinefs.errors import TambourineError
 from tambourinefs.model.manifest import parse_json
 from tambourinefs.rpc.client import Client
@@ -34,6 +33,7 @@ from tests.e2e.chaos import (
     wait_gone,
     wait_ready,
 )
+from tests.lab.hosts import Host
 
 CUTS = 10  # that hit the applies
 CUTS_MAX = 3 * CUTS

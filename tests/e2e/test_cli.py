@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import looks
-from lab.hosts import Host
+from tests import waiting
+from tests.lab.hosts import Host
 
 HELLO = """\
 apiVersion: tambourine.dev/v1alpha1
@@ -43,7 +43,7 @@ def clean(host: Host) -> Iterator[Host]:
 
 
 def until(what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
-    looks.until(condition, seconds, what)
+    waiting.until(condition, seconds, what)
 
 
 def tambourine(

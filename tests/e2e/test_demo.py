@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 
-from lab import lab
-from lab.hosts import Host
-from lab.state import CHECKOUT, LabState
-from lab.tree import SOURCE
 from tests.e2e.chain import answers
+from tests.lab import lab
+from tests.lab.hosts import Host
+from tests.lab.state import CHECKOUT, LabState
+from tests.lab.tree import SOURCE
 
 
 def test_the_demo_of_one_host_shows_what_it_promises_and_keeps_the_host_when_asked() -> None:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from lab.hosts import Host
 from tests.e2e.chain import apply, wait_answering, wait_until
 from tests.e2e.doctor import Fault, Line, break_name_mend, examine, find, shell
+from tests.lab.hosts import Host
 
 pytestmark = pytest.mark.slow
 

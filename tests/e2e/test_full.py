@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lab.hosts import Host
 from tests.e2e.chain import MANIFEST, SILO, apply, delete, pids, prop, wait_answering, wait_until
+from tests.lab.hosts import Host
 
 NAME = "full"
 STORE = "/var/lib/tambourine/store"

@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 
-from lab.hosts import Host
-from lab.tree import PREFIX, SOURCE, WHEELS
 from tests.e2e import leaving
 from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering, wait_until
 from tests.e2e.install_page import follow
+from tests.lab.hosts import Host
+from tests.lab.tree import PREFIX, SOURCE, WHEELS
 
 INSTALL = (
     "env",

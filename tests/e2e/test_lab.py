@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.cgroups import hierarchies
-from lab.hosts import CommandFailed, Host
-from lab.state import LabState
 from tests.e2e.chain import wait_until
+from tests.lab.cgroups import hierarchies
+from tests.lab.hosts import CommandFailed, Host
+from tests.lab.state import LabState
 
 
 def test_input_arguments_and_status_pass_unchanged(bare_host: Host) -> None:
@@ -89,7 +89,7 @@ def traces(name: str) -> list[str]:
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             text = process.read_text().replace("\0", " ")
-            found += [text] if state.ident in text or f"lab.watcher {name}" in text else []
+            found += [text] if state.ident in text or f"tests.lab.watcher {name}" in text else []
     return found
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.hosts import Host
 from tambourinefs.rpc.client import Client
 from tests.e2e.chain import DAEMONS, pids, wait_until
 from tests.e2e.chaos import Wish, client_of, put, remove, temporaries, wait_gone, wait_ready
+from tests.lab.hosts import Host
 
 AT_ONCE = 25
 GROWTH_KIB = 2048  # of a daemon: allocators keep some; a leak of 50 KiB a service would be 2,500

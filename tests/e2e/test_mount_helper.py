@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from lab.hosts import Host
 from tambourinefs import mounts
 from tests.e2e.chain import (
     AGENT,
@@ -25,7 +24,8 @@ from tests.e2e.chain import (
     wait_answering,
     wait_until,
 )
-from transcript import Step, play, steps
+from tests.lab.hosts import Host
+from tests.transcript import Step, play, steps
 
 STORE = "/var/lib/tambourine/silo"
 STATUSES = "/run/tambourine/proc"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lab.hosts import Host
-from lab.tree import SOURCE
 from tambourinefs.doctor.examination import CHECKS
 from tests.e2e.chain import wait_answering
-from transcript import BLOCK, matches, steps
+from tests.lab.hosts import Host
+from tests.lab.tree import SOURCE
+from tests.transcript import BLOCK, matches, steps
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate.md"
 GIVEN = re.compile(r"^<!-- given: (.*) -->$", re.MULTILINE)

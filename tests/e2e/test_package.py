@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from lab import package
-from lab.hosts import Host
 from tambourinefs.install.uninstall import MODULE
 from tambourinefs.model import formats
 from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering, wait_until
@@ -19,6 +17,8 @@ from tests.e2e.install_page import follow
 from tests.e2e.leaving import ORIGINAL, Left, apply_over_an_original, everything, make_original
 from tests.e2e.terminal import talk
 from tests.e2e.under_load import Applying, Reader
+from tests.lab import package
+from tests.lab.hosts import Host
 
 ORPHAN = """\
 apiVersion: tambourine.dev/v1alpha1

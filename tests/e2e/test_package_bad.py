@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import package
-from lab.hosts import Host
 from tambourinefs.model import formats
 from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
 from tests.e2e.test_package import APT, bring, prepare
+from tests.lab import package
+from tests.lab.hosts import Host
 
 OTHERS = "/var/cache/others"
 # A proc with a directory of our name, which the real one has with our module alone.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lab.hosts import Host
 from tests.e2e.chain import answers, pids
 from tests.e2e.leaving import ORIGINAL, apply_over_an_original, make_original
 from tests.e2e.terminal import talk
+from tests.lab.hosts import Host
 
 SERVICES = "Stop and remove them? (no: they run on) [y/N]:"
 ALL = "Remove Tambourine, its configuration, manifests and state? [y/N]:"

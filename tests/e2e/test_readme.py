@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.hosts import Host
-from lab.tree import SOURCE
-from transcript import Step, play, section, steps
+from tests.lab.hosts import Host
+from tests.lab.tree import SOURCE
+from tests.transcript import Step, play, section, steps
 
 README = Path(__file__).parents[2] / "README.md"
 HEADING = "### One host, without a cluster"

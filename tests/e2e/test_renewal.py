@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import time
 
-from lab.hosts import Host
 from tests.e2e.chain import BOMBSHELL, pids, wait_answering, wait_until
+from tests.lab.hosts import Host
 
 PKI = "/etc/tambourine/pki"
 RENEWER = "tambourine-pki-renew.service"

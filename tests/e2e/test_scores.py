@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.hosts import Host
 from tambourinefs.model import paths
 from tests.e2e.chain import AGENT, BOMBSHELL, SILO
+from tests.lab.hosts import Host
 
 PAGE = Path(__file__).parents[2] / "docs/security.md"
 # A row of the page's table: the unit, and its exposure.

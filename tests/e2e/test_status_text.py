@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e import unit_zoo
-from lab.hosts import Host
+from tests.e2e import unit_zoo
+from tests.lab.hosts import Host
 
 # Of every kind, and some that systemd and Debian bring along.
 NAMES = [

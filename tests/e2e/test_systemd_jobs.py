@@ -9,11 +9,11 @@ import pytest
 import trio
 import trio.testing
 
-from e2e.systemd_world import HostWorld, systemd_of, world_of
-from fakes.systemd_rules import DEADLINE
-from lab.hosts import Host
 from tambourinefs.agent.ports import JobRefused, JobResult, UnitNotFound
 from tambourinefs.model.unit import Unit
+from tests.e2e.systemd_world import HostWorld, systemd_of, world_of
+from tests.fakes.systemd_rules import DEADLINE
+from tests.lab.hosts import Host
 
 pytestmark = pytest.mark.trio
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from e2e.systemd_world import HostWorld, world_of
-from fakes.systemd_rules import DEADLINE
-from lab.hosts import Host
 from tambourinefs.agent.journal import HostJournal
+from tests.e2e.systemd_world import HostWorld, world_of
+from tests.fakes.systemd_rules import DEADLINE
+from tests.lab.hosts import Host
 
 pytestmark = pytest.mark.trio
 

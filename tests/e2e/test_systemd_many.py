@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from e2e.systemd_world import HostWorld, world_of
-from fakes.systemd_rules import DEADLINE, SLEEPS
-from lab.hosts import Host
 from tambourinefs.agent.dbus.incoming import Incoming
 from tambourinefs.agent.ports import Changes
+from tests.e2e.systemd_world import HostWorld, world_of
+from tests.fakes.systemd_rules import DEADLINE, SLEEPS
+from tests.lab.hosts import Host
 
 pytestmark = [pytest.mark.trio, pytest.mark.slow]
 

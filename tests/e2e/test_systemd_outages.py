@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from e2e.systemd_world import HostWorld, world_of
-from e2e.test_systemd_jobs import WAITS, under_way
-from fakes.systemd_rules import DEADLINE, SLEEPS
-from lab.hosts import Host
 from tambourinefs.agent.ports import SystemdUnavailable
+from tests.e2e.systemd_world import HostWorld, world_of
+from tests.e2e.test_systemd_jobs import WAITS, under_way
+from tests.fakes.systemd_rules import DEADLINE, SLEEPS
+from tests.lab.hosts import Host
 
 pytestmark = pytest.mark.trio
 

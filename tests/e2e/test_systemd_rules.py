@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from e2e.systemd_world import world_of
-from fakes.systemd_rules import RULES, World
-from lab.hosts import Host
+from tests.e2e.systemd_world import world_of
+from tests.fakes.systemd_rules import RULES, World
+from tests.lab.hosts import Host
 
 
 @pytest.mark.trio

@@ -7,10 +7,10 @@ import shlex
 import pytest
 import trio
 
-from e2e.systemd_world import HostWorld, world_of
-from fakes.systemd_rules import SLEEPS
-from lab.hosts import Host
 from tambourinefs.model.unit import Unit
+from tests.e2e.systemd_world import HostWorld, world_of
+from tests.fakes.systemd_rules import SLEEPS
+from tests.lab.hosts import Host
 
 pytestmark = pytest.mark.trio
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from e2e import unit_zoo
-from lab.hosts import Host
-from looks import until
+from tests.e2e import unit_zoo
+from tests.lab.hosts import Host
+from tests.waiting import until
 
 PROC = "/run/tambourine/proc/local"
 # Name of the Tambourine: the unit. None of them was made by Tambourine: the seed's NetworkManager case.

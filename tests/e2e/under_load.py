@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Self
 
-from lab import cgroups
-from lab.hosts import Host
 from tests.e2e.chain import MANIFEST
+from tests.lab import cgroups
+from tests.lab.hosts import Host
 
 
 class _Beside:

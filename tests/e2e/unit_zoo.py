@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from lab.hosts import Host
+    from tests.lab.hosts import Host
 
 UNITS: Final = {
     "zoo-running.service": """

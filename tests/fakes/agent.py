@@ -17,7 +17,6 @@ from typing import Any
 
 import trio
 
-from fakes.systemd import FakeSystemd
 from tambourinefs.agent.applied import Store
 from tambourinefs.agent.apply import Applier
 from tambourinefs.agent.book import Book
@@ -29,6 +28,7 @@ from tambourinefs.agent.reconcile import Reconciler
 from tambourinefs.agent.record import Record
 from tambourinefs.agent.scan import Silo
 from tambourinefs.model.view import ServiceView
+from tests.fakes.systemd import FakeSystemd
 
 SLEEPS = "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"
 DEADLINE = 20.0  # seconds until what must happen has happened

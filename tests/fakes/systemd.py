@@ -16,7 +16,6 @@ from pathlib import Path
 
 import trio
 
-from fakes import unit_text
 from tambourinefs.agent.ports import (
     InstallChanges,
     JobRefused,
@@ -29,6 +28,7 @@ from tambourinefs.agent.ports import (
 )
 from tambourinefs.agent.units.changes import UnitChanges
 from tambourinefs.model.unit import Condition, Unit
+from tests.fakes import unit_text
 
 STAYS = ("sleep",)
 SUCCEEDS = ("true", "echo")

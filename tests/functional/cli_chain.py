@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import looks
 from tambourinefs.model.manifest import Manifest, parse_json
 from tambourinefs.rpc import pki
 from tambourinefs.treewatch import TreeWatch
+from tests import waiting
 
 HERE = Path(__file__).parent
 TAMBOURINE = (sys.executable, "-m", "tambourinefs.cli.main")
@@ -28,7 +28,7 @@ View = dict[str, Any]
 
 def until(what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
     """Wait for a condition."""
-    looks.until(condition, seconds, what, least=0.01)
+    waiting.until(condition, seconds, what, least=0.01)
 
 
 def condition(kind: str, status: str, reason: str, generation: int, message: str = "") -> View:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functional.bombshells import (
+from tests.functional.bombshells import (
     bombshell,
     bombshell_home,
     client,
@@ -10,8 +10,8 @@ from functional.bombshells import (
     shared_bombshell,
     stub,
 )
-from functional.loop_disk import loop_disk
-from functional.silo_host import disk_directory, make_silo, shared_silo, silo
+from tests.functional.loop_disk import loop_disk
+from tests.functional.silo_host import disk_directory, make_silo, shared_silo, silo
 
 __all__ = [
     "bombshell",

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-import looks
 from tambourinefs import mounts
+from tests import waiting
 
 TAMBOURINE = Path(sys.executable).parent / "tambourine"
 DEADLINE = 20.0
@@ -26,7 +26,7 @@ NAMES = errno.errorcode | {errno.EOPNOTSUPP: "EOPNOTSUPP"}  # the same number as
 
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
     """Wait until `condition()` holds; the test fails with `what` after so many seconds."""
-    looks.until(condition, seconds, what, least=0.005)
+    waiting.until(condition, seconds, what, least=0.005)
 
 
 class SiloHost:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from announced import Announced
-from fakes.agent import SLEEPS, Host
-from functional.loop_disk import LoopDisk
+from tests.announced import Announced
+from tests.fakes.agent import SLEEPS, Host
+from tests.functional.loop_disk import LoopDisk
 
 pytestmark = pytest.mark.trio
 

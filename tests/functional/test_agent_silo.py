@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from functional.silo_host import SiloHost
 from tambourinefs.agent.scan import Silo, SiloUnavailable
+from tests.functional.silo_host import SiloHost
 
 Make = Callable[..., SiloHost]
 

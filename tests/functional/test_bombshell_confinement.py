@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from functional.bombshells import IN_MEMORY, Running
 from tambourinefs import errors
 from tambourinefs.rpc.client import Client
+from tests.functional.bombshells import IN_MEMORY, Running
 
 SECRET = b"nobody may read this through the silo"
 

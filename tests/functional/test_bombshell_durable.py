@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from functional.bombshells import Running
-from functional.loop_disk import LoopDisk
 from tambourinefs import errors
 from tambourinefs.rpc.client import Client
+from tests.functional.bombshells import Running
+from tests.functional.loop_disk import LoopDisk
 
 Make = Callable[..., Running]
 
@@ -133,7 +133,7 @@ def test_a_cut_amid_many_writers_loses_nothing_that_was_answered(
         assert data == content(name, found), f"seed {seed}: {name} is torn"
     # The next server clears what this one could not.
     running.start()
-    from functional.bombshells import wait_until
+    from tests.functional.bombshells import wait_until
 
     wait_until(lambda: not running.temporaries(), "no temporary file is left")
     running.kill()

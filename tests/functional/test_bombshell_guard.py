@@ -15,11 +15,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from functional.bombshells import Running, wait_until
-from functional.test_bombshell_rpcs import SILO, chunk, commit, header, reason
 from tambourinefs import errors
 from tambourinefs.rpc import io_pb2
 from tambourinefs.rpc.io_pb2_grpc import BombshellStub
+from tests.functional.bombshells import Running, wait_until
+from tests.functional.test_bombshell_rpcs import SILO, chunk, commit, header, reason
 
 SERVICE = "tambourine.bombshell.v1.Bombshell"
 Make = Callable[..., Running]

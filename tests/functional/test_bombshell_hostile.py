@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 import pytest
 
-from functional.bombshells import IN_MEMORY, Running, wait_until
 from tambourinefs.rpc import io_pb2
+from tests.functional.bombshells import IN_MEMORY, Running, wait_until
 
 COUNT = 10_000
 SERVICE = "tambourine.bombshell.v1.Bombshell"

@@ -13,15 +13,15 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from functional.bombshells import Running, wait_until
-from functional.procfs_mount import Mounted, hello, status_mount
-from functional.silo_host import SiloHost
-from functional.test_bombshell_guard import Silence
-from functional.test_bombshell_rpcs import chunk, commit, header, reason
-from functional.test_bombshell_watch import until
 from tambourinefs import errors, mounts
 from tambourinefs.rpc.client import Client
 from tambourinefs.rpc.io_pb2_grpc import BombshellStub
+from tests.functional.bombshells import Running, wait_until
+from tests.functional.procfs_mount import Mounted, hello, status_mount
+from tests.functional.silo_host import SiloHost
+from tests.functional.test_bombshell_guard import Silence
+from tests.functional.test_bombshell_rpcs import chunk, commit, header, reason
+from tests.functional.test_bombshell_watch import until
 
 Make = Callable[..., Running]
 SERVICE = "tambourine.bombshell.v1.Bombshell"

@@ -13,11 +13,11 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from functional.bombshells import Running
 from tambourinefs import errors
 from tambourinefs.rpc import io_pb2
 from tambourinefs.rpc.client import Client
 from tambourinefs.rpc.io_pb2_grpc import BombshellStub
+from tests.functional.bombshells import Running
 
 SILO = io_pb2.VOLUME_SILO
 CHUNK = 256 * 1024

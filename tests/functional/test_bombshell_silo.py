@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from functional.bombshells import Running, a_bombshell
-from functional.silo_host import SiloHost
-from functional.test_bombshell_rpcs import *  # noqa: F403
-from functional.test_bombshell_uploads import (
+from tests.functional.bombshells import Running, a_bombshell
+from tests.functional.silo_host import SiloHost
+from tests.functional.test_bombshell_rpcs import *  # noqa: F403
+from tests.functional.test_bombshell_uploads import (
     test_an_upload_to_a_directory_that_is_removed_fails,
     test_counting_by_if_match_loses_no_count,
     test_many_writers_of_many_files,
@@ -17,7 +17,7 @@ from functional.test_bombshell_uploads import (
     test_one_of_many_makes_what_must_be_absent,
     test_what_a_killed_server_left_is_removed_by_the_next,
 )
-from functional.test_bombshell_watch import (
+from tests.functional.test_bombshell_watch import (
     test_a_directory_that_is_gone_ends_its_watch,
     test_a_file_is_watched_through_its_replacements,
     test_changes_in_new_directories_are_told,

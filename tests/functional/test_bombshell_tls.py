@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from functional.bombshells import Running, wait_until
 from tambourinefs import errors
 from tambourinefs.rpc import pki
 from tambourinefs.rpc.client import Client
+from tests.functional.bombshells import Running, wait_until
 
 Make = Callable[..., Running]
 

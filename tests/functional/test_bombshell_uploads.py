@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import pytest
 
-from functional.bombshells import Running, wait_until
-from functional.test_bombshell_guard import Silence
-from functional.test_bombshell_rpcs import chunk, header
 from tambourinefs import errors
 from tambourinefs.rpc.client import Client
 from tambourinefs.rpc.io_pb2_grpc import BombshellStub
+from tests.functional.bombshells import Running, wait_until
+from tests.functional.test_bombshell_guard import Silence
+from tests.functional.test_bombshell_rpcs import chunk, header
 
 Make = Callable[..., Running]
 
@@ -105,7 +105,7 @@ def test_an_upload_to_a_directory_that_is_removed_fails(
     client.make_directory("silo", "d")
     silence, call = begin(bombshell, stub, b"d/f")
     client.remove("silo", "d", recursive=True)
-    from functional.test_bombshell_rpcs import commit
+    from tests.functional.test_bombshell_rpcs import commit
 
     silence.say(commit())
     silence.close()

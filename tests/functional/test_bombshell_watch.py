@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from functional.bombshells import IN_MEMORY, Running
 from tambourinefs import errors
 from tambourinefs.rpc.client import Client, Watching
+from tests.functional.bombshells import IN_MEMORY, Running
 
 
 def until(watch: Watching, kind: str, path: bytes) -> list[tuple[str, bytes]]:
@@ -159,7 +159,7 @@ def test_a_link_cannot_be_watched(bombshell: Running, client: Client) -> None:
 
 
 def test_watches_give_back_what_they_took(bombshell: Running, client: Client) -> None:
-    from functional.bombshells import wait_until
+    from tests.functional.bombshells import wait_until
 
     def cycle() -> None:
         for _ in range(50):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from functional.cli_chain import chain
-from functional.loop_disk import LoopDisk
-from functional.silo_host import SiloHost
-from functional.test_agent_full_disk import full
-from functional.test_cli import HELLO
+from tests.functional.cli_chain import chain
+from tests.functional.loop_disk import LoopDisk
+from tests.functional.silo_host import SiloHost
+from tests.functional.test_agent_full_disk import full
+from tests.functional.test_cli import HELLO
 
 Make = Callable[..., SiloHost]
 EDITED = HELLO.replace("infinity", "60")

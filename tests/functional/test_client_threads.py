@@ -6,8 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from functional.bombshells import Running, wait_until
 from tambourinefs.errors import Unreachable
+from tests.functional.bombshells import Running, wait_until
 
 
 def test_threads_share_a_client_through_crashes(make_bombshell: Callable[..., Running]) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.layer import cache
 from tambourinefs import __version__
+from tests.lab.layer import cache
 
 TREE = Path(__file__).parents[2]
 SOURCE = TREE / "kernel"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from functional.silo_host import TAMBOURINE
 from tambourinefs import mounts
 from tambourinefs.errors import HostError
+from tests.functional.silo_host import TAMBOURINE
 
 PID1 = Path(__file__).with_name("mount_pid1.py")
 

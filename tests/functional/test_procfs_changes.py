@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-import looks
-from functional.procfs_mount import HERE, Mounted, hello, now_usec, plain, status_mount, told
+from tests import waiting
+from tests.functional.procfs_mount import HERE, Mounted, hello, now_usec, plain, status_mount, told
 
 POLLER = """
 import select, sys, time
@@ -166,7 +166,7 @@ def test_an_age_is_never_more_than_a_second_old(mount: Mounted) -> None:
             float(shown[:-2]) / 1000 if shown.endswith("ms") else float(shown.removesuffix("s"))
         )
         assert age - 2.05 < seconds <= age + 0.05
-        looks.rest(looked, least=0.002)  # what is too old is so for longer than that
+        waiting.rest(looked, least=0.002)  # what is too old is so for longer than that
 
 
 @pytest.mark.ahead

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from functional.procfs_mount import Mounted, hello, status_mount
 from tambourinefs.procfs.render.files import FILES
+from tests.functional.procfs_mount import Mounted, hello, status_mount
 
 TOP = {"version.txt", "services.txt", "services.json", "metrics.prom", "events.log"}
 # What does not change by itself: copies can be compared with it.

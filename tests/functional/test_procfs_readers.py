@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from functional.procfs_mount import Mounted, hello, status_mount
+from tests.functional.procfs_mount import Mounted, hello, status_mount
 
 READERS = 4096
 

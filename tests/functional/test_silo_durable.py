@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from functional.loop_disk import LoopDisk
-from functional.silo_host import SiloHost
 from tambourinefs import files
+from tests.functional.loop_disk import LoopDisk
+from tests.functional.silo_host import SiloHost
 
 OLD, NEW = b"old" * 700, b"new" * 700
 

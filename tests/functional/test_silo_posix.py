@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from functional.silo_host import SiloHost, errno_of, wait_for
 from tambourinefs.silo import syscalls
+from tests.functional.silo_host import SiloHost, errno_of, wait_for
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 GIB = 1 << 30

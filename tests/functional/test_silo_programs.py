@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from functional.silo_host import SiloHost, wait_for
-from lab import disk
+from tests.functional.silo_host import SiloHost, wait_for
+from tests.lab import disk
 
 ROWS = 150
 WORKERS = 4

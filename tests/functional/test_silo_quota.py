@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from functional.silo_host import SiloHost, errno_of, wait_for
+from tests.functional.silo_host import SiloHost, errno_of, wait_for
 
 MIB = 1 << 20
 BLOCK = 4096

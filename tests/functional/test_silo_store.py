@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from functional.loop_disk import LoopDisk
-from functional.silo_host import NAMES, SiloHost, errno_of, wait_for
 from tambourinefs import mounts
 from tambourinefs.silo.nodes import NodeTable
+from tests.functional.loop_disk import LoopDisk
+from tests.functional.silo_host import NAMES, SiloHost, errno_of, wait_for
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from functional.silo_host import SiloHost, wait_for
+from tests.functional.silo_host import SiloHost, wait_for
 
 WRITER, OTHER, ROOT = 61123, 61124, 0
 

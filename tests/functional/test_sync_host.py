@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from functional.bombshells import Running
 from tambourinefs.errors import Unreachable
 from tambourinefs.model import manifest
 from tambourinefs.rpc.client import Client
 from tambourinefs.sync.host import LIST_EVERY, Host
+from tests.functional.bombshells import Running
 
 TEXT = """\
 {"apiVersion": "tambourine.dev/v1alpha1", "kind": "Tambourine",

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from announced import Announced
 from tambourinefs.agent import watch
 from tambourinefs.agent.units import directories
 from tambourinefs.errors import OutOfSpace
 from tambourinefs.treewatch import Change, TreeWatch
+from tests.announced import Announced
 
 pytestmark = pytest.mark.trio
 

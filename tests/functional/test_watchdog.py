@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from functional.bombshells import Running
-from functional.silo_host import SiloHost
+from tests.functional.bombshells import Running
+from tests.functional.silo_host import SiloHost
 
 HANGABLE = Path(__file__).with_name("hangable.py")
 USEC = 200_000  # WatchdogSec=; a sign comes twice as often

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.state import CHECKOUT, Process
+from tests.lab.state import CHECKOUT, Process
 
 
 def spawn(module: str, *arguments: str) -> Process:
     """Run `python -m MODULE ARGUMENTS…`, whose main() calls `detach` first; returns the detached process."""
     started = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        cwd=CHECKOUT / "tests",
+        cwd=CHECKOUT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

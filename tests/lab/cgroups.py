@@ -10,8 +10,8 @@ import signal
 import time
 from pathlib import Path
 
-from lab import fuse
-from lab.tools import LabError
+from tests.lab import fuse
+from tests.lab.tools import LabError
 
 
 def hierarchies() -> list[Path]:

@@ -6,11 +6,11 @@ import os
 import subprocess
 from typing import Final
 
-from lab import kubebuild
-from lab.controlplane import ControlPlane
-from lab.kubeapi import ask
-from lab.state import CHECKOUT
-from lab.tools import LabError, wait_until
+from tests.lab import kubebuild
+from tests.lab.controlplane import ControlPlane
+from tests.lab.kubeapi import ask
+from tests.lab.state import CHECKOUT
+from tests.lab.tools import LabError, wait_until
 
 MANIFESTS: Final = CHECKOUT / "k8s"
 NAMESPACE: Final = "tambourine-system"

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lab import background, cgroups, kubeapi, kubebuild, kubenet, kubepki
-from lab.state import LabState, Process
-from lab.tools import LabError, run, wait_until
+from tests.lab import background, cgroups, kubeapi, kubebuild, kubenet, kubepki
+from tests.lab.state import LabState, Process
+from tests.lab.tools import LabError, run, wait_until
 
 READY_SECONDS: Final = 60
 ETCD: Final = "http://127.0.0.1:2379"
@@ -247,7 +247,7 @@ def _controller_manager(plane: ControlPlane) -> list[str]:
 
 def spawn(plane: ControlPlane, name: str) -> None:
     """Start a process of the cluster's: `kubestarter` knows how."""
-    process = background.spawn("lab.kubestarter", plane.lab.name, name)
+    process = background.spawn("tests.lab.kubestarter", plane.lab.name, name)
     plane.remember(name, asdict(process))
 
 

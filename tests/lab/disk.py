@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from lab.tools import run
+from tests.lab.tools import run
 
 SIZE: Final = "8G"
 # _IOR('X', 125, __u32), and the flag that throws away what the journal has not got yet (fs/ext4/ext4.h).

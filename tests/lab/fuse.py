@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.tools import run
+from tests.lab.tools import run
 
 
 def abort(pids: Iterable[int]) -> None:

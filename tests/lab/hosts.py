@@ -6,8 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import lab, machine
-from lab.state import HostState
+from tests.lab import lab, machine
+from tests.lab.state import HostState
 
 
 class CommandFailed(AssertionError):  # noqa: N818 (it is what a test failed with)

@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from lab.tools import LabError
+from tests.lab.tools import LabError
 
 
 def ask(server: str, pki: Path, method: str, path: str, body: object = None) -> Any:

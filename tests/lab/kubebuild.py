@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from lab.layer import cache
-from lab.tools import LabError, say, which
+from tests.lab.layer import cache
+from tests.lab.tools import LabError, say, which
 
 SOURCE: Final = Path(__file__).with_name("kubernetes")
 # program: the Go package that it is built from, in the order in which they share most of their work

@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from lab import cluster, controlplane, kubeapi, layer
-from lab.controlplane import ControlPlane
-from lab.state import CHECKOUT, Process
-from lab.tools import wait_until
+from tests.lab import cluster, controlplane, kubeapi, layer
+from tests.lab.controlplane import ControlPlane
+from tests.lab.state import CHECKOUT, Process
+from tests.lab.tools import wait_until
 
 PREFIX: Final = "tambourine-controller"
 IDENTITY: Final = "controller.kubeconfig"

@@ -6,10 +6,10 @@ import os
 import shlex
 import subprocess
 
-from lab import kubecontroller, layer, machine
-from lab.controlplane import ControlPlane
-from lab.state import HostState
-from lab.tools import LabError
+from tests.lab import kubecontroller, layer, machine
+from tests.lab.controlplane import ControlPlane
+from tests.lab.state import HostState
+from tests.lab.tools import LabError
 
 # The lab's containers are Tambourine's own example, not a kubelet's.
 POLICY = '[agent]\nallowed_units = ["containerd.service"]\n'

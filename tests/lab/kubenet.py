@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from lab.tools import LabError, run, wait_until
+from tests.lab.tools import LabError, run, wait_until
 
 BRIDGE: Final = "lab0"
 HARDWARE: Final = "02:00:0a:4d:00:01"  # a locally administered address

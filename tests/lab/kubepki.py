@@ -7,7 +7,7 @@ import secrets
 from base64 import b64encode
 from pathlib import Path
 
-from lab.tools import run
+from tests.lab.tools import run
 
 DAYS = "30"
 # Who has a token, by its file: the name and group. The API server remembers a token; of a client certificate it would

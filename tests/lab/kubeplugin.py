@@ -6,9 +6,9 @@ import configparser
 import os
 from pathlib import Path
 
-from lab import kubebuild
-from lab.controlplane import ControlPlane
-from lab.state import CHECKOUT
+from tests.lab import kubebuild
+from tests.lab.controlplane import ControlPlane
+from tests.lab.state import CHECKOUT
 
 
 def lay(directory: Path, python: Path) -> None:

@@ -1,4 +1,4 @@
-"""The process that becomes one of the control plane's: `python -m lab.kubestarter LAB NAME`.
+"""The process that becomes one of the control plane's: `python -m tests.lab.kubestarter LAB NAME`.
 
 `holder` takes a network namespace of its own and sleeps; the others, also our controllers, enter it.
 """
@@ -10,11 +10,11 @@ import os
 import sys
 from typing import Final
 
-from lab import background, cgroups, controlplane, kubecontroller
-from lab.controlplane import ControlPlane
-from lab.machine import ENVIRONMENT
-from lab.state import LabState
-from lab.tools import which
+from tests.lab import background, cgroups, controlplane, kubecontroller
+from tests.lab.controlplane import ControlPlane
+from tests.lab.machine import ENVIRONMENT
+from tests.lab.state import LabState
+from tests.lab.tools import which
 
 CLONE_NEWNET: Final = 0x40000000
 # Go collects its garbage seldom and shares no work out: two cores that several of these and the hosts share have none to

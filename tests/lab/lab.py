@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import asdict
 from typing import Final, Literal
 
-from lab import (
+from tests.lab import (
     background,
     cluster,
     controlplane,
@@ -22,9 +22,9 @@ from lab import (
     tools,
     tree,
 )
-from lab.controlplane import ControlPlane
-from lab.state import BASE, HostState, LabState, Process
-from lab.tools import LabError, run, say
+from tests.lab.controlplane import ControlPlane
+from tests.lab.state import BASE, HostState, LabState, Process
+from tests.lab.tools import LabError, run, say
 
 Kind = Literal["installed", "prepared", "bare"]
 INSTALL: Final = (
@@ -169,7 +169,7 @@ def _clear(lab: LabState) -> None:
 
 def _watch_owner(lab: LabState, owner: int) -> None:
     """Start the process that takes the lab down when its owner ends, however it ends."""
-    watcher = background.spawn("lab.watcher", str(owner), lab.name)
+    watcher = background.spawn("tests.lab.watcher", str(owner), lab.name)
     record = {"owner": asdict(Process.of(owner)), "watcher": asdict(watcher)}
     (lab.directory / "owner.json").write_text(json.dumps(record))
 

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab import disk, tree
-from lab.state import CHECKOUT
-from lab.tools import LabError, run, say
+from tests.lab import disk, tree
+from tests.lab.state import CHECKOUT
+from tests.lab.tools import LabError, run, say
 
 PYTHON: Final = "/usr/bin/python3"
 PACKAGED: Final = (

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lab import background, cgroups, disk
-from lab.state import HostState, Process
-from lab.tools import LabError, run, wait_until, which
+from tests.lab import background, cgroups, disk
+from tests.lab.state import HostState, Process
+from tests.lab.tools import LabError, run, wait_until, which
 
 BOOT_SECONDS: Final = 90
 JOIN: Final = Path(__file__).with_name("join")
@@ -42,7 +42,7 @@ def start(host: HostState) -> None:
     """Begin to boot; `wait_booted` waits. The disk's journal is replayed here after a power cut."""
     if host.read():
         raise LabError(f"host {host.name} is on already")
-    nspawn = background.spawn("lab.starter", host.lab.name, host.name)
+    nspawn = background.spawn("tests.lab.starter", host.lab.name, host.name)
     host.write(pid=nspawn.pid, started=nspawn.started)
 
 

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import controlplane, kubebuild, kubeplugin, lab, machine, tools
-from lab.controlplane import ControlPlane
-from lab.hosts import Host
-from lab.state import LabState
-from lab.tools import LabError, say
+from tests.lab import controlplane, kubebuild, kubeplugin, lab, machine, tools
+from tests.lab.controlplane import ControlPlane
+from tests.lab.hosts import Host
+from tests.lab.state import LabState
+from tests.lab.tools import LabError, say
 
 HELP = """\
 Real systemd machines on this one, for tests, the demo and a person at a keyboard. As root.

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from lab import layer
-from lab.state import CHECKOUT
-from lab.tools import run, say
+from tests.lab import layer
+from tests.lab.state import CHECKOUT
+from tests.lab.tools import run, say
 
 KEPT: Final = 3
 

@@ -1,4 +1,4 @@
-"""The process that becomes a host's nspawn: `python -m lab.starter LAB HOST`; prints its pid when it is on its way.
+"""The process that becomes a host's nspawn: `python -m tests.lab.starter LAB HOST`; prints its pid when it is on its way.
 
 It takes a mount and a network namespace of its own before it mounts anything. So the machine never sees a mount of
 the lab, no other host inherits one (it would keep the disk of a crashed host alive), and all of them end with the host.
@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from lab import background, cgroups, tree
-from lab.machine import ENVIRONMENT
-from lab.state import HostState, LabState
-from lab.tools import run, which
+from tests.lab import background, cgroups, tree
+from tests.lab.machine import ENVIRONMENT
+from tests.lab.state import HostState, LabState
+from tests.lab.tools import run, which
 
 CLONE_NEWNS: Final = 0x00020000  # linux/sched.h
 CLONE_NEWNET: Final = 0x40000000

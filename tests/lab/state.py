@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.tools import LabError
+from tests.lab.tools import LabError
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent.parent
 # Not /run: the disks of the hosts would then lie in memory.

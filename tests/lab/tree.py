@@ -9,9 +9,9 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from lab import disk
-from lab.state import CHECKOUT, HostState
-from lab.tools import run
+from tests.lab import disk
+from tests.lab.state import CHECKOUT, HostState
+from tests.lab.tools import run
 
 PREFIX: Final = "/opt/tambourine"
 WHEELS: Final = "/wheels"  # packages to install from, this tree's own among them

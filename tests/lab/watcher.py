@@ -1,4 +1,4 @@
-"""The process that takes a lab down when the process it was made for has ended: `python -m lab.watcher PID NAME`."""
+"""The process that takes a lab down when the process it was made for has ended: `python -m tests.lab.watcher PID NAME`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import select
 import sys
 
-from lab import background, lab
-from lab.state import LabState
+from tests.lab import background, lab
+from tests.lab.state import LabState
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from lab.tools import LabError, say
+from tests.lab.tools import LabError, say
 from tests.machine import installing
 from tests.machine.image import image
 from tests.machine.machine import CommandFailed, Machine, created

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.layer import cache
-from lab.tools import LabError, say, which
+from tests.lab.layer import cache
+from tests.lab.tools import LabError, say, which
 from tests.machine import place, recipe
 
 POPULATE: Final = Path(__file__).with_name("populate")

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from lab import package
-from lab.state import CHECKOUT
-from lab.tools import say
+from tests.lab import package
+from tests.lab.state import CHECKOUT
+from tests.lab.tools import say
 from tests.machine.machine import Machine
 
 PACKAGES: Final = ("tambourine", "tambourine-dkms")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
-from lab.tools import LabError, say, which
+from tests.lab.tools import LabError, say, which
 from tests.machine import place, qemu
 from tests.machine.image import Image
 from tests.machine.wire import PROGRAM_DIES_WITH_US, Wire, free_port

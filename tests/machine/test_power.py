@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from lab.tools import say
 from tambourinefs.errors import Unreachable
 from tambourinefs.model.manifest import parse_json
 from tambourinefs.rpc.client import Client
 from tests.e2e.chaos import Service, Wish, check_started, put, remove, settle, wait_ready
+from tests.lab.tools import say
 from tests.machine.machine import Machine
 from tests.machine.waiting import wait_until
 

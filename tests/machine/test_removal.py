@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab import package
+from tests.lab import package
 from tests.machine.installing import PACKAGES, apt, packages
 from tests.machine.machine import Machine
 from tests.machine.waiting import wait_until

@@ -19,8 +19,8 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes.agent import SLEEPS, Host, run_until_killed, tree
 from tambourinefs.agent.reconcile import Reconciler
+from tests.fakes.agent import SLEEPS, Host, run_until_killed, tree
 
 # These are about decisions, not about the disk.
 TMPFS = "/dev/shm" if os.path.isdir("/dev/shm") else None

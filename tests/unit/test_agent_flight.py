@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from fakes.systemd import FakeSystemd
 from tambourinefs.agent.applied import Store
 from tambourinefs.agent.book import Book
 from tambourinefs.agent.flight import Flights
 from tambourinefs.agent.plan import Job
 from tambourinefs.agent.record import Record, Running
 from tambourinefs.agent.transitions import sending
+from tests.fakes.systemd import FakeSystemd
 
 pytestmark = pytest.mark.trio
 KEY, UNIT = ("local", "a"), "a.service"

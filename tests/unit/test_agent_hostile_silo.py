@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import trio
 
-from fakes.agent import SLEEPS, Host, host_in_memory
 from tambourinefs.agent.check import open_manifest_directory
 from tambourinefs.agent.payload import PayloadMissing
 from tambourinefs.agent.scan import Silo, SiloUnavailable
+from tests.fakes.agent import SLEEPS, Host, host_in_memory
 
 pytestmark = pytest.mark.trio
 

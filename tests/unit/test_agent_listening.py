@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 import trio
 
-from announced import Announced
 from tambourinefs.agent import listening
+from tests.announced import Announced
 
 pytestmark = pytest.mark.trio
 

@@ -11,8 +11,6 @@ from uuid import uuid4
 import pytest
 import trio
 
-from announced import Announced
-from fakes.agent import SLEEPS, Host, host_in_memory, tree
 from tambourinefs import files
 from tambourinefs.agent import retry
 from tambourinefs.agent.applied import Store, accept_silo
@@ -21,6 +19,8 @@ from tambourinefs.agent.policy import Policy
 from tambourinefs.agent.ports import SystemdRefused
 from tambourinefs.errors import InvalidInput
 from tambourinefs.model.unit import Unit
+from tests.announced import Announced
+from tests.fakes.agent import SLEEPS, Host, host_in_memory, tree
 
 pytestmark = pytest.mark.trio
 

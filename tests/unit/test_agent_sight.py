@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import trio
 
-from fakes.agent import SLEEPS
-from fakes.systemd import FakeSystemd
 from tambourinefs.agent.units.cache import LEFT, Sight
 from tambourinefs.model.unit import Unit
+from tests.fakes.agent import SLEEPS
+from tests.fakes.systemd import FakeSystemd
 
 pytestmark = pytest.mark.trio
 KEY, UNIT = ("local", "a"), "a.service"

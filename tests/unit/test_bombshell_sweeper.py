@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from announced import Announced
 from tambourinefs.bombshell import names, sweeper, uploads
 from tambourinefs.bombshell.sweeper import Sweeper
+from tests.announced import Announced
 
 LEFT = names.TEMPORARY.decode() + "x"
 

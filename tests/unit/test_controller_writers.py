@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from announced import Announced
 from tambourinefs.controller.writers import AT_ONCE, Write, Writers
 from tambourinefs.errors import NotFound, TambourineError, Unreachable
+from tests.announced import Announced
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from announced import Announced
 from tambourinefs.errors import Conflict, TambourineError, Unreachable
 from tambourinefs.kube import lease
 from tambourinefs.kube.errors import Forbidden
 from tambourinefs.kube.lease import Elector
+from tests.announced import Announced
 
 
 class _Api:

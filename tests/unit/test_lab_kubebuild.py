@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import kubebuild
-from lab.tools import LabError
+from tests.lab import kubebuild
+from tests.lab.tools import LabError
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ def test_each_file_is_run_by_one_process_and_whole(tmp_path: Path) -> None:
         names = [f"test_{number}_{test}" for test in range(TESTS)]
         text = "".join(f"def {name}(): pass\n" for name in names)
         (tmp_path / f"test_{number}.py").write_text(text)
-    plugin = "import shards\ndef pytest_configure(config): shards.register(config)\n"
+    plugin = "from tests import shards\ndef pytest_configure(config): shards.register(config)\n"
     (tmp_path / "conftest.py").write_text(plugin)
     environment = {
         **os.environ,
         "TAMBOURINE_SHARDS": str(shared),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     argv = [
         sys.executable,

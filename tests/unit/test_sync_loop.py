@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from announced import Announced
 from tambourinefs.errors import OutOfSpace, TambourineError, Unreachable
 from tambourinefs.kube.clock import ServerClock
 from tambourinefs.kube.errors import Invalid
@@ -17,6 +16,7 @@ from tambourinefs.model import cluster
 from tambourinefs.model.schema import API_VERSION
 from tambourinefs.model.status import StatusReport
 from tambourinefs.sync.loop import Sync
+from tests.announced import Announced
 from tests.unit.cluster_world import NAMESPACE, assigned, manifest_at, service
 
 ONE, TWO = service("one", generation=2), service("two", generation=2)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fakes.systemd import FakeSystemd
-from fakes.systemd_rules import RULES, World
 from tambourinefs.agent.ports import Systemd, SystemdUnavailable
+from tests.fakes.systemd import FakeSystemd
+from tests.fakes.systemd_rules import RULES, World
 
 
 class FakeWorld(World):

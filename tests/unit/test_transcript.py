@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transcript import matches, play, section, steps
+from tests.transcript import matches, play, section, steps
 
 
 def test_the_comparison_can_fail() -> None:

@@ -10,13 +10,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from fakes.agent import SLEEPS, Host, host_in_memory, tree
 from tambourinefs.agent.applied import Store
 from tambourinefs.agent.apply import Applier
 from tambourinefs.agent.book import Book
 from tambourinefs.agent.hostfiles import HostFiles
 from tambourinefs.errors import HostError
 from tambourinefs.processes.withdrawal import ROUNDS_MAX, Withdrawal
+from tests.fakes.agent import SLEEPS, Host, host_in_memory, tree
 
 pytestmark = pytest.mark.trio
 
