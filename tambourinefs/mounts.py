@@ -92,13 +92,18 @@ def attached(mount: Mount) -> bool:
 
 
 class MountBell:
-    """Rings when this mount namespace changes (proc(5), /proc/pid/mountinfo: POLLPRI). Made before the first look."""
+    """Tells that this mount namespace has changed (proc(5), /proc/pid/mountinfo). Made before the first read: a change after
+    that is never missed.
+    """
 
     def __init__(self) -> None:
         self._file = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        # mountinfo is always readable; an epoll of its own is readable only when there is news.
+        # mountinfo is always readable. Edge-triggered in an epoll of its own, each change makes that epoll readable until it
+        # is polled. POLLPRI would not do: mounts_poll() of the kernel's fs/namespace.c reports it to whoever asks first, and
+        # epoll_ctl(2), which trio calls to wait here, already asks: a change that came before it would be lost.
         self._epoll = select.epoll()
-        self._epoll.register(self._file, select.EPOLLPRI)
+        self._epoll.register(self._file, select.EPOLLIN | select.EPOLLET)
+        self._epoll.poll(0)  # the first edge is the registration itself
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +113,7 @@ class MountBell:
         os.close(self._file)
 
     async def wait(self) -> None:
-        """Return after the next change."""
+        """Return when there was a change since the last return."""
         import trio
 
         await trio.lowlevel.wait_readable(self._epoll.fileno())

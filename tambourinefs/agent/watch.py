@@ -37,10 +37,12 @@ async def watch_silo(path: Path, ring: Callable[[set[NamespacedName] | None], No
     with contextlib.ExitStack() as stack:
         mounts = stack.enter_context(MountBell())
         while True:
+            # In this order: a mount that changes after the first line is told by `mounts`, and the tree is made again.
+            watched = await trio.to_thread.run_sync(_mount_at, path)
             tree = await trio.to_thread.run_sync(_watch, path)
             ring(None)
             try:
-                await _until_mounted_anew(path, tree, mounts, ring)
+                await _until_remounted(path, watched, tree, mounts, ring)
             finally:
                 if tree is not None:
                     tree.close()
@@ -54,14 +56,14 @@ def _watch(path: Path) -> TreeWatch | None:
         return None
 
 
-async def _until_mounted_anew(
+async def _until_remounted(
     path: Path,
+    watched: int,
     tree: TreeWatch | None,
     mounts: MountBell,
     ring: Callable[[set[NamespacedName] | None], None],
 ) -> None:
-    """Return when another mount is at `path`, or the tree is gone."""
-    watched = await trio.to_thread.run_sync(_mount_at, path)
+    """Return when the mount at `path` is not `watched` any more, or the tree is gone."""
     async with trio.open_nursery() as nursery:
 
         async def files_change() -> None:
