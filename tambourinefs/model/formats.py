@@ -1,7 +1,7 @@
 """In which format this program keeps the applied state of a host on its disk: the agent and the installation ask here.
 
 The number goes up when a record changes so that an older program would read it wrongly; the way from the one before is a
-step in agent/migrations.py. debian/rules reads the number here for the package's preinst.
+step in agent/state/migrations.py. debian/rules reads the number here for the package's preinst.
 """
 
 from __future__ import annotations

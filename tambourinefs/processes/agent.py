@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tambourinefs import daemon
-from tambourinefs.agent.applied import Store
-from tambourinefs.agent.apply import Applier
-from tambourinefs.agent.book import Book
-from tambourinefs.agent.check import Checker
-from tambourinefs.agent.hostfiles import HostFiles
-from tambourinefs.agent.journal import HostJournal
-from tambourinefs.agent.listening import listen
-from tambourinefs.agent.policy import Policy, normal_paths
-from tambourinefs.agent.reconcile import Reconciler
-from tambourinefs.agent.scan import Silo
+from tambourinefs.agent.admission.check import Checker
+from tambourinefs.agent.admission.policy import Policy, normal_paths
+from tambourinefs.agent.admission.verify import AnalyzeVerifier
+from tambourinefs.agent.apply.apply import Applier
+from tambourinefs.agent.host.files import HostFiles
+from tambourinefs.agent.journal.lines import HostJournal
+from tambourinefs.agent.journal.listening import listen
+from tambourinefs.agent.reconcile.loop import Reconciler
+from tambourinefs.agent.silo.scan import Silo
+from tambourinefs.agent.state.applied import Book
+from tambourinefs.agent.state.store import Store
 from tambourinefs.agent.units.systemd import HostSystemd
-from tambourinefs.agent.verify import AnalyzeVerifier
 from tambourinefs.model import paths
 from tambourinefs.processes import mounting
 from tambourinefs.processes.run import run_until_stopped

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tambourinefs.agent.applied import Store
-from tambourinefs.agent.apply import Applier
-from tambourinefs.agent.book import Book
-from tambourinefs.agent.flight import Flights, monotonic_usec
-from tambourinefs.agent.hostfiles import HostFiles
-from tambourinefs.agent.plan import Gone, Job, Recover, World, plan
-from tambourinefs.agent.record import replace
-from tambourinefs.agent.transitions import sending
+from tambourinefs.agent.apply.apply import Applier
+from tambourinefs.agent.host.files import HostFiles
+from tambourinefs.agent.planning.plan import Gone, Job, Recover, World, plan
+from tambourinefs.agent.planning.transitions import sending
+from tambourinefs.agent.reconcile.jobs import Flights, monotonic_usec
+from tambourinefs.agent.state.applied import Book
+from tambourinefs.agent.state.record import replace
+from tambourinefs.agent.state.store import Store
 from tambourinefs.agent.units.systemd import HostSystemd
 from tambourinefs.errors import HostError
 from tambourinefs.processes.run import run_until_stopped
 from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
-    from tambourinefs.agent.plan import Action
+    from tambourinefs.agent.planning.plan import Action
     from tambourinefs.model.config import Config
     from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.unit import Unit

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from tambourinefs.agent.journal import HostJournal
+from tambourinefs.agent.journal.lines import HostJournal
 from tests.e2e.systemd_world import HostWorld, world_of
 from tests.fakes.systemd_rules import DEADLINE
 from tests.lab.hosts import Host

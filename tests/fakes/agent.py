@@ -17,16 +17,16 @@ from typing import Any
 
 import trio
 
-from tambourinefs.agent.applied import Store
-from tambourinefs.agent.apply import Applier
-from tambourinefs.agent.book import Book
-from tambourinefs.agent.check import Checker
-from tambourinefs.agent.hostfiles import HostFiles
-from tambourinefs.agent.policy import Policy
+from tambourinefs.agent.admission.check import Checker
+from tambourinefs.agent.admission.policy import Policy
+from tambourinefs.agent.apply.apply import Applier
+from tambourinefs.agent.host.files import HostFiles
 from tambourinefs.agent.ports import Draft, Findings
-from tambourinefs.agent.reconcile import Reconciler
-from tambourinefs.agent.record import Record
-from tambourinefs.agent.scan import Silo
+from tambourinefs.agent.reconcile.loop import Reconciler
+from tambourinefs.agent.silo.scan import Silo
+from tambourinefs.agent.state.applied import Book
+from tambourinefs.agent.state.record import Record
+from tambourinefs.agent.state.store import Store
 from tambourinefs.model.view import ServiceView
 from tests.fakes.systemd import FakeSystemd
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.agent.scan import Silo, SiloUnavailable
+from tambourinefs.agent.silo.scan import Silo, SiloUnavailable
 from tests.functional.silo_host import SiloHost
 
 Make = Callable[..., SiloHost]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.agent.findings import conditional_commands
+from tambourinefs.agent.admission.findings import conditional_commands
+from tambourinefs.agent.admission.verify import AnalyzeVerifier
 from tambourinefs.agent.ports import Draft
-from tambourinefs.agent.verify import AnalyzeVerifier
 from tambourinefs.model.manifest import parse_yaml
 
 pytestmark = pytest.mark.trio

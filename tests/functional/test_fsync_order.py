@@ -17,12 +17,12 @@ import pytest
 _CALLS = "fsync,fdatasync,syncfs,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,symlink,symlinkat"
 _TEMPORARY = re.compile(r"\.(tambourine|pki)[a-z-]*-[0-9a-f]{16}")
 _STORE = """
-from tambourinefs.agent.applied import Store
-from tambourinefs.agent.record import Record
+from tambourinefs.agent.state.store import Store
+from tambourinefs.agent.state.record import Record
 store = Store(root / "state")
 """
 _OLDER = """
-from tambourinefs.agent import migrations
+from tambourinefs.agent.state import migrations
 from tambourinefs.model import formats
 store.save([Record('local', 'a', 'a.service')])
 store.close()
@@ -32,9 +32,9 @@ _FILES = (
     _STORE
     + """
 import hashlib
-from tambourinefs.agent.content import Target
-from tambourinefs.agent.hostfiles import HostFiles
-from tambourinefs.agent.record import Original
+from tambourinefs.agent.host.content import Target
+from tambourinefs.agent.host.files import HostFiles
+from tambourinefs.agent.state.record import Original
 (root / "etc").mkdir()
 host = HostFiles(root, store)
 def target(path):
@@ -60,7 +60,7 @@ _KEPT = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"  # sh
 
 CASES = {
     "Store: a new state directory": (
-        "from tambourinefs.agent.applied import Store",
+        "from tambourinefs.agent.state.store import Store",
         "Store(root / 'state')",
         [
             "mkdir state", "fsync .", "fsync state/TMP", "rename state/TMP state/version", "fsync state",

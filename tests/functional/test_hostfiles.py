@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.agent.applied import Store
-from tambourinefs.agent.hostfiles import HostFiles
+from tambourinefs.agent.host.files import HostFiles
+from tambourinefs.agent.state.store import Store
 from tambourinefs.errors import HostError
 
 # vfs_ns_cap_data of capability.h: revision 2, effective, cap_net_bind_service.

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tambourinefs.agent.applied import Store
-from tambourinefs.agent.content import Target
-from tambourinefs.agent.hostfiles import HostFiles
-from tambourinefs.agent.record import Original
+from tambourinefs.agent.host.content import Target
+from tambourinefs.agent.host.files import HostFiles
+from tambourinefs.agent.state.record import Original
+from tambourinefs.agent.state.store import Store
 from tambourinefs.errors import HostError
 
 LINK = "a part of it is a symbolic link, which is not followed"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tambourinefs.agent import watch
+from tambourinefs.agent.silo import watch
 from tambourinefs.mounts import MountBell, bind, find
 from tambourinefs.treewatch import TreeWatch
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from tambourinefs.agent.admission.verify import AnalyzeVerifier
 from tambourinefs.agent.ports import Draft, Findings, Verifier
-from tambourinefs.agent.verify import AnalyzeVerifier
 
 pytestmark = pytest.mark.trio
 

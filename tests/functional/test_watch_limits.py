@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tambourinefs.agent import watch
+from tambourinefs.agent.silo import watch
 from tambourinefs.agent.units import directories
 from tambourinefs.errors import OutOfSpace
 from tambourinefs.treewatch import Change, TreeWatch

@@ -19,7 +19,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tambourinefs.agent.reconcile import Reconciler
+from tambourinefs.agent.reconcile.loop import Reconciler
 from tests.fakes.agent import SLEEPS, Host, run_until_killed, tree
 
 # These are about decisions, not about the disk.

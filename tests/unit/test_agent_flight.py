@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from tambourinefs.agent.applied import Store
-from tambourinefs.agent.book import Book
-from tambourinefs.agent.flight import Flights
-from tambourinefs.agent.plan import Job
-from tambourinefs.agent.record import Record, Running
-from tambourinefs.agent.transitions import sending
+from tambourinefs.agent.planning.plan import Job
+from tambourinefs.agent.planning.transitions import sending
+from tambourinefs.agent.reconcile.jobs import Flights
+from tambourinefs.agent.state.applied import Book
+from tambourinefs.agent.state.record import Record, Running
+from tambourinefs.agent.state.store import Store
 from tests.fakes.systemd import FakeSystemd
 
 pytestmark = pytest.mark.trio

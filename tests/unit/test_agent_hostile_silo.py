@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import trio
 
-from tambourinefs.agent.check import open_manifest_directory
-from tambourinefs.agent.payload import PayloadMissing
-from tambourinefs.agent.scan import Silo, SiloUnavailable
+from tambourinefs.agent.admission.check import open_manifest_directory
+from tambourinefs.agent.host.payload import PayloadMissing
+from tambourinefs.agent.silo.scan import Silo, SiloUnavailable
 from tests.fakes.agent import SLEEPS, Host, host_in_memory
 
 pytestmark = pytest.mark.trio

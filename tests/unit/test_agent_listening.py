@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 import trio
 
-from tambourinefs.agent import listening
+from tambourinefs.agent.journal import listening
 from tests.announced import Announced
 
 pytestmark = pytest.mark.trio

@@ -12,11 +12,11 @@ import pytest
 import trio
 
 from tambourinefs import files
-from tambourinefs.agent import retry
-from tambourinefs.agent.applied import Store, accept_silo
-from tambourinefs.agent.hostfiles import ORIGINAL_MAX
-from tambourinefs.agent.policy import Policy
+from tambourinefs.agent.admission.policy import Policy
+from tambourinefs.agent.host.files import ORIGINAL_MAX
 from tambourinefs.agent.ports import SystemdRefused
+from tambourinefs.agent.reconcile import retry
+from tambourinefs.agent.state.store import Store, accept_silo
 from tambourinefs.errors import InvalidInput
 from tambourinefs.model.unit import Unit
 from tests.announced import Announced

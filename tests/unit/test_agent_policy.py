@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tambourinefs.agent import fieldpath
-from tambourinefs.agent.conflicts import claims, conflict, owners
-from tambourinefs.agent.policy import Policy, refusal
+from tambourinefs.agent.admission import fieldpath
+from tambourinefs.agent.admission.conflicts import claims, conflict, owners
+from tambourinefs.agent.admission.policy import Policy, refusal
 from tambourinefs.model.config import DENIED_UNITS
 from tambourinefs.model.manifest import API_VERSION, KIND, Manifest, Metadata, Spec
 from tambourinefs.model.schema import DropIn, File

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from tambourinefs.agent.applied import accept_silo
-from tambourinefs.agent.record import TOKENS_KEPT, Record, Token
+from tambourinefs.agent.state.record import TOKENS_KEPT, Record, Token
+from tambourinefs.agent.state.store import accept_silo
 from tambourinefs.errors import HostError
 
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from tambourinefs.agent.content import Content
-from tambourinefs.agent.plan import Place, Want, World, plan
-from tambourinefs.agent.record import Record, Running, Token, replace
-from tambourinefs.agent.transitions import unsent
+from tambourinefs.agent.host.content import Content
+from tambourinefs.agent.planning.plan import Place, Want, World, plan
+from tambourinefs.agent.planning.transitions import unsent
+from tambourinefs.agent.state.record import Record, Running, Token, replace
 from tambourinefs.model.manifest import parse_json
 from tambourinefs.model.unit import Unit
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.agent import migrations
-from tambourinefs.agent.applied import Store
-from tambourinefs.agent.record import Record
+from tambourinefs.agent.state import migrations
+from tambourinefs.agent.state.record import Record
+from tambourinefs.agent.state.store import Store
 from tambourinefs.errors import HostError
 from tambourinefs.install import check
 from tambourinefs.install.plan import Options

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.agent.policy import Policy, refusal
+from tambourinefs.agent.admission.policy import Policy, refusal
 from tambourinefs.model.config import DENIED_UNITS
 from tambourinefs.model.manifest import parse_yaml
 

@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tambourinefs.agent.applied import Store
-from tambourinefs.agent.apply import Applier
-from tambourinefs.agent.book import Book
-from tambourinefs.agent.hostfiles import HostFiles
+from tambourinefs.agent.apply.apply import Applier
+from tambourinefs.agent.host.files import HostFiles
+from tambourinefs.agent.state.applied import Book
+from tambourinefs.agent.state.store import Store
 from tambourinefs.errors import HostError
 from tambourinefs.processes.withdrawal import ROUNDS_MAX, Withdrawal
 from tests.fakes.agent import SLEEPS, Host, host_in_memory, tree

@@ -221,7 +221,7 @@ def agent(
         withdrawal.main(config)
         return
     if accept_silo:
-        from tambourinefs.agent.applied import accept_silo as accept
+        from tambourinefs.agent.state.store import accept_silo as accept
 
         accept(Path(config.agent.state_directory), accept_silo)
         click.echo(f"this host obeys the silo {accept_silo} from now on")

@@ -14,9 +14,9 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tambourinefs.agent.applied import Store
-    from tambourinefs.agent.conflicts import Claim
-    from tambourinefs.agent.record import Record
+    from tambourinefs.agent.admission.conflicts import Claim
+    from tambourinefs.agent.state.record import Record
+    from tambourinefs.agent.state.store import Store
     from tambourinefs.model.names import NamespacedName
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tambourinefs.agent.findings import sort_findings, template_of
+from tambourinefs.agent.admission.findings import sort_findings, template_of
 from tambourinefs.agent.ports import Draft, Findings
 
 if TYPE_CHECKING:

@@ -17,11 +17,20 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from tambourinefs.agent import transitions
-from tambourinefs.agent.check import open_manifest_directory
-from tambourinefs.agent.plan import DISABLED, Enable, Forget, Note, Place, Reload, Withdraw, blank
+from tambourinefs.agent.admission.check import open_manifest_directory
+from tambourinefs.agent.planning import transitions
+from tambourinefs.agent.planning.plan import (
+    DISABLED,
+    Enable,
+    Forget,
+    Note,
+    Place,
+    Reload,
+    Withdraw,
+    blank,
+)
 from tambourinefs.agent.ports import SystemdRefused, UnitNotFound
-from tambourinefs.agent.record import replace
+from tambourinefs.agent.state.record import replace
 from tambourinefs.errors import HostError, TambourineError
 from tambourinefs.timestamps import now
 
@@ -29,13 +38,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from tambourinefs.agent.book import Book
-    from tambourinefs.agent.check import Checked
-    from tambourinefs.agent.content import Target
-    from tambourinefs.agent.hostfiles import HostFiles
-    from tambourinefs.agent.plan import Action
+    from tambourinefs.agent.admission.check import Checked
+    from tambourinefs.agent.host.content import Target
+    from tambourinefs.agent.host.files import HostFiles
+    from tambourinefs.agent.planning.plan import Action
     from tambourinefs.agent.ports import InstallChanges, Systemd
-    from tambourinefs.agent.record import Record, Written
+    from tambourinefs.agent.state.applied import Book
+    from tambourinefs.agent.state.record import Record, Written
     from tambourinefs.model.names import NamespacedName
 
 log = logging.getLogger(__name__)

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs import files
-from tambourinefs.agent.applied import FSYNC_EACH, Store, syncfs
-from tambourinefs.agent.payload import PayloadMissing, copy, digest_of, open_payload
-from tambourinefs.agent.record import Original
+from tambourinefs.agent.host.payload import PayloadMissing, copy, digest_of, open_payload
+from tambourinefs.agent.state.record import Original
+from tambourinefs.agent.state.store import FSYNC_EACH, Store, syncfs
 from tambourinefs.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tambourinefs.agent.content import Target
+    from tambourinefs.agent.host.content import Target
 
 TEMPORARY: Final = ".tambourine-agent-"
 ORIGINAL_MAX: Final = 256 << 20  # bytes of a file that is kept to be put back

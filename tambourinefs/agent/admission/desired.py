@@ -7,18 +7,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tambourinefs.agent import judge as judging
-from tambourinefs.agent.conditions import UNKNOWN, Verdict
-from tambourinefs.agent.conflicts import owners
-from tambourinefs.agent.judge import ACCEPTED, Judgement
-from tambourinefs.agent.plan import Gone
+from tambourinefs.agent.admission import judge as judging
+from tambourinefs.agent.admission.conflicts import owners
+from tambourinefs.agent.admission.judge import ACCEPTED, Judgement
+from tambourinefs.agent.planning.plan import Gone
+from tambourinefs.agent.status.conditions import UNKNOWN, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tambourinefs.agent.book import Book
-    from tambourinefs.agent.policy import Policy
-    from tambourinefs.agent.scan import Entry, Scan, SiloUnavailable
+    from tambourinefs.agent.admission.policy import Policy
+    from tambourinefs.agent.silo.scan import Entry, Scan, SiloUnavailable
+    from tambourinefs.agent.state.applied import Book
     from tambourinefs.model.names import NamespacedName
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tambourinefs import files
-from tambourinefs.agent import fieldpath
-from tambourinefs.agent.conditions import FALSE, TRUE, UNKNOWN, Verdict
-from tambourinefs.agent.content import FILE, Target
-from tambourinefs.agent.hostfiles import ORIGINAL_MAX, owner_ids
-from tambourinefs.agent.payload import PayloadMissing, check_payload
+from tambourinefs.agent.admission import fieldpath
+from tambourinefs.agent.host.content import FILE, Target
+from tambourinefs.agent.host.files import ORIGINAL_MAX, owner_ids
+from tambourinefs.agent.host.payload import PayloadMissing, check_payload
 from tambourinefs.agent.ports import Draft, Findings
+from tambourinefs.agent.status.conditions import FALSE, TRUE, UNKNOWN, Verdict
 from tambourinefs.errors import HostError
 from tambourinefs.model import names
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tambourinefs.agent.hostfiles import HostFiles
-    from tambourinefs.agent.plan import Want
+    from tambourinefs.agent.host.files import HostFiles
+    from tambourinefs.agent.planning.plan import Want
     from tambourinefs.agent.ports import Systemd, Verifier
-    from tambourinefs.agent.record import Original, Record, Written
+    from tambourinefs.agent.state.record import Original, Record, Written
     from tambourinefs.model.manifest import Spec
     from tambourinefs.model.names import NamespacedName
 

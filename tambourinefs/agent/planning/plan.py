@@ -19,15 +19,15 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.agent.record import Done, Enablement, Record, Token, replace
+from tambourinefs.agent.state.record import Done, Enablement, Record, Token, replace
 from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.status import LastCommand
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from tambourinefs.agent.conflicts import Claim
-    from tambourinefs.agent.content import Content
+    from tambourinefs.agent.admission.conflicts import Claim
+    from tambourinefs.agent.host.content import Content
     from tambourinefs.model.manifest import Manifest
     from tambourinefs.model.unit import Unit
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from tambourinefs.agent import transitions
+from tambourinefs.agent.planning import transitions
 from tambourinefs.agent.ports import JobResult, SystemdRefused, SystemdUnavailable, UnitNotFound
 from tambourinefs.errors import RefusedByPolicy
 from tambourinefs.timestamps import now
@@ -21,10 +21,10 @@ from tambourinefs.timestamps import now
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tambourinefs.agent.book import Book
-    from tambourinefs.agent.plan import Job
+    from tambourinefs.agent.planning.plan import Job
     from tambourinefs.agent.ports import Journal, Systemd
-    from tambourinefs.agent.record import Running
+    from tambourinefs.agent.state.applied import Book
+    from tambourinefs.agent.state.record import Running
     from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.unit import Unit
 

@@ -15,7 +15,7 @@ from itertools import chain
 from posixpath import normpath
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.agent import fieldpath
+from tambourinefs.agent.admission import fieldpath
 from tambourinefs.model import exposure, names, paths, unitfile
 from tambourinefs.model.names import is_at_or_below
 

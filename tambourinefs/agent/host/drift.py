@@ -11,8 +11,8 @@ from tambourinefs.errors import HostError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tambourinefs.agent.hostfiles import HostFiles
-    from tambourinefs.agent.record import Record, Written
+    from tambourinefs.agent.host.files import HostFiles
+    from tambourinefs.agent.state.record import Record, Written
     from tambourinefs.model.names import NamespacedName
 
 

@@ -15,33 +15,33 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tambourinefs.agent import judge as judging
-from tambourinefs.agent import views
-from tambourinefs.agent.announce import Announcer, Board
-from tambourinefs.agent.conditions import FALSE, TRUE, UNKNOWN, Verdict
-from tambourinefs.agent.desired import NOT_YET, Desired
-from tambourinefs.agent.drift import changed_by_hand
-from tambourinefs.agent.flight import Flights, monotonic_usec
-from tambourinefs.agent.judge import Judgement
-from tambourinefs.agent.plan import Job, Place, Recover, World, plan_service
-from tambourinefs.agent.policy import alias_refusal
+from tambourinefs.agent.admission import judge as judging
+from tambourinefs.agent.admission.desired import NOT_YET, Desired
+from tambourinefs.agent.admission.judge import Judgement
+from tambourinefs.agent.admission.policy import alias_refusal
+from tambourinefs.agent.host.drift import changed_by_hand
+from tambourinefs.agent.planning.plan import Job, Place, Recover, World, plan_service
+from tambourinefs.agent.planning.transitions import sending
 from tambourinefs.agent.ports import SystemdUnavailable
-from tambourinefs.agent.reading import SiloReader
-from tambourinefs.agent.retry import Retries
-from tambourinefs.agent.transitions import sending
+from tambourinefs.agent.reconcile.jobs import Flights, monotonic_usec
+from tambourinefs.agent.reconcile.retry import Retries
+from tambourinefs.agent.silo.reading import SiloReader
+from tambourinefs.agent.status import views
+from tambourinefs.agent.status.conditions import FALSE, TRUE, UNKNOWN, Verdict
+from tambourinefs.agent.status.publish import Announcer, Board
 from tambourinefs.agent.units.cache import Sight
 from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from tambourinefs.agent.apply import Applier, Outcome
-    from tambourinefs.agent.check import Checked, Checker
-    from tambourinefs.agent.plan import Action, Gone, Want
-    from tambourinefs.agent.policy import Policy
+    from tambourinefs.agent.admission.check import Checked, Checker
+    from tambourinefs.agent.admission.policy import Policy
+    from tambourinefs.agent.apply.apply import Applier, Outcome
+    from tambourinefs.agent.planning.plan import Action, Gone, Want
     from tambourinefs.agent.ports import Journal, Systemd
-    from tambourinefs.agent.record import Record
-    from tambourinefs.agent.scan import Entry, Scan, Silo, SiloUnavailable
+    from tambourinefs.agent.silo.scan import Entry, Scan, Silo, SiloUnavailable
+    from tambourinefs.agent.state.record import Record
     from tambourinefs.model.names import NamespacedName
 
 log = logging.getLogger(__name__)

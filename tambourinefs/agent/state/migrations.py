@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tambourinefs.agent.record import Record
+from tambourinefs.agent.state.record import Record
 from tambourinefs.model import formats
 
 Raw = dict[str, Any]  # a record as JSON has it

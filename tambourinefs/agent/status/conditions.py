@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.agent import reasons
+from tambourinefs.agent.status import reasons
 from tambourinefs.model.status import ACCEPTED, APPLIED, READY, Condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tambourinefs.agent.record import Record
+    from tambourinefs.agent.state.record import Record
     from tambourinefs.model.manifest import Spec
     from tambourinefs.model.unit import Unit
 

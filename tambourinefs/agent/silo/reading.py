@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tambourinefs.agent.scan import SiloUnavailable
-from tambourinefs.agent.watch import watch_silo
+from tambourinefs.agent.silo.scan import SiloUnavailable
+from tambourinefs.agent.silo.watch import watch_silo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tambourinefs.agent.scan import Scan, Silo
+    from tambourinefs.agent.silo.scan import Scan, Silo
     from tambourinefs.model.names import NamespacedName
 
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Final, Self
 from uuid import UUID
 
 from tambourinefs import files
-from tambourinefs.agent import migrations
-from tambourinefs.agent.record import Record
+from tambourinefs.agent.state import migrations
+from tambourinefs.agent.state.record import Record
 from tambourinefs.errors import HostError, InvalidInput
 from tambourinefs.model import formats
 from tambourinefs.model.names import NamespacedName

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tambourinefs.agent import reasons
-from tambourinefs.agent.conditions import Facts, Verdict, conditions
+from tambourinefs.agent.status import reasons
+from tambourinefs.agent.status.conditions import Facts, Verdict, conditions
 from tambourinefs.model import names
 from tambourinefs.model.view import ServiceView
 
 if TYPE_CHECKING:
-    from tambourinefs.agent.record import Record
-    from tambourinefs.agent.scan import Entry
+    from tambourinefs.agent.silo.scan import Entry
+    from tambourinefs.agent.state.record import Record
     from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.unit import Unit
 

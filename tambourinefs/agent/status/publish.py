@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from tambourinefs.agent import views
+from tambourinefs.agent.status import views
 from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tambourinefs.agent.ports import Journal
-    from tambourinefs.agent.views import Known
+    from tambourinefs.agent.status.views import Known
     from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.unit import Unit
     from tambourinefs.model.view import ServiceView

@@ -9,18 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tambourinefs.agent import conflicts, fieldpath, policy
-from tambourinefs.agent.conditions import FALSE, TRUE, Verdict
-from tambourinefs.agent.content import Content, content_of
-from tambourinefs.agent.plan import Gone, Want
+from tambourinefs.agent.admission import conflicts, fieldpath, policy
+from tambourinefs.agent.host.content import Content, content_of
+from tambourinefs.agent.planning.plan import Gone, Want
+from tambourinefs.agent.status.conditions import FALSE, TRUE, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tambourinefs.agent.conflicts import Claim
-    from tambourinefs.agent.policy import Policy, Refusal
-    from tambourinefs.agent.record import Record
-    from tambourinefs.agent.scan import Entry
+    from tambourinefs.agent.admission.conflicts import Claim
+    from tambourinefs.agent.admission.policy import Policy, Refusal
+    from tambourinefs.agent.silo.scan import Entry
+    from tambourinefs.agent.state.record import Record
     from tambourinefs.model.names import NamespacedName
 
 ACCEPTED = Verdict(TRUE, "Accepted")

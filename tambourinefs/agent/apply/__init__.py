@@ -1,0 +1,1 @@
+"""Carries out the content part of a plan: files, enablement, reload. It decides nothing."""

@@ -1,0 +1,1 @@
+"""The loop: gathers what changed, reads, admits, plans, applies, starts jobs, publishes."""
