@@ -207,7 +207,7 @@ def rows(stage: Stage) -> list[Row]:
         Row("a certificate request", kinds.CSRS, stage.request, new=request()),
         Row("… its approval", kinds.CSRS, stage.request, subresource="approval"),
         Row("… its status", kinds.CSRS, stage.request, subresource="status"),
-        Row("our CRDs", kinds.CRDS, CRD, new=_crd()),
+        Row("the CRDs", kinds.CRDS, CRD, new=_crd()),
         Row("its core Node", kinds.CORE_NODES, NODE, new=_object("v1", "Node", "x")),
         Row("its core Node/status", kinds.CORE_NODES, NODE, subresource="status"),
         Row("a namespace", kinds.NAMESPACES, ns, new=_object("v1", "Namespace", "x")),
@@ -236,7 +236,7 @@ def rows(stage: Stage) -> list[Row]:
             new=_object(RBAC, "ClusterRole", "x", rules=[]),
         ),
         Row("a ClusterRoleBinding", rights.BINDINGS, "tambourine-node", new=_binding()),
-        Row("our policies", rights.POLICIES, "tambourine-node-objects", new=_policy()),
+        Row("the policies", rights.POLICIES, "tambourine-node-objects", new=_policy()),
         Row(
             "their bindings",
             rights.POLICY_BINDINGS,
