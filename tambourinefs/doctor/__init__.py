@@ -1,6 +1,7 @@
-"""`tambourine doctor`: looks at everything that this host needs for Tambourine and says what mends it.
+"""`tambourine doctor`: checks everything that Tambourine needs on this host.
 
-Each module is one group of checks: `probe` touches the world and returns frozen facts, `verdict` makes findings of them and
-is pure. It must work when everything is broken: nothing here goes through a daemon of ours where it can do without, a FUSE
-mount is touched by a child process alone, and whatever asks somebody has a deadline.
+Each module is one check: `probe` reads the host and returns a frozen value, `findings` turns that
+value into findings and is pure. The checks change nothing and have to work when everything else is
+broken: they do not go through Tambourine's daemons where they can avoid it, only a child process
+touches a FUSE mount, and every request has a deadline.
 """

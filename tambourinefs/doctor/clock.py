@@ -1,55 +1,55 @@
-"""The clock: certificates, Leases and the times in statuses go by it."""
+"""The clock: certificates, Leases and timestamps depend on it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tambourinefs.doctor.ask import ask
-from tambourinefs.doctor.finding import Finding
+from tambourinefs.doctor.check import Finding
+from tambourinefs.doctor.commands import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tambourinefs.doctor.ask import Answer
+    from tambourinefs.doctor.commands import CommandResult
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What systemd-timedated says (org.freedesktop.timedate1)."""
+class ClockState:
+    """The answer of systemd-timedated (org.freedesktop.timedate1)."""
 
-    said: Answer
+    timedated: CommandResult
     container: bool
 
     def is_yes(self, name: str) -> bool:
-        return f"{name}=yes" in self.said.out.split()
+        return f"{name}=yes" in self.timedated.stdout.split()
 
 
-def probe() -> Facts:
-    """Asks timedated, which the bus starts."""
+def probe() -> ClockState:
+    """timedatectl, which starts timedated by the bus."""
     properties = "--property=NTPSynchronized,NTP,CanNTP"
-    return Facts(
-        ask("timedatectl", "show", "--no-pager", properties),
-        ask("systemd-detect-virt", "--container", "--quiet").good,
+    return ClockState(
+        run("timedatectl", "show", "--no-pager", properties),
+        run("systemd-detect-virt", "--container", "--quiet").succeeded,
     )
 
 
-def verdict(facts: Facts) -> Iterator[Finding]:
+def findings(observed: ClockState) -> Iterator[Finding]:
     """One finding."""
-    if facts.container:
-        yield Finding("clock", "ok", "kept by the machine that this container runs on")
-    elif not facts.said.good:
-        text = f"systemd-timedated does not answer: {facts.said.complaint}"
+    if observed.container:
+        yield Finding("clock", "ok", "synchronized by the container's host")
+    elif not observed.timedated.succeeded:
+        text = f"systemd-timedated does not answer: {observed.timedated.error}"
         yield Finding("clock", "unknown", text, "systemctl restart systemd-timedated.service")
-    elif facts.is_yes("NTPSynchronized"):
-        yield Finding("clock", "ok", "kept by NTP")
-    elif not facts.is_yes("CanNTP"):
-        text = "nothing keeps the clock right"
+    elif observed.is_yes("NTPSynchronized"):
+        yield Finding("clock", "ok", "synchronized by NTP")
+    elif not observed.is_yes("CanNTP"):
+        text = "the clock is not synchronized: no NTP client is installed"
         yield Finding("clock", "warning", text, "apt-get install systemd-timesyncd")
-    elif not facts.is_yes("NTP"):
-        text = "nothing keeps the clock right: NTP is off"
+    elif not observed.is_yes("NTP"):
+        text = "the clock is not synchronized: NTP is disabled"
         yield Finding("clock", "warning", text, "timedatectl set-ntp true")
     else:
-        text = "NTP is on, and no server has been heard yet"
-        mend = "systemctl restart systemd-timesyncd.service && timedatectl timesync-status"
-        yield Finding("clock", "warning", text, mend)
+        text = "NTP is enabled, but no server has answered yet"
+        fix = "systemctl restart systemd-timesyncd.service && timedatectl timesync-status"
+        yield Finding("clock", "warning", text, fix)

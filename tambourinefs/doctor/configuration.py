@@ -1,12 +1,12 @@
-"""The host's configuration: the daemons read it when they start, so that an error in it waits for the next start."""
+"""The host's configuration. Daemons read it at start, so an error shows only at the next restart."""
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from tambourinefs import configfile
-from tambourinefs.doctor.finding import Finding
-from tambourinefs.doctor.patient import DAEMONS, quoted, restart
+from tambourinefs.doctor.check import DAEMONS, Finding, restart
 from tambourinefs.errors import InvalidConfig
 from tambourinefs.model.config import Config
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def probe(path: str) -> tuple[Config, InvalidConfig | None]:
-    """The configuration, or the defaults and what is wrong with it: the other checks go on by them."""
+    """The configuration; with an error the defaults, which the other checks use then."""
     try:
         return configfile.load(path).config, None
     except InvalidConfig as error:
         return Config(), error
 
 
-def verdict(error: InvalidConfig | None) -> Iterator[Finding]:
+def findings(error: InvalidConfig | None) -> Iterator[Finding]:
     """One finding."""
     if error is None:
-        yield Finding("configuration", "ok", "can be read, and every key and value is known")
+        yield Finding("configuration", "ok", "valid")
         return
-    mend = "tambourine config"
+    fix = "tambourine config"
     if error.source:
-        away = quoted(f"{error.source}.wrong")
-        mend = f"mv {quoted(error.source)} {away} && {restart(*DAEMONS)}"
-    yield Finding("configuration", "error", error.message, mend)
+        away = shlex.quote(f"{error.source}.wrong")
+        fix = f"mv {shlex.quote(error.source)} {away} && {restart(*DAEMONS)}"
+    yield Finding("configuration", "error", error.message, fix)

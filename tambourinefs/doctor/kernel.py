@@ -1,4 +1,4 @@
-"""What the kernel has to offer: FUSE, control groups, inotify. (Our module: module.py.)"""
+"""What Tambourine needs of the kernel: FUSE, control groups, inotify. The own module: module.py."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs import mounts
-from tambourinefs.doctor.finding import Finding
+from tambourinefs.doctor.check import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WATCHES: Final = "max_user_watches"
 INSTANCES: Final = "max_user_instances"
-# What kernels give by themselves at least; a host with less was narrowed by hand.
+# The lowest kernel defaults; a host with less was restricted by its administrator.
 LEAST: Final = {WATCHES: 8192, INSTANCES: 128}
 BETTER: Final = {WATCHES: 524_288, INSTANCES: 1024}
 _SYSCTL: Final = "/etc/sysctl.d/60-tambourine-inotify.conf"
 _TIGHT: Final = 0.9
-_COUNT_SECONDS: Final = 2.0  # for counting root's watches on a host with very many processes
+_COUNT_SECONDS: Final = 2.0  # for counting root's watches where there are very many processes
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """`used` are root's watches and instances, empty where they were not counted."""
+class KernelState:
+    """`used`: root's watches and instances, empty if they were not counted."""
 
-    fuse: bool  # the kernel knows the file system
+    fuse: bool  # in /proc/filesystems
     device: bool  # /dev/fuse is the device
     cgroup: str  # the file system at /sys/fs/cgroup
     limits: dict[str, int]
     used: dict[str, int]
 
 
-def probe(*, root: bool) -> Facts:
-    """`root`: what root holds of inotify is counted."""
+def probe(*, root: bool) -> KernelState:
+    """`root`: count what root uses of inotify."""
     cgroup = mounts.find("/sys/fs/cgroup")
-    return Facts(
+    return KernelState(
         fuse="fuse" in Path("/proc/filesystems").read_text().split(),
         device=_is_fuse_device(Path("/dev/fuse")),
         cgroup=cgroup.fstype if cgroup else "",
@@ -68,7 +68,7 @@ def _limits() -> dict[str, int]:
 
 
 def _used() -> dict[str, int]:
-    """What root holds, by /proc/PID/fdinfo (proc(5)); the kernel counts by user."""
+    """What root uses, from /proc/PID/fdinfo (proc(5)); the kernel counts by user."""
     used, began = {WATCHES: 0, INSTANCES: 0}, time.monotonic()
     for process in Path("/proc").glob("[0-9]*"):
         if time.monotonic() - began > _COUNT_SECONDS:
@@ -84,49 +84,54 @@ def _used() -> dict[str, int]:
     return used
 
 
-def verdict(facts: Facts) -> Iterator[Finding]:
+def findings(observed: KernelState) -> Iterator[Finding]:
     """Three findings."""
-    yield _fuse(facts)
-    yield _cgroup(facts)
-    yield _inotify(facts)
+    yield _fuse(observed)
+    yield _cgroup(observed)
+    yield _inotify(observed)
 
 
-def _fuse(facts: Facts) -> Finding:
-    if not facts.fuse:
+def _fuse(observed: KernelState) -> Finding:
+    if not observed.fuse:
         return Finding("fuse", "error", "the kernel has no FUSE", "modprobe fuse")
-    if not facts.device:
-        mend = "rm -f /dev/fuse && mknod -m 0666 /dev/fuse c 10 229"
-        return Finding("fuse", "error", "/dev/fuse is not there or is not the device", mend)
-    return Finding("fuse", "ok", "the kernel has FUSE, /dev/fuse is there")
+    if not observed.device:
+        fix = "rm -f /dev/fuse && mknod -m 0666 /dev/fuse c 10 229"
+        return Finding("fuse", "error", "/dev/fuse is missing or is not the FUSE device", fix)
+    return Finding("fuse", "ok", "the kernel has FUSE, /dev/fuse exists")
 
 
-def _cgroup(facts: Facts) -> Finding:
-    if facts.cgroup == "cgroup2":
+def _cgroup(observed: KernelState) -> Finding:
+    if observed.cgroup == "cgroup2":
         return Finding("cgroup", "ok", "version 2")
-    # Debian's boot loader; what takes effect is a boot.
-    mend = (
+    # Debian's boot loader; it takes a reboot.
+    fix = (
         "sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub"
         " && update-grub && systemctl reboot"
     )
-    text = "version 1: tasks and memory may be missing in statuses"
-    return Finding("cgroup", "warning", text, mend)
+    text = "version 1: statuses may lack tasks and memory"
+    return Finding("cgroup", "warning", text, fix)
 
 
-def _inotify(facts: Facts) -> Finding:
-    for name, limit in facts.limits.items():
-        used = facts.used.get(name, 0)
+def _inotify(observed: KernelState) -> Finding:
+    for name, limit in observed.limits.items():
+        used = observed.used.get(name, 0)
         full = used > _TIGHT * limit
         if not full and limit >= LEAST[name]:
             continue
         line = f"fs.inotify.{name} = {max(BETTER[name], 2 * limit)}"
-        mend = f"echo '{line}' >>{_SYSCTL} && sysctl --load {_SYSCTL}"
+        fix = f"echo '{line}' >>{_SYSCTL} && sysctl --load {_SYSCTL}"
         if full:
-            text = f"root uses {used} of {limit} (fs.inotify.{name}): changes may go unseen"
-            return Finding("inotify", "error", text, mend)
-        return Finding("inotify", "warning", f"fs.inotify.{name} is {limit}, which is little", mend)
-    if not facts.limits:
+            text = f"root uses {used} of {limit} (fs.inotify.{name}): changes may be missed"
+            return Finding("inotify", "error", text, fix)
+        return Finding(
+            "inotify",
+            "warning",
+            f"fs.inotify.{name} is {limit}, less than the default of {LEAST[name]}",
+            fix,
+        )
+    if not observed.limits:
         return Finding("inotify", "unknown", "/proc/sys/fs/inotify cannot be read")
-    text = f"{facts.limits.get(WATCHES, 0)} watches a user"
-    if WATCHES in facts.used:
-        text += f", root uses {facts.used[WATCHES]}"
+    text = f"{observed.limits.get(WATCHES, 0)} watches a user"
+    if WATCHES in observed.used:
+        text += f", root uses {observed.used[WATCHES]}"
     return Finding("inotify", "ok", text)

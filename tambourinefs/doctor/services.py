@@ -1,4 +1,4 @@
-"""The manifests: which were refused and why, whose unit a person changed, which failed, as the agent says."""
+"""The manifests: which are refused, which drifted and which are not ready, as the agent reports."""
 
 from __future__ import annotations
 
@@ -7,60 +7,59 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tambourinefs.doctor.ask import read
-from tambourinefs.doctor.finding import Finding
-from tambourinefs.doctor.patient import AGENT, SILO, restart
+from tambourinefs.doctor.check import AGENT, SILO, Finding, restart
+from tambourinefs.doctor.commands import read_file
 from tambourinefs.model.names import printable
 from tambourinefs.model.status import ACCEPT_SILO, ACCEPTED, APPLIED, READY, StatusReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tambourinefs.doctor.patient import Patient
+    from tambourinefs.doctor.check import CheckContext
     from tambourinefs.model.status import Condition
 
-SHOWN: Final = 5  # of a kind; the rest is counted
+SHOWN: Final = 5  # findings; the rest is counted
 _LOCAL: Final = "local"
 _LINE: Final = 240  # characters
-# Nothing but a UUID gets into a command for root.
-_ANOTHER: Final = re.compile(
+# Only a UUID is copied into a command for root.
+_ACCEPT: Final = re.compile(
     rf"\. [^.]*(?P<command>{ACCEPT_SILO} [0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})\b"
 )
 
 
-def probe(patient: Patient) -> tuple[StatusReport, ...] | str:
-    """What the agent reports, or why it does not."""
-    answer = read(f"{patient.config.proc.mountpoint}/services.json")
-    if not answer.good:
-        return answer.complaint
+def probe(context: CheckContext) -> tuple[StatusReport, ...] | str:
+    """The agent's report, or why there is none."""
+    result = read_file(f"{context.config.proc.mountpoint}/services.json")
+    if not result.succeeded:
+        return result.error
     try:
-        return msgspec.json.decode(answer.out, type=tuple[StatusReport, ...])
+        return msgspec.json.decode(result.stdout, type=tuple[StatusReport, ...])
     except msgspec.MsgspecError as error:
-        return f"it is not understood: {error}"
+        return f"it cannot be decoded: {error}"
 
 
-def verdict(reports: tuple[StatusReport, ...] | str) -> Iterator[Finding]:
-    """One line for each that is not as asked, or one for all."""
+def findings(reports: tuple[StatusReport, ...] | str) -> Iterator[Finding]:
+    """A finding for each service with a problem, or one for all."""
     if isinstance(reports, str):
-        text = f"the agent does not tell of them: {reports}"
+        text = f"the agent's report cannot be read: {reports}"
         yield Finding("manifests", "unknown", text, restart(AGENT))
         return
     unknown = [r for r in reports if _reason(r, APPLIED) == "SiloUnavailable"]
     if unknown:
         message = _message(unknown[0], APPLIED)
-        another = _ANOTHER.search(message)  # a restart helps nothing then
+        another = _ACCEPT.search(message)  # a restart does not help then
         text = (
-            f"the agent does not see its silo: {message[: another.start()] if another else message}"
+            f"the agent cannot use its silo: {message[: another.start()] if another else message}"
         )
-        mend = another["command"] if another else restart(SILO, AGENT)
-        yield Finding("manifests", "error", text[:_LINE], mend)
+        fix = another["command"] if another else restart(SILO, AGENT)
+        yield Finding("manifests", "error", text[:_LINE], fix)
     bad = [r for r in reports if r not in unknown and _is_bad(r)]
     yield from (_bad(report) for report in bad[:SHOWN])
     if len(bad) > SHOWN:
-        text = f"and {len(bad) - SHOWN} more are not as asked"
+        text = f"and {len(bad) - SHOWN} more are not ready"
         yield Finding("manifests", "warning", text, "tambourine get --all-namespaces")
     if not bad and not unknown:
-        yield Finding("manifests", "ok", f"{len(reports)}, none refused, none failed, none drifted")
+        yield Finding("manifests", "ok", f"{len(reports)}, none refused, failed or drifted")
 
 
 def _condition(report: StatusReport, kind: str) -> Condition | None:
@@ -89,10 +88,10 @@ def _bad(report: StatusReport) -> Finding:
         return Finding("manifests", "warning", text[:_LINE], _edit(report))
     if _reason(report, READY) == "Drifted":
         text = f"{who} drifted: {_message(report, READY)}"
-        return Finding("manifests", "warning", text[:_LINE], _again(report))
+        return Finding("manifests", "warning", text[:_LINE], _resend(report))
     kind = APPLIED if _reason(report, APPLIED) else READY
     why = printable(report.reason) or _message(report, kind)
-    text = f"{who} is not as asked: {_reason(report, kind)}: {why}"
+    text = f"{who} is not ready: {_reason(report, kind)}: {why}"
     look = f"tambourine status --namespace {report.namespace} {report.name}"
     return Finding("manifests", "warning", text[:_LINE], look)
 
@@ -105,8 +104,8 @@ def _edit(report: StatusReport) -> str:
     return f"{get} && ${{EDITOR:-vi}} {file} && tambourine apply -f {file}"
 
 
-def _again(report: StatusReport) -> str:
-    """What the manifest asked for last is asked for once more."""
+def _resend(report: StatusReport) -> str:
+    """Send the last command again."""
     last = report.last_command.command if report.last_command else ""
     verb = "stop" if last == "stop" else "start"
     if report.namespace != _LOCAL:

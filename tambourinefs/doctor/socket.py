@@ -1,6 +1,6 @@
-"""Bombshell's socket: a connection, a TLS handshake with the client's certificate, and the first bytes of HTTP/2.
+"""Bombshell's socket: a connection, the TLS handshake with the client's certificate, the first bytes of HTTP/2.
 
-No gRPC: what it says of a failure is less than what the sockets say.
+Without gRPC, whose errors say less about these steps.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from tambourinefs.doctor.finding import Finding, needs_root
-from tambourinefs.doctor.patient import BOMBSHELL, restart
+from tambourinefs.doctor.check import BOMBSHELL, Finding, needs_root, restart
 from tambourinefs.rpc.client import SERVER_NAME
 
 if TYPE_CHECKING:
@@ -28,28 +27,30 @@ Stage = Literal["connect", "credentials", "handshake", "serves"]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """How far it went: `stage` is the one that failed for `why` (errno `number`, 0 where there is none), or "serves"."""
+class SocketState:
+    """`stage`: the step that failed because of `why` (errno `number` or 0), or "serves"."""
 
     path: str
     stage: Stage
     why: str = ""
     number: int = 0
-    same: bool = True  # what it serves is server.crt as it is on disk
+    current: bool = True  # it serves the certificate that server.crt holds
 
 
-def probe(config: BombshellConfig) -> Facts:
-    """Every step has a deadline."""
+def probe(config: BombshellConfig) -> SocketState:
+    """Connect, with a deadline for each step."""
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as plain:
         plain.settimeout(_SECONDS)
         try:
             plain.connect(config.socket)
         except OSError as error:
-            return Facts(config.socket, "connect", error.strerror or str(error), error.errno or 0)
+            return SocketState(
+                config.socket, "connect", error.strerror or str(error), error.errno or 0
+            )
         return _handshake(plain, config)
 
 
-def _handshake(plain: sockets.socket, config: BombshellConfig) -> Facts:
+def _handshake(plain: sockets.socket, config: BombshellConfig) -> SocketState:
     pki = Path(config.pki)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["h2"])
@@ -57,19 +58,19 @@ def _handshake(plain: sockets.socket, config: BombshellConfig) -> Facts:
         context.load_verify_locations(pki / "ca.crt")
         context.load_cert_chain(pki / "client.crt", pki / "client.key")
     except OSError as error:  # ssl.SSLError is one
-        return Facts(config.socket, "credentials", _words(error), error.errno or 0)
+        return SocketState(config.socket, "credentials", _reason(error), error.errno or 0)
     try:
         with context.wrap_socket(plain, server_hostname=SERVER_NAME) as secure:
             served = secure.getpeercert(binary_form=True)
-            # With TLS 1.3 a server says only now that it does not take a client's certificate.
+            # With TLS 1.3 the server rejects a client's certificate only now.
             if not secure.recv(1):
-                return Facts(config.socket, "handshake", "it closed the connection")
+                return SocketState(config.socket, "handshake", "the server closed the connection")
     except OSError as error:
-        return Facts(config.socket, "handshake", _words(error), error.errno or 0)
-    return Facts(config.socket, "serves", same=served == _on_disk(pki / "server.crt"))
+        return SocketState(config.socket, "handshake", _reason(error), error.errno or 0)
+    return SocketState(config.socket, "serves", current=served == _on_disk(pki / "server.crt"))
 
 
-def _words(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     return getattr(error, "reason", "") or error.strerror or str(error)
@@ -82,23 +83,23 @@ def _on_disk(path: Path) -> bytes | None:
         return None
 
 
-def verdict(facts: Facts, *, root: bool) -> Iterator[Finding]:
+def findings(observed: SocketState, *, root: bool) -> Iterator[Finding]:
     """One finding."""
-    mend = restart(BOMBSHELL)
-    if facts.number in {errno.EACCES, errno.EPERM} and not root:
+    fix = restart(BOMBSHELL)
+    if observed.number in {errno.EACCES, errno.EPERM} and not root:
         yield needs_root("socket", "whether Bombshell serves")
-    elif facts.stage == "connect":
-        what = {errno.ENOENT: "there is no socket", errno.ECONNREFUSED: "nobody listens"}
-        said = what.get(facts.number, facts.why)
-        yield Finding("socket", "error", f"Bombshell at {facts.path}: {said}", mend)
-    elif facts.stage == "credentials":
-        text = f"the client's certificate cannot be used: {facts.why}"
+    elif observed.stage == "connect":
+        what = {errno.ENOENT: "the socket does not exist", errno.ECONNREFUSED: "connection refused"}
+        answer = what.get(observed.number, observed.why)
+        yield Finding("socket", "error", f"Bombshell at {observed.path}: {answer}", fix)
+    elif observed.stage == "credentials":
+        text = f"the client's certificate cannot be used: {observed.why}"
         yield Finding("socket", "error", text, "tambourine pki show")
-    elif facts.stage == "handshake":
-        text = f"Bombshell at {facts.path} does not finish the TLS handshake: {facts.why}"
-        yield Finding("socket", "error", text, mend)
-    elif not facts.same:
-        text = "Bombshell serves another certificate than the one on disk"
-        yield Finding("socket", "error", text, mend)
+    elif observed.stage == "handshake":
+        text = f"Bombshell at {observed.path} fails the TLS handshake: {observed.why}"
+        yield Finding("socket", "error", text, fix)
+    elif not observed.current:
+        text = "Bombshell serves an older certificate than server.crt"
+        yield Finding("socket", "error", text, fix)
     else:
-        yield Finding("socket", "ok", f"Bombshell answers over TLS at {os.path.basename(facts.path)}")  # fmt: skip
+        yield Finding("socket", "ok", f"Bombshell answers over TLS at {os.path.basename(observed.path)}")  # fmt: skip

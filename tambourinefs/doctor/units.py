@@ -1,34 +1,35 @@
-"""Our units: there, active, enabled, up to date, and in the sandbox that we ship."""
+"""Tambourine's units: installed, active, enabled, reloaded, and in their shipped sandbox."""
 
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.doctor.ask import ask
-from tambourinefs.doctor.finding import AS_ROOT, Finding
-from tambourinefs.doctor.patient import (
+from tambourinefs.doctor.check import (
+    AS_ROOT,
     DAEMONS,
-    LITERAL,
     MODULE,
+    PROC_MOUNT,
     RENEWAL,
-    RENEWER,
+    RENEWAL_TIMER,
     SYNC,
-    quoted,
+    Finding,
     restart,
 )
+from tambourinefs.doctor.commands import run
 from tambourinefs.model import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tambourinefs.doctor.ask import Answer
+    from tambourinefs.doctor.commands import CommandResult
 
-UNITS: Final = (*DAEMONS, SYNC, RENEWAL, RENEWER, LITERAL, MODULE)
+UNITS: Final = (*DAEMONS, SYNC, RENEWAL_TIMER, RENEWAL, PROC_MOUNT, MODULE)
 _OF_MODULE: Final = (
-    LITERAL,
+    PROC_MOUNT,
     MODULE,
 )  # whether they do their work is told by the line of the module
 PROPERTIES: Final = (
@@ -36,8 +37,8 @@ PROPERTIES: Final = (
     "FragmentPath", "DropInPaths", "NRestarts", "ExecMainStatus", "ExecMainCode", "MainPID",
     "ExecMainStartTimestampMonotonic",
 )  # fmt: skip
-# What keeps a process in (systemd.exec(5), "Sandboxing" and what stands with it in our units). ReadWritePaths= is not
-# among them: a drop-in with it is the documented way to let the agent write elsewhere.
+# The sandboxing settings of our units (systemd.exec(5)). ReadWritePaths= is not one of them: a
+# drop-in with it is the documented way to let the agent write elsewhere.
 SANDBOX: Final = frozenset({
     "User", "Group", "DynamicUser", "SupplementaryGroups", "CapabilityBoundingSet", "AmbientCapabilities", "NoNewPrivileges",
     "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateMounts", "PrivateDevices", "DevicePolicy", "DeviceAllow",
@@ -50,41 +51,42 @@ SANDBOX: Final = frozenset({
 _MAX_DROP_IN: Final = 1 << 20
 _SHIPPED: Final = paths.PREFIX / "share/tambourine/systemd"
 _WHERE: Final = "/usr/local/lib/systemd/system"
-_WHERE_PACKAGED: Final = "/usr/lib/systemd/system"  # Debian 12 has /lib there, too
+_WHERE_PACKAGED: Final = "/usr/lib/systemd/system"  # on Debian 12, too: /lib is merged
 _PACKAGE: Final = "/var/lib/dpkg/info/tambourine.list"
 
 
 @dataclass(frozen=True, slots=True)
 class DropIn:
-    """A file that changes a unit of ours, and the settings of the sandbox that it names."""
+    """A drop-in of one of our units, and the sandboxing settings in it."""
 
     path: str
     settings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """`shown` holds each unit's properties; `silent` is why systemd did not answer, "" where it did."""
+class UnitStates:
+    """`shown`: the properties by unit; `error`: why systemd did not answer, "" if it did."""
 
     shown: dict[str, dict[str, str]] = field(default_factory=dict)
     drop_ins: dict[str, tuple[DropIn, ...]] = field(default_factory=dict)
-    silent: str = ""
+    error: str = ""
     packaged: bool = False
 
 
-def probe() -> Facts:
-    """Asks systemd by systemctl, which root's can without D-Bus."""
+def probe() -> UnitStates:
+    """systemctl, since root's works without D-Bus."""
     properties = f"--property={','.join(PROPERTIES)}"
-    answer = ask("systemctl", "show", "--no-pager", properties, "--", *UNITS)
-    if not answer.good:
-        return Facts(silent=answer.complaint)
-    shown = parse(answer)
-    return Facts(shown, {name: _drop_ins(one) for name, one in shown.items()}, "", os.path.exists(_PACKAGE))  # fmt: skip
+    result = run("systemctl", "show", "--no-pager", properties, "--", *UNITS)
+    if not result.succeeded:
+        return UnitStates(error=result.error)
+    shown = parse(result)
+    drop_ins = {name: _drop_ins(one) for name, one in shown.items()}
+    return UnitStates(shown, drop_ins, packaged=os.path.exists(_PACKAGE))
 
 
-def parse(answer: Answer) -> dict[str, dict[str, str]]:
-    """The blocks of `systemctl show`, by the names that were asked for, in their order. Pure."""
-    blocks = [block for block in answer.out.split("\n\n") if block.strip()]
+def parse(result: CommandResult) -> dict[str, dict[str, str]]:
+    """The output of `systemctl show`, by unit; it keeps the order of its arguments. Pure."""
+    blocks = [block for block in result.stdout.split("\n\n") if block.strip()]
     pairs = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
     return dict(zip(UNITS, pairs, strict=False))
 
@@ -102,66 +104,68 @@ def _drop_ins(shown: dict[str, str]) -> tuple[DropIn, ...]:
 
 
 def settings(text: str) -> tuple[str, ...]:
-    """The settings of the sandbox that a unit file's text names, sorted. Pure."""
+    """The sandboxing settings in a unit file, sorted. Pure."""
     named = (line.partition("=")[0].strip() for line in text.splitlines() if "=" in line)
     return tuple(sorted({name for name in named if name in SANDBOX}))
 
 
-def verdict(facts: Facts, *, root: bool) -> Iterator[Finding]:
-    """What is wrong with units and sandbox, or one line for each that all is well."""
-    if facts.silent and not root:
-        yield Finding("units", "unknown", f"systemd does not answer ({facts.silent})", AS_ROOT)
+def findings(observed: UnitStates, *, root: bool) -> Iterator[Finding]:
+    """Findings for the checks `units` and `sandbox`; one each if there is no problem."""
+    if observed.error and not root:
+        yield Finding("units", "unknown", f"systemd does not answer ({observed.error})", AS_ROOT)
         return
-    if facts.silent:
-        text = f"systemd does not answer: {facts.silent}"
+    if observed.error:
+        text = f"systemd does not answer: {observed.error}"
         yield Finding("units", "error", text, "systemctl daemon-reexec")
         return
-    wrong = [finding for name, one in facts.shown.items() for finding in _unit(name, one, facts)]
+    wrong = [
+        finding for name, one in observed.shown.items() for finding in _unit(name, one, observed)
+    ]
     yield from wrong
     if not wrong:
         names = [
             n
-            for n, one in facts.shown.items()
+            for n, one in observed.shown.items()
             if one.get("ActiveState") == "active" and n not in _OF_MODULE
         ]
         yield Finding("units", "ok", f"{len(names)} active and enabled")
-    # The mount is no process; a line of fstab stands over it, where a person wants one.
-    boxed = [name for name in facts.shown if name != LITERAL]
-    odd = [finding for name in boxed for finding in _sandbox(name, facts)]
+    # The mount has no process, and an administrator may override it in fstab.
+    boxed = [name for name in observed.shown if name != PROC_MOUNT]
+    odd = [finding for name in boxed for finding in _sandbox(name, observed)]
     yield from odd
     if not odd:
-        yield Finding("sandbox", "ok", "every unit runs in the sandbox that it was shipped with")
+        yield Finding("sandbox", "ok", "every unit has its shipped sandbox")
 
 
-def _unit(name: str, one: dict[str, str], facts: Facts) -> Iterator[Finding]:
+def _unit(name: str, one: dict[str, str], observed: UnitStates) -> Iterator[Finding]:
     load, active = one.get("LoadState", ""), one.get("ActiveState", "")
     if name == SYNC and one.get("UnitFileState") == "disabled" and active == "inactive":
-        return  # the DaemonSet does it
+        return  # the DaemonSet runs sync instead
     if load == "masked" and name in _OF_MODULE:
-        return  # somebody does not want it
+        return  # the administrator does not want it
     if load == "masked":
-        mend = f"systemctl unmask {name} && systemctl enable {name} && {restart(name)}"
-        yield Finding("units", "error", f"{name} is masked", mend)
+        fix = f"systemctl unmask {name} && systemctl enable {name} && {restart(name)}"
+        yield Finding("units", "error", f"{name} is masked", fix)
         return
-    # A mount that is there has a unit without a file (systemd.mount(5)).
+    # An active mount has a unit even without a unit file (systemd.mount(5)).
     if load == "not-found" or (load == "loaded" and not one.get("FragmentPath")):
-        yield Finding("units", "error", f"{name} is not installed", _reinstall(name, facts))
+        yield Finding("units", "error", f"{name} is not installed", _reinstall(name, observed))
         return
     if load != "loaded":
         text = f"{name} cannot be loaded: {load}"
         yield Finding("units", "error", text, f"systemd-analyze verify {name}")
         return
     if one.get("NeedDaemonReload") == "yes":
-        text = f"{name} was changed and systemd has not read it"
+        text = f"{name} changed on disk and systemd has not reloaded it"
         yield Finding("units", "warning", text, f"systemctl daemon-reload && {restart(name)}")
     if name in _OF_MODULE:
         return
-    if name == RENEWER:  # runs now and then, and nobody enables it
+    if name == RENEWAL:  # started by its timer, never enabled
         if active == "failed":
             yield Finding("units", "error", f"{name} {_how(one)}", restart(name))
         return
     if one.get("UnitFileState") not in {"enabled", "enabled-runtime"}:
-        text = f"{name} is {one.get('UnitFileState') or 'not enabled'}: not there after a boot"
+        text = f"{name} is {one.get('UnitFileState') or 'not enabled'}: it does not start at boot"
         yield Finding("units", "warning", text, f"systemctl enable {name}")
     not_joined = name == SYNC and one.get("ConditionResult") == "no"
     if active != "active" and not not_joined:
@@ -170,30 +174,33 @@ def _unit(name: str, one: dict[str, str], facts: Facts) -> Iterator[Finding]:
 
 def _how(one: dict[str, str]) -> str:
     active, sub = one.get("ActiveState", ""), one.get("SubState", "")
-    said = f"is {active} ({sub})" if sub not in {"", active, "dead"} else f"is {active}"
+    answer = f"is {active} ({sub})" if sub not in {"", active, "dead"} else f"is {active}"
     if one.get("Result") not in {"", "success", None}:
-        said += f", result {one['Result']}, exit status {one.get('ExecMainStatus', '?')}"
-    return said
+        answer += f", result {one['Result']}, exit status {one.get('ExecMainStatus', '?')}"
+    return answer
 
 
-def _reinstall(name: str, facts: Facts) -> str:
-    """From our own share: the package came from a file, and no archive has it."""
-    where = _WHERE_PACKAGED if facts.packaged else _WHERE
+def _reinstall(name: str, observed: UnitStates) -> str:
+    """From the installed share directory: Tambourine's packages are in no archive."""
+    where = _WHERE_PACKAGED if observed.packaged else _WHERE
     lay = f"install -D -m 0644 {_SHIPPED}/{name} {where}/{name} && systemctl daemon-reload"
     if name == MODULE:
-        return f"{lay} && {restart(LITERAL)}"
-    return lay if name == RENEWER else f"{lay} && systemctl enable --now {name}"
+        return f"{lay} && {restart(PROC_MOUNT)}"
+    return lay if name == RENEWAL else f"{lay} && systemctl enable --now {name}"
 
 
-def _sandbox(name: str, facts: Facts) -> Iterator[Finding]:
-    one = facts.shown[name]
+def _sandbox(name: str, observed: UnitStates) -> Iterator[Finding]:
+    one = observed.shown[name]
     path = one.get("FragmentPath", "")
     again = f"systemctl daemon-reload && {restart(name)}"
     if path.startswith(("/etc/", "/run/")) and one.get("LoadState") == "loaded":
-        text = f"{path} stands over the {name} that is shipped"
-        yield Finding("sandbox", "warning", text, f"mv {quoted(path)} {quoted(path + '.off')} && {again}")  # fmt: skip
-    for drop_in in facts.drop_ins.get(name, ()):
+        text = f"{path} overrides the shipped {name}"
+        yield Finding("sandbox", "warning", text, f"{_disable(path)} && {again}")
+    for drop_in in observed.drop_ins.get(name, ()):
         if drop_in.settings:
             text = f"{drop_in.path} changes {', '.join(drop_in.settings)} of {name}"
-            mend = f"mv {quoted(drop_in.path)} {quoted(drop_in.path + '.off')} && {again}"
-            yield Finding("sandbox", "warning", text, mend)
+            yield Finding("sandbox", "warning", text, f"{_disable(drop_in.path)} && {again}")
+
+
+def _disable(path: str) -> str:
+    return f"mv {shlex.quote(path)} {shlex.quote(path + '.off')}"

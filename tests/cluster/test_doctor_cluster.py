@@ -51,7 +51,7 @@ def lay(host: Host, identity: bytes) -> None:
 def test_a_node_that_is_well_is_one_line(cluster: Cluster, h2: Host) -> None:
     line = find(examine(h2), "cluster", "h2 at https://")
     assert line is not None
-    assert "identity good until 20" in line.says
+    assert "identity valid until 20" in line.message
     writes = cluster.get("lease", "tambourine-h2", "-n", LEASES)["spec"]["holderIdentity"]
     assert writes == "h2", "looking at the Lease changes nothing of it"
 
@@ -80,7 +80,7 @@ def test_an_identity_that_was_not_renewed_in_time_is_told_and_mended(
     cluster: Cluster, h2: Host
 ) -> None:
     lay(h2, aged(cluster.plane.pki, "h2", 80 * DAY, 5 * DAY))
-    line = named(h2, "identity", "was not renewed", "warning")
+    line = named(h2, "identity", "is not renewed", "warning")
     shell(h2, line.command)
     cluster.wait(lambda: well(h2), 60, "sync has renewed it")
 
@@ -89,7 +89,7 @@ def test_an_identity_that_has_ended_is_told_and_joining_again_mends_it(
     cluster: Cluster, h2: Host
 ) -> None:
     lay(h2, aged(cluster.plane.pki, "h2", 90 * DAY, -dt.timedelta(minutes=1)))
-    line = named(h2, "identity", "this node's identity ended")
+    line = named(h2, "identity", "this node's identity expired")
     assert line.command == "kubectl tambourine join h2"
     invited = plugin(cluster, *shlex.split(line.command)[2:])
     assert invited.returncode == 0, invited.stderr

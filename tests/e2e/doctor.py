@@ -1,4 +1,4 @@
-"""What tests of `tambourine doctor` do with a host: break one thing, prove it, read the findings, run what mends it."""
+"""Fault tests of `tambourine doctor`: cause a fault, prove it, read the findings, run the command that fixes it."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class Runs(Protocol):
 
 @dataclass(frozen=True)
 class Fault:
-    """`breaks` and `proof` are shell; `proof` succeeds only while the fault is there."""
+    """`breaks` and `proof` are shell commands; `proof` succeeds only while the fault exists."""
 
     name: str
     breaks: str
     proof: str
     check: str
-    says: str  # a pattern
+    message: str  # a pattern
     state: str = "error"
-    after: str = ""  # what the mended host is rid of afterwards, shell
-    environment: str = ""  # what a person has in it who runs the command, shell
+    after: str = ""  # cleans up after the fix, shell
+    environment: str = ""  # for the command that fixes, shell
 
 
 @dataclass(frozen=True)
 class Line:
     check: str
     state: str
-    says: str
+    message: str
     command: str
 
 
@@ -63,30 +63,31 @@ def troubles(found: list[Line]) -> set[tuple[str, str]]:
     return {(one.check, one.state) for one in found if one.state != "ok"}
 
 
-def find(found: list[Line], check: str, says: str) -> Line | None:
-    return next((one for one in found if one.check == check and re.search(says, one.says)), None)
+def find(found: list[Line], check: str, message: str) -> Line | None:
+    return next(
+        (one for one in found if one.check == check and re.search(message, one.message)), None
+    )
 
 
-def break_name_mend(
+def break_and_fix(
     host: Runs, *faults: Fault, patience: float = PATIENCE, healthy: list[Line] | None = None
 ) -> None:
-    """The whole story of a fault, or of several that have nothing to do with each other: of those each is named, and
-    mended by its own command.
+    """Cause independent faults; doctor has to report each, and its command has to fix each.
 
-    `patience`: seconds for each step of it; `healthy`: what was found of this host a moment ago, where that is known.
+    `patience`: seconds for each step; `healthy`: the findings of this host before, if they are known.
     """
     seconds = max(SECONDS, patience)
     healthy = examine(host, seconds=seconds) if healthy is None else healthy
     before = troubles(healthy)
     for fault in faults:
-        assert find(healthy, fault.check, fault.says) is None, "it is said of a healthy host"
+        assert find(healthy, fault.check, fault.message) is None, "a healthy host has this finding"
     try:
         for fault in faults:
             shell(host, fault.breaks, timeout=patience)
         for fault in faults:
             shell(host, fault.proof, timeout=patience)
         found = examine(host, seconds=seconds)
-        said = [_mend(host, fault, found, patience) for fault in faults]
+        said = [_fix(host, fault, found, patience) for fault in faults]
         wait_until(
             lambda: troubles(examine(host, seconds=seconds)) <= before,
             patience / 3,
@@ -97,9 +98,9 @@ def break_name_mend(
             shell(host, fault.after or ":", timeout=patience)
 
 
-def _mend(host: Runs, fault: Fault, found: list[Line], patience: float) -> str:
-    """Run the command that was given for it; returns the command."""
-    line = find(found, fault.check, fault.says)
+def _fix(host: Runs, fault: Fault, found: list[Line], patience: float) -> str:
+    """Run the command of the fault's finding; return it."""
+    line = find(found, fault.check, fault.message)
     assert line is not None, "\n".join(map(str, found))
     assert line.state == fault.state
     said = shell(host, f"{fault.environment}\n{line.command}", timeout=patience)

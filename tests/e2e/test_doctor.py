@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.e2e.chain import apply, wait_answering, wait_until
-from tests.e2e.doctor import Fault, Line, break_name_mend, examine, find, shell
+from tests.e2e.doctor import Fault, Line, break_and_fix, examine, find, shell
 from tests.lab.hosts import Host
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ FUTURE = (
 KERNEL = (
     Fault(
         "no /dev/fuse", "umount --lazy /dev/fuse; rm -f /dev/fuse", "! test -c /dev/fuse",
-        "fuse", "/dev/fuse is not there",
+        "fuse", "/dev/fuse is missing",
     ),
     Fault(
         "few inotify watches", f"echo 4096 >/run/few && mount --bind /run/few {INOTIFY}", f"grep -qx 4096 {INOTIFY}",
@@ -68,7 +68,7 @@ MOUNTS = (
         "dead mount",
         f"systemctl stop tambourine-silo; {PYTHON} -c \"from tambourinefs.mounts import mount_fd; mount_fd('x', '{SILO}')\"",
         f"stat --file-system {SILO} 2>&1 | grep 'not connected'",
-        "silo", "its server has died",
+        "silo", "its server has exited",
     ),
     Fault(
         "covered", f"mount -t tmpfs over {SILO}", f"findmnt -t tmpfs {SILO}", "silo", r"covered by another .*tmpfs",
@@ -76,7 +76,7 @@ MOUNTS = (
     Fault(
         "a silo that the agent does not see", "systemctl stop tambourine-silo",
         f"timeout 10 sh -c 'until grep -q SiloUnavailable {PROC}/local/steady/conditions; do sleep 0.1; done'",
-        "manifests", "does not see its silo",
+        "manifests", "cannot use its silo",
     ),
 )  # fmt: skip
 ANOTHER = Fault(
@@ -88,15 +88,15 @@ ANOTHER = Fault(
 BOMBSHELL = (
     Fault(
         "stopped", "systemctl stop tambourine-bombshell", "! test -e /run/tambourine/bombshell/bombshell.sock",
-        "socket", "there is no socket",
+        "socket", "the socket does not exist",
     ),
     Fault(
         "socket removed", "rm /run/tambourine/bombshell/bombshell.sock",
-        "! test -e /run/tambourine/bombshell/bombshell.sock", "socket", "there is no socket",
+        "! test -e /run/tambourine/bombshell/bombshell.sock", "socket", "the socket does not exist",
     ),
     Fault(
         "hung", "systemctl kill --signal=SIGSTOP tambourine-bombshell", "! timeout 3 tambourine get",
-        "socket", "does not finish the TLS handshake",
+        "socket", "fails the TLS handshake",
     ),
 )  # fmt: skip
 SYSTEMD = (
@@ -110,7 +110,7 @@ SYSTEMD = (
     ),
     Fault(
         "disabled", "systemctl disable tambourine-silo.service", "! systemctl is-enabled --quiet tambourine-silo.service",
-        "units", "not there after a boot", "warning",
+        "units", "does not start at boot", "warning",
     ),
     Fault(
         "timer stopped", "systemctl stop tambourine-pki-renew.timer",
@@ -123,7 +123,7 @@ SYSTEMD = (
     Fault(
         "not reloaded", f"touch -d '+1 second' {UNITS}/tambourine-silo.service",
         "systemctl show --property=NeedDaemonReload tambourine-silo.service | grep yes",
-        "units", "systemd has not read it", "warning",
+        "units", "systemd has not reloaded it", "warning",
     ),
     Fault(
         "sandbox opened",
@@ -139,7 +139,7 @@ SYSTEMD = (
         f"sed /SystemCallFilter/d {UNITS}/tambourine-silo.service >/etc/systemd/system/tambourine-silo.service;"
         "systemctl daemon-reload; systemctl restart tambourine-silo",
         "systemctl show --property=FragmentPath tambourine-silo | grep -q /etc/systemd",
-        "sandbox", "stands over the tambourine-silo.service", "warning",
+        "sandbox", "overrides the shipped tambourine-silo.service", "warning",
         after="rm -f /etc/systemd/system/tambourine-silo.service.off",
     ),
     Fault(
@@ -151,7 +151,7 @@ SYSTEMD = (
         f"cd $({PYTHON} -c 'import tambourinefs; print(tambourinefs.__path__[0])'); cp __init__.py /run/init.py;"
         "sed -i 's/^__version__.*/__version__ = \"9.9.9\"/' __init__.py",
         f"! tambourine --version | grep -q \"version $(cat {PROC}/version.txt)\"",
-        "version", r"the agent that runs is [0-9.]+, installed is 9\.9\.9", "warning",
+        "version", r"the running agent is [0-9.]+, installed is 9\.9\.9", "warning",
         after=f"cp /run/init.py $({PYTHON} -c 'import tambourinefs; print(tambourinefs.__path__[0])')/__init__.py;"
         "systemctl restart tambourine-silo tambourine-bombshell tambourine",
     ),
@@ -159,7 +159,7 @@ SYSTEMD = (
         "installed and not restarted", "sleep 3; touch /opt/tambourine/.installed",
         "test $(stat -c %Y /opt/tambourine/.installed) -gt "
         "$(date -d \"$(systemctl show --property=ExecMainStartTimestamp --value tambourine-silo)\" +%s)",
-        "version", "began before", "warning",
+        "version", "started before", "warning",
     ),
 )  # fmt: skip
 CERTIFICATES = (
@@ -178,7 +178,7 @@ CERTIFICATES = (
     Fault(
         "another authority",
         f"tambourine pki init --dir /run/other && cp /run/other/client.* {PKI} && rm -r /run/other",
-        f"! openssl verify -CAfile {PKI}/ca.crt {PKI}/client.crt", "certificates", "client.crt was not signed by",
+        f"! openssl verify -CAfile {PKI}/ca.crt {PKI}/client.crt", "certificates", "client.crt is not signed by",
     ),
     Fault(
         "the authority's key lost", f"rm {PKI}/ca.key", f"! test -e {PKI}/ca.key",
@@ -186,12 +186,12 @@ CERTIFICATES = (
     ),
     Fault(
         "ended", "tambourine pki renew --force --lifetime 1s; sleep 2",
-        f"! openssl x509 -checkend 0 -noout -in {PKI}/server.crt", "certificates", "server.crt ended",
+        f"! openssl x509 -checkend 0 -noout -in {PKI}/server.crt", "certificates", "server.crt expired",
     ),
     Fault(
         "ends soon", "tambourine pki renew --force --lifetime 1h",
         f"! openssl x509 -checkend 3601 -noout -in {PKI}/server.crt", "certificates",
-        "server.crt ends .* due for renewal", "warning",
+        "server.crt expires .* due for renewal", "warning",
     ),
     Fault(
         "the clock is behind", f'{PYTHON} -c "{FUTURE}"',
@@ -200,11 +200,11 @@ CERTIFICATES = (
     ),
     Fault(
         "a key that all may read", f"chmod 0644 {PKI}/client.key", f"test $(stat -c %a {PKI}/client.key) = 644",
-        "certificates", "client.key has another owner or mode",
+        "certificates", "client.key does not have owner",
     ),
     Fault(
         "a key that Bombshell may not read", f"chown root {PKI}/server.key", f"test $(stat -c %U {PKI}/server.key) = root",
-        "certificates", "server.key has another owner or mode",
+        "certificates", "server.key does not have owner",
     ),
 )  # fmt: skip
 SPACE = (
@@ -299,7 +299,7 @@ def healthy(own_host: Host) -> list[Line]:
 def test_what_is_broken_is_named_and_its_command_mends_it(
     healthy: list[Line], patient: Host, faults: tuple[Fault, ...]
 ) -> None:
-    break_name_mend(patient, *faults, healthy=healthy)
+    break_and_fix(patient, *faults, healthy=healthy)
 
 
 def test_a_healthy_host_is_one_calm_page(patient: Host) -> None:
@@ -372,7 +372,7 @@ def test_with_everything_broken_it_answers_all_the_same(patient: Host) -> None:
             "socket",
             "disk",
         } <= wrong
-        assert all(one.says for one in found)
+        assert all(one.message for one in found)
         page = patient.run("tambourine", "doctor", check=False, timeout=60)
         assert page.returncode == 1
         assert "Traceback" not in page.stdout + page.stderr

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tambourinefs.doctor.examination import CHECKS
+from tambourinefs.doctor.checks import CHECKS
 from tests.e2e.chain import wait_answering
 from tests.lab.hosts import Host
 from tests.lab.tree import SOURCE

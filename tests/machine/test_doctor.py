@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from tambourinefs import __version__
-from tests.e2e.doctor import Fault, Line, break_name_mend, examine, find, shell
+from tests.e2e.doctor import Fault, Line, break_and_fix, examine, find, shell
 from tests.machine.installing import packages
 from tests.machine.machine import Machine
 
@@ -31,7 +31,7 @@ CLOCK = [Line("clock", state, "", "") for state in ("warning", "unknown")]
 FAULTS = (
     Fault(
         "the mount is stopped", "systemctl stop proc-tambourine.mount", f"! {MOUNTED}",
-        "module", "is there and shows nothing", "warning",
+        "module", "nothing is mounted at", "warning",
     ),
     Fault("the module is unloaded", UNLOAD, UNLOADED, "module", "not loaded", "warning"),
     Fault(
@@ -39,8 +39,8 @@ FAULTS = (
         "module", r"covered by another file system \(tmpfs\)",
     ),
     Fault(
-        "a mount whose server has died", f'/opt/tambourine/bin/python -c "{DEAD}"',
-        "stat --file-system /proc/tambourine 2>&1 | grep 'not connected'", "module", "whose server has died",
+        "a mount whose server has exited", f'/opt/tambourine/bin/python -c "{DEAD}"',
+        "stat --file-system /proc/tambourine 2>&1 | grep 'not connected'", "module", "whose server has exited",
     ),
     Fault(
         "a mount whose server hangs",
@@ -78,7 +78,7 @@ def test_a_healthy_machine_is_told_to_be(healthy: list[Line]) -> None:
 def test_what_is_broken_is_named_and_its_command_mends_it(
     machine: Machine, healthy: list[Line], fault: Fault
 ) -> None:
-    break_name_mend(machine, fault, patience=PATIENCE, healthy=healthy)
+    break_and_fix(machine, fault, patience=PATIENCE, healthy=healthy)
     assert not shell(machine, MOUNTED, timeout=PATIENCE)
 
 
@@ -96,5 +96,5 @@ def test_without_its_package_the_module_is_built_of_what_is_installed(
         f" rm -r /usr/src/tambourine-{__version__} /usr/lib/modules-load.d/tambourine.conf;"
         f" {apt} install /root/{dkms.name}",
     )  # fmt: skip
-    break_name_mend(machine, fault, patience=PATIENCE, healthy=healthy)
+    break_and_fix(machine, fault, patience=PATIENCE, healthy=healthy)
     assert not shell(machine, MOUNTED, timeout=PATIENCE)

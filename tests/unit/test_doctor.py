@@ -1,4 +1,4 @@
-"""The doctor's verdicts: from facts to a state, a sentence and a command. No file, no process."""
+"""The doctor's verdicts: from observed to a state, a sentence and a command. No file, no process."""
 
 from __future__ import annotations
 
@@ -17,29 +17,28 @@ from tambourinefs.cli.admin.doctor import page, to_json
 from tambourinefs.doctor import (
     bus,
     certificates,
+    checks,
     clock,
     cluster,
     disk,
-    examination,
     kernel,
     module,
-    mounted,
+    mountpoints,
     services,
     socket,
     units,
     versions,
 )
-from tambourinefs.doctor.ask import Answer, Space
-from tambourinefs.doctor.finding import Finding, worst
-from tambourinefs.doctor.patient import Patient
+from tambourinefs.doctor.check import CheckContext, Finding, worst
+from tambourinefs.doctor.commands import CommandResult, FilesystemUsage
 from tambourinefs.errors import InvalidConfig, NotFound, RefusedByPolicy, Unreachable
 from tambourinefs.model.config import Config
 from tambourinefs.model.status import Condition, LastCommand, StatusReport
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-PATIENT = Patient(Config(), True, NOW.timestamp())
+CONTEXT = CheckContext(Config(), True, NOW.timestamp())
 MEBI = 1 << 20
-ROOMY = Space(1000 * MEBI, 900 * MEBI, 1000, 900, False)
+ROOMY = FilesystemUsage(1000 * MEBI, 900 * MEBI, 1000, 900, False)
 
 
 def only(findings: Any) -> Finding:
@@ -51,22 +50,24 @@ def only(findings: Any) -> Finding:
 # -- mounts and quota --
 
 
-def mount(said: Space | int | None, *, fstype: str = "fuse.tambourine", ours: bool = True) -> Any:
-    return (mounted.Facts("silo", "/silo", "tambourine-silo.service", fstype, ours, said),)
+def mount(
+    said: FilesystemUsage | int | None, *, fstype: str = "fuse.tambourine", ours: bool = True
+) -> Any:
+    return (mountpoints.MountState("silo", "/silo", "tambourine-silo.service", fstype, ours, said),)
 
 
 @pytest.mark.parametrize(
     ("said", "text"),
-    [(None, "does not answer"), (errno.ENOTCONN, "died"), (errno.EIO, "Input/output error")],
+    [(None, "does not answer"), (errno.ENOTCONN, "exited"), (errno.EIO, "Input/output error")],
 )
-def test_a_mount_that_does_not_serve_is_restarted(said: int | None, text: str) -> None:
-    found = only(mounted.verdict(mount(said), PATIENT))
+def test_mount_without_answer_is_restarted(said: int | None, text: str) -> None:
+    found = only(mountpoints.findings(mount(said), CONTEXT))
     assert (found.state, found.command) == ("error", "systemctl restart tambourine-silo.service")
-    assert text in found.says
+    assert text in found.message
 
 
-def test_what_covers_the_mount_goes_first() -> None:
-    found = only(mounted.verdict(mount(ROOMY, fstype="ext4", ours=False), PATIENT))
+def test_covering_mount_is_unmounted_first() -> None:
+    found = only(mountpoints.findings(mount(ROOMY, fstype="ext4", ours=False), CONTEXT))
     assert found.command.startswith("umount /silo && systemctl restart")
 
 
@@ -78,11 +79,11 @@ def test_what_covers_the_mount_goes_first() -> None:
         (replace(ROOMY, available=0), "error"),
         (replace(ROOMY, files_available=50), "warning"),
         (replace(ROOMY, files_available=0), "error"),
-        (Space(0, 0, 0, 0, False), "error"),
+        (FilesystemUsage(0, 0, 0, 0, False), "error"),
     ],
 )
-def test_the_quota(space: Space, state: str) -> None:
-    silo, quota = mounted.verdict(mount(space), PATIENT)
+def test_quota(space: FilesystemUsage, state: str) -> None:
+    silo, quota = mountpoints.findings(mount(space), CONTEXT)
     assert silo.state == "ok"
     assert quota.state == state
     assert ("quota_bytes = 536870912" in quota.command) == (state != "ok")
@@ -105,13 +106,13 @@ def test_the_quota(space: Space, state: str) -> None:
         (None, 0, "error", "findmnt --target /var/x"),
     ],
 )
-def test_the_disk(said: Space | int | None, journal: int, state: str, command: str) -> None:
-    found = only(disk.verdict((disk.Facts("/var/x", "/var", said, journal),)))
+def test_disk(said: FilesystemUsage | int | None, journal: int, state: str, command: str) -> None:
+    found = only(disk.findings((disk.DiskState("/var/x", "/var", said, journal),)))
     assert found.state == state
     assert found.command.startswith(command)
 
 
-def test_the_mount_above_a_path_is_found_in_mountinfo_alone() -> None:
+def test_mount_point_is_read_from_mountinfo() -> None:
     lines = "".join(
         f"{n} 1 8:{n} / {at} rw - ext4 /dev/x rw\n"
         for n, at in enumerate(("/", "/var", "/var/lib", "/variety"))
@@ -123,15 +124,15 @@ def test_the_mount_above_a_path_is_found_in_mountinfo_alone() -> None:
 # -- kernel --
 
 LIMITS = {kernel.WATCHES: 9000, kernel.INSTANCES: 128}
-KERNEL = kernel.Facts(True, True, "cgroup2", LIMITS, {})
+KERNEL = kernel.KernelState(True, True, "cgroup2", LIMITS, {})
 
 
-def of(check: str, facts: kernel.Facts) -> Finding:
-    return next(one for one in kernel.verdict(facts) if one.check == check)
+def of(check: str, observed: kernel.KernelState) -> Finding:
+    return next(one for one in kernel.findings(observed) if one.check == check)
 
 
-def test_a_kernel_that_has_all() -> None:
-    assert worst(kernel.verdict(KERNEL)) == "ok"
+def test_kernel_with_everything_is_ok() -> None:
+    assert worst(kernel.findings(KERNEL)) == "ok"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,9 @@ def test_a_kernel_that_has_all() -> None:
         ("inotify", {"limits": {}}, "unknown", ""),
     ],
 )  # fmt: skip
-def test_what_a_kernel_lacks(check: str, change: dict[str, Any], state: str, command: str) -> None:
+def test_missing_kernel_features(
+    check: str, change: dict[str, Any], state: str, command: str
+) -> None:
     found = of(check, replace(KERNEL, **change))
     assert found.state == state
     assert found.command.startswith(command)
@@ -156,35 +159,36 @@ def test_what_a_kernel_lacks(check: str, change: dict[str, Any], state: str, com
 # -- /proc/tambourine --
 
 LOAD = "modprobe tambourine && systemctl start proc-tambourine.mount"
-OURS = module.Facts(True, "fuse.tambourine", ours=True, agents=True, said=ROOMY)
+OURS = module.ModuleState(True, "fuse.tambourine", ours=True, agents=True, usage=ROOMY)
 BIND = "systemctl restart proc-tambourine.mount"
 
 
 @pytest.mark.parametrize(
-    ("facts", "state", "says", "command"),
+    ("observed", "state", "message", "command"),
     [
         (OURS, "ok", "shows the statuses", ""),
         (replace(OURS, agents=False), "ok", "shows the statuses", ""),
-        (replace(OURS, said=None), "error", "does not answer", "systemctl restart tambourine.service"),
-        (replace(OURS, said=None, agents=False), "error", "does not answer", BIND),
-        (replace(OURS, said=errno.ENOTCONN, agents=False), "error", "whose server has died", BIND),
-        (replace(OURS, said=errno.EIO, agents=False), "error", "Input/output error", BIND),
-        (module.Facts(True), "warning", "is there and shows nothing", BIND),
-        (module.Facts(True, "tmpfs"), "error", r"another file system \(tmpfs\)", f"umount /proc/tambourine && {BIND}"),
-        (module.Facts(False, on_disk=True), "warning", "not loaded", LOAD),
-        (module.Facts(False, in_dkms=True), "warning", "not loaded", f"apt-get install .* && dkms autoinstall && {LOAD}"),
+        (replace(OURS, usage=None), "error", "does not answer", "systemctl restart tambourine.service"),
+        (replace(OURS, usage=None, agents=False), "error", "does not answer", BIND),
+        (replace(OURS, usage=errno.ENOTCONN, agents=False), "error", "whose server has exited", BIND),
+        (replace(OURS, usage=errno.EIO, agents=False), "error", "Input/output error", BIND),
+        (module.ModuleState(True), "warning", "nothing is mounted at", BIND),
+        (module.ModuleState(True, "tmpfs"), "error", r"another file system \(tmpfs\)", f"umount /proc/tambourine && {BIND}"),
+        (module.ModuleState(False, on_disk=True), "warning", "not loaded", LOAD),
+        (module.ModuleState(False, in_dkms=True), "warning", "not loaded",
+         f"apt-get install .* && dkms autoinstall && {LOAD}"),
         (
-            module.Facts(False), "warning", "not loaded",
+            module.ModuleState(False), "warning", "not loaded",
             f"apt-get install .* && dkms install /opt/tambourine/share/tambourine/kernel && install .* && {LOAD}",
         ),
     ],
 )  # fmt: skip
-def test_what_is_at_proc_tambourine(
-    facts: module.Facts, state: str, says: str, command: str
+def test_proc_tambourine(
+    observed: module.ModuleState, state: str, message: str, command: str
 ) -> None:
-    found = only(module.verdict(facts))
+    found = only(module.findings(observed))
     assert found.state == state
-    assert re.search(says, found.says)
+    assert re.search(message, found.message)
     assert re.fullmatch(command, found.command)
 
 
@@ -192,17 +196,17 @@ def test_what_is_at_proc_tambourine(
 
 
 @pytest.mark.parametrize(
-    ("facts", "state", "command"),
+    ("observed", "state", "command"),
     [
-        (bus.Facts(Answer(0, "s x"), Answer(0, 's "252"')), "ok", ""),
-        (bus.Facts(Answer(1, "", "no such file"), None), "error", "systemctl restart dbus.socket dbus.service"),
-        (bus.Facts(Answer(None), None), "error", "systemctl kill --signal=SIGKILL dbus.service"),
-        (bus.Facts(Answer(0), Answer(1, "", "not found")), "error", "kill -USR1 1"),
-        (bus.Facts(Answer(127, "", "busctl: missing"), None), "error", "systemctl restart dbus"),
+        (bus.BusState(CommandResult(0, "s x"), CommandResult(0, 's "252"')), "ok", ""),
+        (bus.BusState(CommandResult(1, "", "no such file"), None), "error", "systemctl restart dbus.socket dbus.service"),
+        (bus.BusState(CommandResult(None), None), "error", "systemctl kill --signal=SIGKILL dbus.service"),
+        (bus.BusState(CommandResult(0), CommandResult(1, "", "not found")), "error", "kill -USR1 1"),
+        (bus.BusState(CommandResult(127, "", "busctl: missing"), None), "error", "systemctl restart dbus"),
     ],
 )  # fmt: skip
-def test_the_bus(facts: bus.Facts, state: str, command: str) -> None:
-    found = only(bus.verdict(facts))
+def test_bus(observed: bus.BusState, state: str, command: str) -> None:
+    found = only(bus.findings(observed))
     assert found.state == state
     assert found.command.startswith(command)
 
@@ -217,14 +221,18 @@ def test_the_bus(facts: bus.Facts, state: str, command: str) -> None:
         ("NTPSynchronized=no NTP=yes CanNTP=yes", False, "warning", "systemctl restart systemd-timesyncd"),
     ],
 )  # fmt: skip
-def test_the_clock(said: str, container: bool, state: str, command: str) -> None:
-    found = only(clock.verdict(clock.Facts(Answer(0, said.replace(" ", "\n")), container)))
+def test_clock(said: str, container: bool, state: str, command: str) -> None:
+    found = only(
+        clock.findings(clock.ClockState(CommandResult(0, said.replace(" ", "\n")), container))
+    )
     assert found.state == state
     assert found.command.startswith(command)
 
 
-def test_who_cannot_ask_about_the_clock_does_not_know() -> None:
-    assert only(clock.verdict(clock.Facts(Answer(1), container=False))).state == "unknown"
+def test_clock_is_unknown_without_timedated() -> None:
+    assert (
+        only(clock.findings(clock.ClockState(CommandResult(1), container=False))).state == "unknown"
+    )
 
 
 # -- units --
@@ -237,12 +245,12 @@ def unit(**changes: str) -> dict[str, str]:
     )
 
 
-def host(**silo: str) -> units.Facts:
-    return units.Facts({name: unit() for name in units.UNITS} | {"tambourine-silo.service": unit(**silo)})  # fmt: skip
+def host(**silo: str) -> units.UnitStates:
+    return units.UnitStates({name: unit() for name in units.UNITS} | {"tambourine-silo.service": unit(**silo)})  # fmt: skip
 
 
-def test_units_that_are_well() -> None:
-    assert [one.state for one in units.verdict(host(), root=True)] == ["ok", "ok"]
+def test_active_units_are_ok() -> None:
+    assert [one.state for one in units.findings(host(), root=True)] == ["ok", "ok"]
 
 
 @pytest.mark.parametrize(
@@ -257,11 +265,11 @@ def test_units_that_are_well() -> None:
         ({"NeedDaemonReload": "yes"}, "warning", "systemctl daemon-reload && systemctl restart"),
     ],
 )  # fmt: skip
-def test_a_unit_that_is_not(change: dict[str, str], state: str, command: str) -> None:
-    found = [one for one in units.verdict(host(**change), root=True) if one.check == "units"]
+def test_unit_problems(change: dict[str, str], state: str, command: str) -> None:
+    found = [one for one in units.findings(host(**change), root=True) if one.check == "units"]
     assert [one.state for one in found] == [state]
     assert found[0].command.startswith(command)
-    assert "tambourine-silo.service" in found[0].says
+    assert "tambourine-silo.service" in found[0].message
 
 
 @pytest.mark.parametrize(
@@ -274,11 +282,11 @@ def test_a_unit_that_is_not(change: dict[str, str], state: str, command: str) ->
     ],
 )
 @pytest.mark.parametrize(("packaged", "where"), [(True, "/usr/lib"), (False, "/usr/local/lib")])
-def test_a_unit_that_is_gone_comes_back_from_what_was_installed(
+def test_missing_unit_is_installed_from_the_share_directory(
     name: str, after: str, packaged: bool, where: str
 ) -> None:
-    facts = units.Facts({name: unit(LoadState="not-found")}, packaged=packaged)
-    found = next(iter(units.verdict(facts, root=True)))
+    observed = units.UnitStates({name: unit(LoadState="not-found")}, packaged=packaged)
+    found = next(iter(units.findings(observed, root=True)))
     assert found.state == "error"
     source, target, *then = found.command.removeprefix("install -D -m 0644 ").split(" ", 2)
     assert source == f"/opt/tambourine/share/tambourine/systemd/{name}"
@@ -286,10 +294,10 @@ def test_a_unit_that_is_gone_comes_back_from_what_was_installed(
     assert then == ["&& systemctl daemon-reload" + (f" && {after}" if after else "")]
 
 
-def test_a_mount_without_its_unit_s_file_is_named() -> None:
-    facts = units.Facts({"proc-tambourine.mount": unit(FragmentPath="", UnitFileState="")})
-    found = next(iter(units.verdict(facts, root=True)))
-    assert (found.state, found.says) == ("error", "proc-tambourine.mount is not installed")
+def test_mount_without_unit_file_is_an_error() -> None:
+    observed = units.UnitStates({"proc-tambourine.mount": unit(FragmentPath="", UnitFileState="")})
+    found = next(iter(units.findings(observed, root=True)))
+    assert (found.state, found.message) == ("error", "proc-tambourine.mount is not installed")
 
 
 @pytest.mark.parametrize(
@@ -300,9 +308,9 @@ def test_a_mount_without_its_unit_s_file_is_named() -> None:
         {"FragmentPath": "/run/systemd/generator/proc-tambourine.mount", "UnitFileState": "generated"},
     ],
 )  # fmt: skip
-def test_a_host_may_do_without_proc_tambourine_or_mount_it_by_fstab(change: dict[str, str]) -> None:
-    facts = units.Facts({"proc-tambourine.mount": unit(**change)})
-    assert worst(units.verdict(facts, root=True)) == "ok"
+def test_proc_mount_may_be_masked_or_in_fstab(change: dict[str, str]) -> None:
+    observed = units.UnitStates({"proc-tambourine.mount": unit(**change)})
+    assert worst(units.findings(observed, root=True)) == "ok"
 
 
 @pytest.mark.parametrize(
@@ -313,35 +321,37 @@ def test_a_host_may_do_without_proc_tambourine_or_mount_it_by_fstab(change: dict
         ({"ActiveState": "inactive", "ConditionResult": "yes"}, True),
     ],
 )
-def test_sync_need_not_run_everywhere(change: dict[str, str], wrong: bool) -> None:
-    facts = units.Facts({"tambourine-sync.service": unit(**change)})
-    assert (worst(units.verdict(facts, root=True)) == "error") == wrong
+def test_sync_may_be_inactive_outside_a_cluster(change: dict[str, str], wrong: bool) -> None:
+    observed = units.UnitStates({"tambourine-sync.service": unit(**change)})
+    assert (worst(units.findings(observed, root=True)) == "error") == wrong
 
 
-def test_a_renewal_that_failed_is_an_error_and_one_that_waits_is_not() -> None:
+def test_failed_renewal_is_an_error() -> None:
     for active, state in (("inactive", "ok"), ("failed", "error")):
-        facts = units.Facts({"tambourine-pki-renew.service": unit(ActiveState=active, UnitFileState="static")})  # fmt: skip
-        assert worst(units.verdict(facts, root=True)) == state
+        renewal = unit(ActiveState=active, UnitFileState="static")
+        observed = units.UnitStates({"tambourine-pki-renew.service": renewal})
+        assert worst(units.findings(observed, root=True)) == state
 
 
-def test_systemd_that_does_not_answer_is_an_error_to_root_alone() -> None:
-    facts = units.Facts(silent="timed out")
-    assert only(units.verdict(facts, root=True)).state == "error"
-    assert only(units.verdict(facts, root=False)).state == "unknown"
+def test_silent_systemd_is_an_error_for_root_only() -> None:
+    observed = units.UnitStates(error="timed out")
+    assert only(units.findings(observed, root=True)).state == "error"
+    assert only(units.findings(observed, root=False)).state == "unknown"
 
 
-def test_a_drop_in_counts_where_it_touches_the_sandbox() -> None:
+def test_drop_in_with_sandboxing_settings_is_a_warning() -> None:
     text = "[Service]\n# User=x\nReadWritePaths=/srv\nUser = root\nSystemCallFilter=\nEnvironment=A=b\n"
     assert units.settings(text) == ("SystemCallFilter", "User")
-    facts = replace(host(), drop_ins={"tambourine-silo.service": (units.DropIn("/etc/a b.conf", ("User",)),)})  # fmt: skip
-    found = [one for one in units.verdict(facts, root=True) if one.check == "sandbox"]
+    drop_in = units.DropIn("/etc/a b.conf", ("User",))
+    observed = replace(host(), drop_ins={"tambourine-silo.service": (drop_in,)})
+    found = [one for one in units.findings(observed, root=True) if one.check == "sandbox"]
     assert found[0].state == "warning"
     assert found[0].command.startswith(
         "mv '/etc/a b.conf' '/etc/a b.conf.off' && systemctl daemon-reload"
     )
 
 
-def test_each_setting_of_our_sandboxes_is_known() -> None:
+def test_sandboxing_settings_of_shipped_units_are_known() -> None:
     """A drop-in with one that is not would go unseen."""
     from pathlib import Path
 
@@ -360,12 +370,14 @@ def test_each_setting_of_our_sandboxes_is_known() -> None:
 # -- certificates --
 
 
-def pair(name: Any, **changes: Any) -> certificates.Facts:
-    facts = certificates.Facts(name, "", NOW - timedelta(days=1), NOW + timedelta(days=1000))
-    return replace(facts, **changes)
+def pair(name: Any, **changes: Any) -> certificates.CertificateState:
+    observed = certificates.CertificateState(
+        name, "", NOW - timedelta(days=1), NOW + timedelta(days=1000)
+    )
+    return replace(observed, **changes)
 
 
-def three(name: str = "", **changes: Any) -> tuple[certificates.Facts, ...]:
+def three(name: str = "", **changes: Any) -> tuple[certificates.CertificateState, ...]:
     return tuple(pair(one, **(changes if one == name else {})) for one in ("ca", "server", "client"))  # fmt: skip
 
 
@@ -374,7 +386,7 @@ ALL = "tambourine pki init --force"
 
 
 @pytest.mark.parametrize(
-    ("facts", "state", "command"),
+    ("observed", "state", "command"),
     [
         (three(), "ok", ""),
         (three("server", problem="is missing"), "error", LEAF),
@@ -389,21 +401,21 @@ ALL = "tambourine pki init --force"
         (three("server", key_open=True), "error", "chown bombshell:root /etc/tambourine/pki/server.key && chmod 0400"),
     ],
 )  # fmt: skip
-def test_certificates(facts: Any, state: str, command: str) -> None:
-    found = only(certificates.verdict(facts, PATIENT))
+def test_certificates(observed: Any, state: str, command: str) -> None:
+    found = only(certificates.findings(observed, CONTEXT))
     assert found.state == state
     assert found.command.startswith(command)
-    assert (found.command == command) or facts[1].key_open
+    assert (found.command == command) or observed[1].key_open
 
 
-def test_without_its_authority_a_leaf_is_not_made_anew_alone() -> None:
-    facts = (pair("ca", key="missing"), pair("server", not_after=NOW), pair("client"))
-    assert [one.command for one in certificates.verdict(facts, PATIENT)] == [ALL, ALL]
+def test_leaf_is_not_reissued_without_the_ca_key() -> None:
+    observed = (pair("ca", key="missing"), pair("server", not_after=NOW), pair("client"))
+    assert [one.command for one in certificates.findings(observed, CONTEXT)] == [ALL, ALL]
 
 
-def test_another_directory_is_named_in_the_command() -> None:
+def test_command_has_a_non_default_directory() -> None:
     config = Config()._replace(bombshell=Config().bombshell._replace(pki="/a b"))
-    found = only(certificates.verdict(three("ca", problem="x"), replace(PATIENT, config=config)))
+    found = only(certificates.findings(three("ca", problem="x"), replace(CONTEXT, config=config)))
     assert found.command == "tambourine pki init --force --dir '/a b'"
 
 
@@ -411,19 +423,19 @@ def test_another_directory_is_named_in_the_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "root", "state"),
+    ("observed", "root", "state"),
     [
-        (socket.Facts("/s", "serves"), True, "ok"),
-        (socket.Facts("/s", "serves", same=False), True, "error"),
-        (socket.Facts("/s", "connect", "x", errno.ENOENT), True, "error"),
-        (socket.Facts("/s", "connect", "x", errno.EACCES), False, "unknown"),
-        (socket.Facts("/s", "credentials", "x", errno.EACCES), False, "unknown"),
-        (socket.Facts("/s", "credentials", "x", errno.EACCES), True, "error"),
-        (socket.Facts("/s", "handshake", "timed out"), False, "error"),
+        (socket.SocketState("/s", "serves"), True, "ok"),
+        (socket.SocketState("/s", "serves", current=False), True, "error"),
+        (socket.SocketState("/s", "connect", "x", errno.ENOENT), True, "error"),
+        (socket.SocketState("/s", "connect", "x", errno.EACCES), False, "unknown"),
+        (socket.SocketState("/s", "credentials", "x", errno.EACCES), False, "unknown"),
+        (socket.SocketState("/s", "credentials", "x", errno.EACCES), True, "error"),
+        (socket.SocketState("/s", "handshake", "timed out"), False, "error"),
     ],
 )
-def test_the_socket(facts: socket.Facts, root: bool, state: str) -> None:
-    found = only(socket.verdict(facts, root=root))
+def test_socket(observed: socket.SocketState, root: bool, state: str) -> None:
+    found = only(socket.findings(observed, root=root))
     assert found.state == state
     assert bool(found.command) == (state != "ok")
 
@@ -441,7 +453,7 @@ def test_the_socket(facts: socket.Facts, root: bool, state: str) -> None:
     ],
 )
 def test_versions(running: str, old: tuple[str, ...], state: str, command: str) -> None:
-    found = only(versions.verdict(versions.Facts(running, old)))
+    found = only(versions.findings(versions.VersionState(running, old)))
     assert (found.state, found.command) == (state, command)
 
 
@@ -456,37 +468,37 @@ def report(name: str = "hello", **conditions: tuple[str, str]) -> StatusReport:
     return StatusReport("local", name, f"{name}.service", conditions=made)
 
 
-def test_services_that_are_as_asked() -> None:
+def test_ready_services_are_ok() -> None:
     well = report(Accepted=("True", "A"), Applied=("True", "A"), Ready=("True", "R"))
-    assert only(services.verdict((well,))).state == "ok"
-    assert only(services.verdict(())).state == "ok"
+    assert only(services.findings((well,))).state == "ok"
+    assert only(services.findings(())).state == "ok"
     on_its_way = report(Accepted=("True", "A"), Applied=("Unknown", "Waiting"), Ready=("Unknown", "X"))  # fmt: skip
-    assert only(services.verdict((on_its_way,))).state == "ok"
+    assert only(services.findings((on_its_way,))).state == "ok"
 
 
-def test_one_that_is_refused_is_edited() -> None:
-    found = only(services.verdict((report(Accepted=("False", "VerifyFailed")),)))
-    assert found.says == "local/hello is refused: VerifyFailed: why"
+def test_refused_service_is_edited() -> None:
+    found = only(services.findings((report(Accepted=("False", "VerifyFailed")),)))
+    assert found.message == "local/hello is refused: VerifyFailed: why"
     assert found.command.startswith(
         "tambourine get hello -o yaml >/root/hello.yaml && ${EDITOR:-vi}"
     )
 
 
-def test_one_that_drifted_is_asked_for_again() -> None:
+def test_drifted_service_gets_its_last_command_again() -> None:
     drifted = report(Accepted=("True", "A"), Ready=("False", "Drifted"))
-    assert only(services.verdict((drifted,))).command == "tambourine start hello"
+    assert only(services.findings((drifted,))).command == "tambourine start hello"
     stopped = StatusReport("local", "hello", conditions=drifted.conditions, last_command=LastCommand("stop"))  # fmt: skip
-    assert only(services.verdict((stopped,))).command == "tambourine stop hello"
+    assert only(services.findings((stopped,))).command == "tambourine stop hello"
 
 
-def test_a_silo_that_is_not_seen_is_said_once() -> None:
+def test_unavailable_silo_is_one_finding() -> None:
     lost = [report(f"s{n}", Applied=("Unknown", "SiloUnavailable")) for n in range(9)]
-    found = only(services.verdict(tuple(lost)))
+    found = only(services.findings(tuple(lost)))
     both = "systemctl restart tambourine-silo.service tambourine.service"
     assert (found.state, found.command) == ("error", both)
 
 
-def test_another_silo_is_accepted_by_the_command_that_the_agent_names() -> None:
+def test_replaced_silo_is_accepted_by_the_command_in_the_condition() -> None:
     accept, uuid = "tambourine agent --accept-silo", "4a3cf51d-7d5c-4a0c-8c27-5e0cb3b3a3a5"
     for said, command in (
         (uuid, f"{accept} {uuid}"),
@@ -494,31 +506,31 @@ def test_another_silo_is_accepted_by_the_command_that_the_agent_names() -> None:
     ):
         why = f"silo /s is another one (this host obeys a). If it was on purpose: {accept} {said}"
         another = Condition("Applied", "Unknown", "SiloUnavailable", why, 1, "")
-        found = only(services.verdict((StatusReport("local", "x", conditions=(another,)),)))
+        found = only(services.findings((StatusReport("local", "x", conditions=(another,)),)))
         assert found.command == command
 
 
-def test_many_are_counted() -> None:
+def test_findings_beyond_the_limit_are_counted() -> None:
     many = tuple(report(f"s{n}", Ready=("False", "Failed")) for n in range(1000))
-    found = list(services.verdict(many))
+    found = list(services.findings(many))
     assert len(found) == services.SHOWN + 1
-    assert "995 more" in found[-1].says
+    assert "995 more" in found[-1].message
 
 
-def test_an_agent_that_does_not_tell_is_unknown_here_and_an_error_above() -> None:
-    assert only(services.verdict("no answer in time")).state == "unknown"
+def test_missing_report_is_unknown() -> None:
+    assert only(services.findings("no answer in time")).state == "unknown"
 
 
-def test_what_a_manifest_says_does_not_reach_the_terminal_raw() -> None:
+def test_condition_messages_are_escaped_and_cut() -> None:
     bad = Condition("Accepted", "False", "VerifyFailed", "\x1b[2J\nboo " * 100, 1, "")
-    found = only(services.verdict((StatusReport("local", "x", conditions=(bad,)),)))
-    assert "\x1b" not in found.says
-    assert len(found.says) <= 240
+    found = only(services.findings((StatusReport("local", "x", conditions=(bad,)),)))
+    assert "\x1b" not in found.message
+    assert len(found.message) <= 240
 
 
 # -- cluster --
 
-JOINED = cluster.Facts(
+JOINED = cluster.ClusterState(
     True, "n1", "/k", "https://api:6443", None, NOW - timedelta(days=1), NOW + timedelta(days=89), "",
     NOW - timedelta(seconds=5),
 )  # fmt: skip
@@ -536,15 +548,15 @@ JOINED = cluster.Facts(
         ({"ends": NOW + timedelta(hours=1)}, "identity", "warning", "systemctl restart tambourine-sync.service"),
         ({"begins": NOW + timedelta(hours=1)}, "identity", "error", "timedatectl set-ntp true"),
         ({"identity_problem": "no certificate"}, "identity", "error", "kubectl tambourine join n1"),
-        ({"trouble": Unreachable("x")}, "cluster", "error", "curl --silent --show-error --insecure https://api:6443/readyz"),
-        ({"trouble": NotFound("x")}, "cluster", "error", "systemctl restart tambourine-sync.service"),
-        ({"trouble": RefusedByPolicy("x")}, "cluster", "error", "kubectl tambourine join n1"),
-        ({"trouble": InvalidConfig("x")}, "cluster", "error", "kubectl tambourine join n1"),
+        ({"error": Unreachable("x")}, "cluster", "error", "curl --silent --show-error --insecure https://api:6443/readyz"),
+        ({"error": NotFound("x")}, "cluster", "error", "systemctl restart tambourine-sync.service"),
+        ({"error": RefusedByPolicy("x")}, "cluster", "error", "kubectl tambourine join n1"),
+        ({"error": InvalidConfig("x")}, "cluster", "error", "kubectl tambourine join n1"),
         ({"unlisted": ("a/b",)}, "cluster", "warning", "kubectl get tambourinenode n1"),
     ],
 )  # fmt: skip
-def test_the_cluster(change: dict[str, Any], check: str, state: str, command: str) -> None:
-    found = only(cluster.verdict(replace(JOINED, **change), PATIENT))
+def test_cluster(change: dict[str, Any], check: str, state: str, command: str) -> None:
+    found = only(cluster.findings(replace(JOINED, **change), CONTEXT))
     assert (found.check, found.state) == (check, state)
     assert found.command.startswith(command)
     assert bool(found.command) == (state != "ok")
@@ -553,29 +565,29 @@ def test_the_cluster(change: dict[str, Any], check: str, state: str, command: st
 # -- the whole --
 
 
-def test_a_check_that_fails_or_hangs_hides_no_other() -> None:
+def test_failing_or_hanging_check_does_not_hide_another() -> None:
     import threading
 
     release = threading.Event()
 
-    def hangs(_: Patient) -> list[Finding]:
+    def hangs(_: CheckContext) -> list[Finding]:
         release.wait()
         return []
 
-    def fails(_: Patient) -> list[Finding]:
+    def fails(_: CheckContext) -> list[Finding]:
         raise OSError("broken")
 
-    def well(_: Patient) -> list[Finding]:
+    def well(_: CheckContext) -> list[Finding]:
         return [Finding("w", "ok", "well")]
 
-    checks: dict[str, examination.Check] = {"h": hangs, "f": fails, "w": well}
+    three: dict[str, checks.Check] = {"h": hangs, "f": fails, "w": well}
     try:
-        found = examination.side_by_side(checks, PATIENT, 0.2)
+        found = checks.run_in_parallel(three, CONTEXT, 0.2)
     finally:
         release.set()
     assert [(one.check, one.state) for one in found] == [("h", "unknown"), ("f", "unknown"), ("w", "ok")]  # fmt: skip
-    assert "no answer within" in found[0].says
-    assert "OSError: broken" in found[1].says
+    assert "no answer within" in found[0].message
+    assert "OSError: broken" in found[1].message
 
 
 FOUND = (
@@ -585,17 +597,17 @@ FOUND = (
 )
 
 
-def test_the_page_is_aligned_and_narrow_and_no_command_is_cut() -> None:
+def test_page_wraps_messages_and_never_commands() -> None:
     lines = [unstyle(line) for line in page(FOUND)]
     assert lines[0].split() == ["ok", "fuse", "there"]
     assert all(len(line) <= 110 for line in lines if "$ " not in line)
     assert any(line.strip() == f"$ {FOUND[1].command}".strip() for line in lines)
     assert lines[-1].endswith("1 error, 1 unknown")
-    assert page(FOUND[:1])[-1] == "all is well"
+    assert page(FOUND[:1])[-1] == "no problems found"
 
 
-def test_the_json_has_the_documented_shape() -> None:
+def test_json_format() -> None:
     whole = json.loads(to_json(FOUND, worst(FOUND)))
     assert list(whole) == ["format", "version", "state", "findings"]
     assert (whole["format"], whole["version"], whole["state"]) == (1, __version__, "error")
-    assert {tuple(one) for one in whole["findings"]} == {("check", "state", "says", "command")}
+    assert {tuple(one) for one in whole["findings"]} == {("check", "state", "message", "command")}

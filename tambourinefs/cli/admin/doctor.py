@@ -1,4 +1,4 @@
-"""`tambourine doctor`: everything that this host needs for Tambourine, one line each, and what mends it."""
+"""`tambourine doctor`: checks the host, one line a check, and prints the commands that fix problems."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tambourinefs.model import paths
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tambourinefs.doctor.finding import Finding, State
+    from tambourinefs.doctor.check import Finding, State
 
 FORMAT: Final = 1  # of --json; raised when a program that reads it would break
 _COLOURS: Final[dict[str, str]] = {"warning": "yellow", "error": "red", "unknown": "cyan"}
@@ -25,8 +25,8 @@ _STATE: Final = 9
 _CHECK: Final = 15
 
 
-@click.command(short_help="Look at everything Tambourine needs; say what mends it.")
-@click.option("--json", "as_json", is_flag=True, help="For programs; see below.")
+@click.command(short_help="Check the host and print how to fix what is wrong.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; the format is described below.")
 @click.option(
     "--config",
     "config_file",
@@ -38,17 +38,16 @@ _CHECK: Final = 15
 )
 @click.pass_context
 def doctor(ctx: click.Context, *, as_json: bool, config_file: str) -> None:
-    """Look at everything that Tambourine needs on this host, and say of what is wrong which command mends it.
+    """Check everything that Tambourine needs on this host, and print a command that fixes what is wrong.
 
-    It changes nothing, works when everything is broken, and waits for nobody longer than some seconds. As root it sees
-    all; as another user it says of the rest that it needs root. A command under a line is to be run as root, as it
-    stands.
+    It changes nothing, works while all daemons are down, and every check ends after some seconds. Some checks need
+    root; for other users their state is "unknown". The command below a line can be run as root as it stands.
 
     \b
     States:
-      ok        as it should be
-      unknown   could not be seen: it needs root, or whoever knows does not answer
-      warning   everything works; something is missing, or will be
+      ok        no problem
+      unknown   the check needs root, or the program that it asks does not answer
+      warning   everything works, but something is missing or will fail soon
       error     something does not work
 
     \b
@@ -56,17 +55,18 @@ def doctor(ctx: click.Context, *, as_json: bool, config_file: str) -> None:
       tambourine doctor
       tambourine doctor --json | jq -r '.findings[] | select(.state == "error") | .command'
 
-    --json prints {"format": 1, "version", "state", "findings": [{"check", "state", "says", "command"}]}: state is the
-    worst of all; check is a fixed word, and several findings may share one; command is "" where there is none. Fields may
-    be added; one that goes or changes its meaning raises format.
+    --json prints {"format": 1, "version", "state", "findings": [{"check", "state", "message", "command"}]}.
+    "state" is the worst state of all findings. "check" is a stable identifier; several findings may share one. "command"
+    is "" where there is nothing to do. New fields may be added; a field that is removed or changes its meaning raises
+    "format".
 
     \b
-    Exit codes: 0 no error (there may be warnings), 1 an error, 2 the usage is wrong.
+    Exit codes: 0 no error (warnings are possible), 1 at least one error, 2 usage error.
     """
-    from tambourinefs.doctor.examination import examine
-    from tambourinefs.doctor.finding import worst
+    from tambourinefs.doctor.check import worst
+    from tambourinefs.doctor.checks import run_checks
 
-    findings = examine(config_file)
+    findings = run_checks(config_file)
     state = worst(findings)
     if as_json:
         click.echo(to_json(findings, state))
@@ -77,9 +77,9 @@ def doctor(ctx: click.Context, *, as_json: bool, config_file: str) -> None:
 
 
 def to_json(findings: Sequence[Finding], state: State) -> str:
-    """The documented shape."""
+    """The format that the help text documents."""
     listed = [
-        {"check": one.check, "state": one.state, "says": one.says, "command": one.command}
+        {"check": one.check, "state": one.state, "message": one.message, "command": one.command}
         for one in findings
     ]
     whole = {"format": FORMAT, "version": __version__, "state": state, "findings": listed}
@@ -87,18 +87,18 @@ def to_json(findings: Sequence[Finding], state: State) -> str:
 
 
 def page(findings: Sequence[Finding]) -> list[str]:
-    """The lines for a person: aligned, and a command below what it mends."""
+    """The output as aligned lines, with the command below the problem that it fixes."""
     lines = []
     for one in findings:
         first, *rest = textwrap.wrap(
-            one.says, _WIDTH - _STATE - _CHECK, break_on_hyphens=False
+            one.message, _WIDTH - _STATE - _CHECK, break_on_hyphens=False
         ) or [""]
         state, colour = one.state.ljust(_STATE), _COLOURS.get(one.state)
         state = click.style(state, fg=colour) if colour else state
         lines.append(f"{state}{one.check.ljust(_CHECK)}{first}")
         margin = " " * (_STATE + _CHECK)
         lines += [margin + line for line in rest]
-        if one.command:  # never cut or wrapped: it is to be copied
+        if one.command:  # not wrapped, so that it can be copied
             lines.append(f"{margin}$ {one.command}")
     return [*lines, "", summary(findings)]
 
@@ -109,4 +109,4 @@ def summary(findings: Sequence[Finding]) -> str:
     bad = [counted(counts[state], state) for state in ("error", "warning") if counts[state]]
     if counts["unknown"]:
         bad.append(f"{counts['unknown']} unknown")
-    return ", ".join(bad) if bad else "all is well"
+    return ", ".join(bad) if bad else "no problems found"
