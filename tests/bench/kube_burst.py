@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tambourinefs.kube.resources import TAMBOURINES
 from tests.bench.clusters import ready, seen, service
@@ -68,7 +68,7 @@ def by_cluster(cluster: Cluster, prefix: str) -> float:
     return took
 
 
-def services(prefix: str, namespace: str) -> list[dict[str, object]]:
+def services(prefix: str, namespace: str) -> list[dict[str, Any]]:
     made = [service(f"{prefix}-{n}") for n in range(COUNT)]
     for item in made:
         item["metadata"]["namespace"] = namespace

@@ -145,7 +145,7 @@ class Fate:
 
 def fate(api: Api, name: str) -> Fate:
     status = api.get(CSRS, name).get("status") or {}
-    condition = next(iter(status.get("conditions") or ()), {})
+    condition: dict[str, str] = next(iter(status.get("conditions") or ()), {})
     body = base64.b64decode(status.get("certificate") or "")
     return Fate(condition.get("type", ""), condition.get("message", ""), body)
 

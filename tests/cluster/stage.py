@@ -166,8 +166,8 @@ def rows(stage: Stage) -> list[Row]:
             Row(f"{who} TambourineInstance: finalizers", kinds.INSTANCES, name, ns, patch=_finalizer(), verbs=CHANGES),
         ]  # fmt: skip
     digest = "1" * 64
-    spec = {"tambourine": "x", "digest": digest, "content": {"name": "x"}}
-    new = _ours(model.REVISION_KIND, model.revision_name("x", digest), ns, spec=spec)
+    content: Object = {"tambourine": "x", "digest": digest, "content": {"name": "x"}}
+    new = _ours(model.REVISION_KIND, model.revision_name("x", digest), ns, spec=content)
     revision = model.revision_name(SERVICE, DIGEST)
     found += [
         Row("a TambourineRevision, by its name", kinds.REVISIONS, revision, ns, new=new),

@@ -209,14 +209,21 @@ class _Late(Api):
     conflicts = 0
 
     def merge(
-        self, resource: Resource, name: str, namespace: str, patch: Object, subresource: str = ""
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str,
+        patch: Object,
+        subresource: str = "",
+        *,
+        dry_run: bool = False,
     ) -> Object:
         if resource is NODES and "spec" in patch and self.others:
             self.others -= 1
             note = {"metadata": {"annotations": {"example.com/n": str(self.others)}}}
             super().merge(resource, name, namespace, note)
         try:
-            return super().merge(resource, name, namespace, patch, subresource)
+            return super().merge(resource, name, namespace, patch, subresource, dry_run=dry_run)
         except Conflict:
             self.conflicts += 1
             raise
@@ -300,7 +307,7 @@ def test_of_several_namespaces_it_works_in_those_that_it_was_given(
 
     def is_ready(namespace: str) -> bool:
         status = control_plane.get("tmb", made[namespace], "-n", namespace).get("status", {})
-        return status.get("nodes", {}).get("ready") == 1
+        return bool(status.get("nodes", {}).get("ready") == 1)
 
     with _controlling(control_plane.api, first, fresh_name("nobody-made-it"), second):
         for each in (first, second):

@@ -173,7 +173,7 @@ def test_an_older_snapshot_of_etcd_is_restored(doomed_cluster: Cluster, tmp_path
     cluster, kept, later = doomed_cluster, fresh_name("kept"), fresh_name("later")
     _start(cluster, kept, sleeper("First"))
     cluster.snapshot(tmp_path / "etcd.tar")
-    both = {"rollout": {"maxUnavailable": 2}}
+    both: dict[str, Any] = {"rollout": {"maxUnavailable": 2}}
     _start(cluster, kept, sleeper("Second"), **both)
     _start(cluster, later, sleeper())
     pids = _pids(cluster, kept, later)

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +99,13 @@ def test_the_pod_is_the_nodes_sync_and_there_is_one_sync_a_node(
     pod_host.run("systemctl", "reset-failed", UNIT, check=False)
     pod_host.run("runc", "delete", "--force", "test-pod", check=False)
     _start(pod_host)
+
+    def succeeds(*argv: str) -> bool:
+        return pod_host.run(*argv, check=False).returncode == 0
+
     for path in ("healthz", "readyz"):
         probe = ("curl", "--silent", "--fail", f"http://127.0.0.1:9441/{path}")
-        cluster.wait(
-            lambda probe=probe: pod_host.run(*probe, check=False).returncode == 0, 20, path
-        )
+        cluster.wait(partial(succeeds, *probe), 20, path)
 
     name, namespace = fresh_name(), cluster.respected_namespace
     cluster.apply(

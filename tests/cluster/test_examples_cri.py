@@ -29,7 +29,9 @@ def _default_runtime(host: Host) -> str:
         with grpc.insecure_channel(
             f"unix:{host.root / SOCKET}", options=[("grpc.default_authority", "localhost")]
         ) as channel:
-            ask = channel.unary_unary("/runtime.v1.RuntimeService/Status")
+            ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                "/runtime.v1.RuntimeService/Status"
+            )
             try:
                 answers.append(ask(VERBOSE, timeout=30, wait_for_ready=True))
             except grpc.RpcError as error:

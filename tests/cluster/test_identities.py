@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,8 +135,12 @@ def test_the_policies_alone_keep_a_node_to_its_own(one_stage: Stage) -> None:
     try:
         administrator, (node, bound, loose, _) = callers.administrator(cluster), one_stage.callers
         path = kinds.TAMBOURINES.path(one_stage.namespace)
-        for who in (node, bound, loose):  # the role counts
-            cluster.wait(lambda who=who: who.ask("GET", path).code == 200, 10, "the role to count")
+
+        def reads(who: callers.Caller) -> bool:
+            return who.ask("GET", path).code == 200
+
+        for who in (node, bound, loose):
+            cluster.wait(partial(reads, who), 10, "the role to count")
         rows = [row for row in stage.rows(one_stage) if row.resource.group in GROUPS]
         assert {row.label for row in rows} >= BY_POLICY.keys()
         for row in rows:
@@ -215,7 +221,7 @@ def test_through_a_status_nothing_else_is_written(node: Caller, one_stage: Stage
     ):
         path = resource.path(namespace, name, "status")
         before = administrator.ask("GET", path).body
-        body = {"metadata": metadata, "spec": spec, "status": {"conditions": []}}
+        body: dict[str, Any] = {"metadata": metadata, "spec": spec, "status": {"conditions": []}}
         assert node.ask("PATCH", path, body, MERGE).code == 200
         after = administrator.ask("GET", path).body
         assert after.get("status") == {"conditions": []}, "the write did not happen"

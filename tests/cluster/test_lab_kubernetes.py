@@ -125,7 +125,7 @@ def test_the_command_and_that_nothing_is_left(lab_name: str, tmp_path: Path) -> 
     shown = lab_command(lab_name, "kubectl", "get", "nodes", "--no-headers").stdout
     assert [line.split()[:2] for line in shown.splitlines()] == [["h1", "Ready"], ["h2", "Ready"]]
     body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "from-stdin"}})
-    argv = [LAB, "--name", lab_name, "kubectl", "create", "-f", "-"]
+    argv = [str(LAB), "--name", lab_name, "kubectl", "create", "-f", "-"]
     assert subprocess.run(argv, input=body.encode(), capture_output=True).returncode == 0
     assert subprocess.run(argv, input=body.encode(), capture_output=True).returncode == 1
     environment = lab_command(lab_name, "env").stdout

@@ -13,6 +13,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,7 @@ def test_a_kustomization_moves_all_of_it(movable: Cluster, tmp_path: Path) -> No
         assert len(subjects) >= 4
         assert {subject["namespace"] for subject in subjects} == {name}
         kustomized.install(movable, directory)
-        movable.wait(
-            lambda name=name: _controls(movable, name), 10, f"the controller's rights in {name}"
-        )
+        movable.wait(partial(_controls, movable, name), 10, f"the controller's rights in {name}")
     assert not _controls(movable, model.NAMESPACE)
 
 
@@ -101,14 +100,16 @@ def test_every_policy_is_whole_awake_and_fails_closed(control_plane: Cluster) ->
     ours = {item["metadata"]["name"]: item for item in policies}
     files = "".join(path.read_text() for path in (kustomized.K8S / "policies").glob("*.yaml"))
     assert set(ours) == set(re.findall(r"policyName: (\S+)", files))
+
+    def no_warnings(name: str) -> bool:
+        return _checked(control_plane, name) == {}
+
     whose = set()
     for name, item in ours.items():
         assert item["spec"]["failurePolicy"] == "Fail", name
         binding = control_plane.get("validatingadmissionpolicybinding", name)["spec"]
         assert (binding["policyName"], binding["validationActions"]) == (name, ["Deny"])
-        control_plane.wait(
-            lambda name=name: _checked(control_plane, name) == {}, 20, f"{name} to be checked"
-        )
+        control_plane.wait(partial(no_warnings, name), 20, f"{name} to be checked")
         assert "system:serviceaccount:tambourine" not in json.dumps(item["spec"]), (
             "a name that kustomize would miss"
         )

@@ -89,9 +89,7 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
     assert {item["state"] for item in node.tombstones} == {"absent"}
     # Until the host has let go, nothing else goes.
     assert running.poll() is None
-    assert installed.kubectl(
-        "get", "deployment", "-n", "tambourine-system", "tambourine-controller"
-    )
+    installed.kubectl("get", "deployment", "-n", "tambourine-system", "tambourine-controller")
     node.acknowledge()
     code, out, err = _finish(running)
     assert code == 0, err

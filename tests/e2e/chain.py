@@ -84,9 +84,10 @@ def answers(host: Host) -> bool:
         if not (host.root / "run/tambourine/proc/version.txt").read_text().strip():
             return False
         with client_of(host, timeout=5) as client:
-            for volume, path in (("silo", ".tambourine-silo"), ("proc", "services.json")):
-                if not client.read(volume, path)[1].strip():
-                    return False
+            if not client.read("silo", ".tambourine-silo")[1].strip():
+                return False
+            if not client.read("proc", "services.json")[1].strip():
+                return False
     except (OSError, TambourineError):
         return False
     return props(host, "ActiveState", *DAEMONS) == ["active"] * len(DAEMONS)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,11 +53,12 @@ def client_of(host: Host, timeout: float = 10.0) -> Client:
 
 def persistently(step: Callable[[], T], *also: type[Exception], patience: float = PATIENCE) -> T:
     """The result of the step, tried again while nobody answers (or while it raises one of `also`)."""
+    errors: tuple[type[Exception], ...] = (Unreachable, *also)
     end = time.monotonic() + patience
     while True:
         try:
             return step()
-        except (Unreachable, *also):
+        except errors:
             if time.monotonic() > end:
                 raise
             _pause(patience)
@@ -185,7 +187,7 @@ def clearing(host: Host, client: Client, *names: str) -> Iterator[None]:
         yield
     finally:
         for name in names:
-            persistently(lambda name=name: remove(client, name))
+            persistently(partial(remove, client, name))
         wait_gone(client, names)
         for name in names:
             (host.root / f"run/{name}.ran").unlink(missing_ok=True)

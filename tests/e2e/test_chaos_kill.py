@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ class Asking:
         for kind in chosen:
             starts.append(wish.change(kind))
             wanted = wish.manifest()
-            generation = persistently(lambda wanted=wanted: put(self.client, wanted))
+            generation = persistently(partial(put, self.client, wanted))
             self.applies += 1
         wait_ready(self.client, wish.name, generation)
         ran = len(ledger(self.host, wish.name)) - before
@@ -105,13 +106,17 @@ def kill_at_random(
 def test_a_oneshot_that_ends_while_the_agent_is_dead_is_not_run_again(host: Host) -> None:
     """systemd forgets a oneshot that ended well once the agent, which refers to it, is gone: only the journal knows."""
     wish = Wish("once", text=ONESHOT)
+
+    def has_run(times: int) -> bool:
+        return len(ledger(host, wish.name)) == times
+
     with client_of(host) as client, clearing(host, client, wish.name):
         wish.change("restart")
         wait_ready(client, wish.name, put(client, wish.manifest()))
         for count in (2, 3):
             wish.change("restart")
             generation = put(client, wish.manifest())
-            wait_until(lambda count=count: len(ledger(host, wish.name)) == count, 5, "it runs")
+            wait_until(partial(has_run, count), 5, "it runs")
             (pid,) = pids(host, AGENT)
             host.run("kill", "-KILL", str(pid))
             wait_until(lambda: not prop(host, "once.service", "InvocationID"), 5, "it is forgotten")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ def test_power_cuts_amid_applies(fresh_host: Host) -> None:
     assert in_the_middle == CUTS, f"only {in_the_middle} cuts hit the applies"
     with client_of(host) as client:
         for service in services:
-            persistently(lambda name=service.name: remove(client, name))
+            persistently(partial(remove, client, service.name))
         wait_gone(client, [service.name for service in services])
     wait_until(lambda: not temporaries(host), 10, "no temporary file is left")
     host.run(

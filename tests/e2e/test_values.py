@@ -7,8 +7,11 @@ import os
 import re
 import signal
 import statistics
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Protocol
 
 import pytest
 
@@ -94,7 +97,19 @@ def _settled(host: Host) -> bool:
     )
 
 
-def systemctl(host: Host, unit: str) -> str:
+class Runs(Protocol):
+    """A host of the lab, or a whole machine."""
+
+    def run(
+        self,
+        *argv: str,
+        input: str | None = ...,  # noqa: A002 (as subprocess names it)
+        check: bool = ...,
+        timeout: float = ...,
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+def systemctl(host: Runs, unit: str) -> str:
     return host.run(
         *(
             "env",
@@ -180,7 +195,7 @@ def differences(ours: dict[str, str], theirs: dict[str, str]) -> dict[str, tuple
     return found
 
 
-def ours_of(host: Host, name: str) -> dict[str, str]:
+def ours_of(host: Runs, name: str) -> dict[str, str]:
     names = (
         "systemdName",
         "loaded",
@@ -291,7 +306,7 @@ def test_values_are_in_the_hosts_zone_also_when_it_changes_meanwhile(zoo: Host, 
         for name in ("running", "failed", "timer"):
             theirs = values_of(systemctl(zoo, OBSERVED[name]))
             assert f" {word}" in theirs["active"]
-            until(lambda name=name: same(name), 5, "the values are the same")
+            until(partial(same, name), 5, "the values are the same")
         block = systemctl(zoo, OBSERVED["timer"])  # with the time of its next run
         assert _without_ages(zoo.run("cat", f"{PROC}/timer/status").stdout) == _without_ages(block)
     finally:
@@ -360,10 +375,14 @@ def test_every_read_answers_while_dbus_is_stopped_and_journald_and_pid_1_are_fro
     assert len(slow) <= sum(map(len, took.values())) / 1000, slow
     assert all(time < 1 for _, time in slow), slow
     assert min(len(times) for times in took.values()) > 3
+
+    def shows(state: str) -> bool:
+        return ours_of(host, "running")["active"].startswith(state)
+
     # And it goes on by itself when they are back.
     for verb, state in (("stop", "inactive (dead)"), ("start", "active (running)")):
         host.run("systemctl", verb, "zoo-running.service")
-        until(lambda state=state: ours_of(host, "running")["active"].startswith(state), 10, state)
+        until(partial(shows, state), 10, state)
 
 
 WATCH = """

@@ -21,7 +21,7 @@ from tests import waiting
 
 TAMBOURINE = Path(sys.executable).parent / "tambourine"
 DEADLINE = 20.0
-NAMES = errno.errorcode | {errno.EOPNOTSUPP: "EOPNOTSUPP"}  # the same number as ENOTSUP
+NAMES = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP"}  # the same number as ENOTSUP
 
 
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = DEADLINE) -> None:

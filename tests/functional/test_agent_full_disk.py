@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,13 @@ async def test_without_room_for_applied_state_nothing_is_done_and_then_all_once(
             host.apply(
                 "old", {"unit": SLEEPS, "command": "restart", "commandID": "1"}, generation=2
             )
+
+            def failed(name: str) -> bool:
+                there = ("local", name) in host.board.views
+                return there and host.condition(name, "Applied")[1] == "ApplyFailed"
+
             for name in ("new", "old"):
-                await host.until(lambda n=name: ("local", n) in host.board.views)
-                await host.until(lambda n=name: host.condition(n, "Applied")[1] == "ApplyFailed")
+                await host.until(partial(failed, name))
                 said = host.view(name).conditions[1].message
                 assert said == f"applied state cannot be written: {why}"
             assert host.condition("kept", "Ready") == ("True", "Ready")

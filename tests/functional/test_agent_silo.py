@@ -23,7 +23,8 @@ def with_service(host: SiloHost) -> SiloHost:
 
 def mount_amid_the_scan(patched: pytest.MonkeyPatch, silo: Silo, *how: str | Path) -> None:
     """Mounts something over the silo when the scan has its descriptor and reads the first manifest."""
-    read, swapped = Silo._read, []
+    read = Silo._read
+    swapped: list[object] = []
 
     def swap(self: Silo, *args: object) -> object:
         if not swapped:

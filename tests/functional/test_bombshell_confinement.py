@@ -54,7 +54,7 @@ def attempts(client: Client, path: str) -> dict[str, Callable[[], object]]:
 
 def test_links_lead_nowhere(bombshell: Running, client: Client, outside: Path) -> None:
     silo = bombshell.silo
-    targets = {
+    targets: dict[str, str | Path] = {
         "to-file": outside / "secret",
         "to-dir": outside,
         "up": "..",

@@ -96,7 +96,7 @@ def _answers(running: Running) -> bool:
     try:
         return serving(running)
     except grpc.RpcError as error:
-        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:  # type: ignore[attr-defined]
+        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
             raise
         return False
 
@@ -138,9 +138,11 @@ def test_an_upload_that_stalls_is_ended_and_leaves_nothing(make_bombshell: Make)
     silence = Silence(header(b"f"), chunk(b"x"))
     with running.channel() as channel:
         begun = time.monotonic()
-        call = BombshellStub(channel).Write.future(silence)  # type: ignore[attr-defined]
+        call = BombshellStub(channel).Write.future(silence)
         wait_until(running.temporaries, "the upload has begun")
-        assert call.exception(10).code() is grpc.StatusCode.CANCELLED
+        error = call.exception(60)
+        assert isinstance(error, grpc.RpcError)
+        assert error.code() is grpc.StatusCode.CANCELLED
         assert 0.9 < time.monotonic() - begun < 5
         silence.close()
     wait_until(lambda: not running.temporaries(), "its temporary file is gone")
@@ -160,7 +162,7 @@ def test_a_reader_that_does_not_read_is_ended(make_bombshell: Make) -> None:
         for call in calls:
             with pytest.raises(grpc.RpcError) as caught:
                 list(call)
-            assert caught.value.code() is grpc.StatusCode.CANCELLED  # type: ignore[attr-defined]
+            assert caught.value.code() is grpc.StatusCode.CANCELLED
 
 
 def _reads(client: Any) -> bool:
@@ -188,7 +190,7 @@ def test_uncommitted_bytes_are_capped_and_given_back(make_bombshell: Make) -> No
     silence = Silence(header(b"a"), *[chunk(bytes(256 * 1024))] * 3)
     with running.channel() as channel, running.client() as client:
         stub = BombshellStub(channel)
-        call = stub.Write.future(silence)  # type: ignore[attr-defined]
+        call = stub.Write.future(silence)
         wait_until(
             lambda: sum(path.stat().st_size for path in running.temporaries()) == 3 << 18,
             "three quarters are taken",
@@ -209,7 +211,7 @@ def test_uncommitted_bytes_are_capped_and_given_back(make_bombshell: Make) -> No
 def test_a_message_that_is_too_long_is_refused(bombshell: Running, stub: BombshellStub) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         stub.Write(iter([header(b"f"), chunk(bytes(4 << 20)), commit()]))
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     wait_until(lambda: not bombshell.content(), "nothing is left")
 
 
@@ -217,8 +219,10 @@ def test_a_call_ends_at_its_deadline(make_bombshell: Make) -> None:
     running = make_bombshell()
     silence = Silence(header(b"f"))
     with running.channel() as channel:
-        call = BombshellStub(channel).Write.future(silence, timeout=0.3)  # type: ignore[attr-defined]
-        assert call.exception(10).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        call = BombshellStub(channel).Write.future(silence, timeout=0.3)
+        error = call.exception(60)
+        assert isinstance(error, grpc.RpcError)
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         silence.close()
     wait_until(lambda: not running.temporaries(), "its temporary file is gone")
 

@@ -36,28 +36,25 @@ class Attacker:
 
     def path(self) -> bytes:
         draw = self.random
-        return draw.choice(
-            [
-                lambda: b"/".join(
-                    draw.choices(
-                        [b"a", b"b", b"link", b"..", b".", b"", b"f"], k=draw.randrange(1, 6)
-                    )
-                ),
-                lambda: self.outside + b"/secret",
-                lambda: b"../" * draw.randrange(1, 40) + self.outside.lstrip(b"/") + b"/secret",
-                lambda: b"link/secret",
-                lambda: b"a/up/outside/secret",
-                lambda: draw.randbytes(draw.randrange(0, 300)),
-                lambda: draw.randbytes(draw.randrange(0, 5000)),
-                lambda: b"x" * draw.choice([254, 255, 256, 4096, 70000]),
-                lambda: b"/".join([b"d"] * draw.choice([10, 10, 10, 10, 2000, 2048, 2049])),
-                lambda: b".bombshell-" + draw.randbytes(4).hex().encode(),
-                lambda: b"a/b\0c",
-                lambda: b"a/" + draw.randbytes(3).replace(b"/", b"").replace(b"\0", b""),
-                lambda: b"fifo",
-                lambda: b"",
-            ]
-        )()
+        kinds: list[Callable[[], bytes]] = [
+            lambda: b"/".join(
+                draw.choices([b"a", b"b", b"link", b"..", b".", b"", b"f"], k=draw.randrange(1, 6))
+            ),
+            lambda: self.outside + b"/secret",
+            lambda: b"../" * draw.randrange(1, 40) + self.outside.lstrip(b"/") + b"/secret",
+            lambda: b"link/secret",
+            lambda: b"a/up/outside/secret",
+            lambda: draw.randbytes(draw.randrange(0, 300)),
+            lambda: draw.randbytes(draw.randrange(0, 5000)),
+            lambda: b"x" * draw.choice([254, 255, 256, 4096, 70000]),
+            lambda: b"/".join([b"d"] * draw.choice([10, 10, 10, 10, 2000, 2048, 2049])),
+            lambda: b".bombshell-" + draw.randbytes(4).hex().encode(),
+            lambda: b"a/b\0c",
+            lambda: b"a/" + draw.randbytes(3).replace(b"/", b"").replace(b"\0", b""),
+            lambda: b"fifo",
+            lambda: b"",
+        ]
+        return draw.choice(kinds)()
 
     def number(self) -> int:
         return self.random.choice([0, 1, 2, 255, 1 << 31, (1 << 32) - 1])
@@ -161,17 +158,21 @@ def attack(channel: grpc.Channel, attacker: Attacker, answers: list[bytes]) -> g
             time.sleep(0.1)
 
     timeout = 0.05 if half or method == "Watch" else 20
+    one: grpc.UnaryStreamMultiCallable[bytes, bytes]
+    many: grpc.StreamStreamMultiCallable[bytes, bytes]
     if len(messages) == 1 and not half:  # the same on the wire, for half of the client's work
-        call = channel.unary_stream(f"/{SERVICE}/{method}")(messages[0], timeout=timeout)
+        one = channel.unary_stream(f"/{SERVICE}/{method}")
+        call = one(messages[0], timeout=timeout)
     else:
-        call = channel.stream_stream(f"/{SERVICE}/{method}")(send(), timeout=timeout)
+        many = channel.stream_stream(f"/{SERVICE}/{method}")
+        call = many(send(), timeout=timeout)
     try:
         for number, answer in enumerate(call):
             answers.append(answer[:10_000])
             if draw.random() < 0.05 or number > 100:
                 call.cancel()
     except grpc.RpcError as error:
-        return error.code()  # type: ignore[attr-defined, no-any-return]
+        return error.code()
     return grpc.StatusCode.OK
 
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -41,7 +42,7 @@ def reason(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
     status = rpc_status.from_call(error)
     assert status is not None, error
     assert status.details[0].Unpack(info)
-    return error.code(), info.reason  # type: ignore[attr-defined]
+    return error.code(), info.reason
 
 
 def refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
@@ -233,7 +234,9 @@ def test_a_broken_upload_writes_nothing(bombshell: Running, stub: BombshellStub,
 def test_a_message_that_is_no_message_after_the_commit_writes_nothing(bombshell: Running) -> None:
     """Found by reading grpc: it ends the stream of requests as if the client had."""
     with bombshell.channel() as channel:
-        write = channel.stream_unary("/tambourine.bombshell.v1.Bombshell/Write")
+        write: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(
+            "/tambourine.bombshell.v1.Bombshell/Write"
+        )
         messages = [header(b"f").SerializeToString(), commit().SerializeToString(), b"\xff\xff\xff"]
         with pytest.raises(grpc.RpcError):
             write(iter(messages))
@@ -395,12 +398,13 @@ def test_every_errno_in_the_table_goes_there_and_back(tmp_path: object) -> None:
             self._status = rpc_status.to_status(table.to_status(error, volume="silo", path=b"p"))
 
         def code(self) -> grpc.StatusCode:
-            return self._status.code
+            code: grpc.StatusCode = self._status.code
+            return code
 
         def details(self) -> str:
             return str(self._status.details)
 
-        def trailing_metadata(self) -> object:
+        def trailing_metadata(self) -> Any:
             return self._status.trailing_metadata
 
     for row in table._ROWS:

@@ -48,7 +48,7 @@ def shared_bombshell(
         yield running
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]  # in place of that module's
 def bombshell(
     shared_silo: SiloHost,
     shared_bombshell: Running,

@@ -89,11 +89,11 @@ def test_without_a_client_certificate_nobody_gets_in(bombshell: Running) -> None
     options = [("grpc.default_authority", "bombshell.tambourine")]
     channel = grpc.secure_channel(f"unix:{bombshell.socket}", credentials, options)
     with channel, pytest.raises(grpc.RpcError) as caught:
-        BombshellStub(channel).Stat(io_pb2.StatRequest(volume=1))
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
+        BombshellStub(channel).Stat(io_pb2.StatRequest(volume=io_pb2.VOLUME_SILO))
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     channel = grpc.insecure_channel(f"unix:{bombshell.socket}", options)
     with channel, pytest.raises(grpc.RpcError):
-        BombshellStub(channel).Stat(io_pb2.StatRequest(volume=1), timeout=5)
+        BombshellStub(channel).Stat(io_pb2.StatRequest(volume=io_pb2.VOLUME_SILO), timeout=5)
 
 
 def test_where_none_is_required_a_client_gets_in_without_one(make_bombshell: Make) -> None:

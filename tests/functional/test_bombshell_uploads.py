@@ -27,7 +27,7 @@ def begin(
     """An upload that goes on: its header and a chunk are there, nothing else comes."""
     before = len(running.temporaries())
     silence = Silence(header(path, **fields), chunk(b"x" * 1000))
-    call = stub.Write.future(silence)  # type: ignore[attr-defined]
+    call = stub.Write.future(silence)
     wait_until(
         lambda: (
             len(running.temporaries()) == before + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from tambourinefs.errors import Unreachable
 from tests.functional.bombshells import Running, wait_until
@@ -28,6 +29,9 @@ def test_threads_share_a_client_through_crashes(make_bombshell: Callable[..., Ru
                 broken.append(error)
                 return
 
+    def passed(what: str, count: int) -> bool:
+        return seen[what] > count
+
     with running.client(timeout=10) as client:
         threads = [threading.Thread(target=call, args=(number,)) for number in range(6)]
         for thread in threads:
@@ -35,10 +39,10 @@ def test_threads_share_a_client_through_crashes(make_bombshell: Callable[..., Ru
         for _ in range(4):
             running.kill()
             lost = seen["unreachable"]
-            wait_until(lambda lost=lost: seen["unreachable"] > lost + 300, "the loss is noticed")
+            wait_until(partial(passed, "unreachable", lost + 300), "the loss is noticed")
             running.start()
             good = seen["answered"]
-            wait_until(lambda good=good: seen["answered"] > good + 20, "it goes on by itself")
+            wait_until(partial(passed, "answered", good + 20), "it goes on by itself")
         over.set()
         for thread in threads:
             thread.join()

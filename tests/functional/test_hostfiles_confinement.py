@@ -165,7 +165,8 @@ def swapped_after_the_look(
     monkeypatch: pytest.MonkeyPatch, path: Path, make: Callable[[Path], Any]
 ) -> Iterator[list[bool]]:
     """The file is another thing between stat(2) and open(2), as somebody with bad luck or bad will does it."""
-    stats, done = os.stat, []
+    stats = os.stat
+    done: list[bool] = []
 
     def look(name: Any, *args: Any, **kwargs: Any) -> os.stat_result:
         found = stats(name, *args, **kwargs)

@@ -47,7 +47,7 @@ def test_it_builds_without_a_warning(tmp_path: Path, headers: Path) -> None:
     argv = [
         "make",
         "-C",
-        headers,
+        str(headers),
         f"M={place}",
         "W=1",
         "KCFLAGS=-Werror -Wall -Wextra -Wno-unused-parameter",

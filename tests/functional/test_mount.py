@@ -71,7 +71,7 @@ def test_the_whole_life_of_a_mount_under_a_manager(config: Path, disk_directory:
 
 def test_mount_by_hand_says_that_systemd_runs_it(config: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "NOTIFY_SOCKET"}
-    argv = [TAMBOURINE, "mount", "silo", "--config", config]
+    argv = [str(TAMBOURINE), "mount", "silo", "--config", str(config)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=environment)
     assert done.returncode == 1
     assert "$NOTIFY_SOCKET is not set" in done.stderr
@@ -79,7 +79,7 @@ def test_mount_by_hand_says_that_systemd_runs_it(config: Path) -> None:
 
 
 def test_an_unknown_name_is_a_usage_error(config: Path) -> None:
-    argv = [TAMBOURINE, "mount", "other", "--config", config]
+    argv = [str(TAMBOURINE), "mount", "other", "--config", str(config)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
 

@@ -110,7 +110,7 @@ def test_a_renewed_authority_still_vouches_for_what_it_signed(tmp_path: Path) ->
     old = (tmp_path / "server.crt").read_bytes()
     pki.renew(tmp_path, force=True)
     (tmp_path / "old.crt").write_bytes(old)
-    verify = ["openssl", "verify", "-CAfile", tmp_path / "ca.crt", tmp_path / "old.crt"]
+    verify = ["openssl", "verify", "-CAfile", str(tmp_path / "ca.crt"), str(tmp_path / "old.crt")]
     assert subprocess.run(verify, capture_output=True).returncode == 0
 
 

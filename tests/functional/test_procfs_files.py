@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def test_strangers_read_all_but_log_lines_and_manifests(mount: Mounted) -> None:
 
 def test_nothing_can_be_written(mount: Mounted) -> None:
     there, absent = mount.root / "local/hello/status", mount.root / "local/new"
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: there.open("w"),
         lambda: there.open("a"),
         lambda: there.open("r+"),

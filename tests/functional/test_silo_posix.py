@@ -415,7 +415,7 @@ def test_locks_exclude_other_processes(silo: Path, how: str) -> None:
             f"try: fcntl.{call.__name__}(f, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
             f"except BlockingIOError: print('held')\nelse: print('free')"
         )
-        argv = ["/usr/bin/python3", "-c", code, silo / "f"]
+        argv = ["/usr/bin/python3", "-c", code, str(silo / "f")]
         assert subprocess.run(argv, capture_output=True, text=True).stdout == "held\n"
         call(f, fcntl.LOCK_UN)
         assert subprocess.run(argv, capture_output=True, text=True).stdout == "free\n"

@@ -158,7 +158,8 @@ def test_killed_in_the_middle_of_writes_nothing_answered_is_lost(
     """A process that ends takes nothing with it (a power cut does: test_silo_durable)."""
     host = make_silo()
     done, failed = -1, ""
-    killer = threading.Timer(0.3, lambda: host.process and host.process.send_signal(signal.SIGKILL))
+    assert host.process is not None
+    killer = threading.Timer(0.3, host.process.send_signal, [signal.SIGKILL])
     killer.start()
     try:
         for i in range(1_000_000):
@@ -297,8 +298,8 @@ def test_what_was_just_found_is_not_the_next_to_be_let_go(disk_directory: Path) 
     root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
     table = NodeTable(root, max_pins=2)
     try:
-        for name in (b"victim", b"other"):
-            table.find(table.root, name)
+        for found in (b"victim", b"other"):
+            table.find(table.root, found)
         victim, _ = table.find(table.root, b"victim")
         table.find(table.root, b"directory")
         os.unlink(tree / "victim")

@@ -72,8 +72,10 @@ def connected(machine: Machine, stack: ExitStack) -> Client:
         (machine.directory / name).write_text(machine.run("cat", f"{PKI}/{name}").stdout)
     socket = machine.directory / "bombshell"
     machine.forward(socket, "/run/tambourine/bombshell/bombshell.sock")
-    pki = [machine.directory / name for name in ("ca.crt", "client.crt", "client.key")]
-    return stack.enter_context(Client(socket, *pki, timeout=240))
+    ca, certificate, key = (
+        machine.directory / name for name in ("ca.crt", "client.crt", "client.key")
+    )
+    return stack.enter_context(Client(socket, ca, certificate, key, timeout=240))
 
 
 def read(machine: Machine, *paths: str) -> list[str | None]:

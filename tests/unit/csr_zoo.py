@@ -51,7 +51,7 @@ def p256() -> ec.EllipticCurvePrivateKey:
 
 def attribute(
     oid: x509.ObjectIdentifier, value: str, kind: _ASN1Type = _ASN1Type.UTF8String
-) -> x509.NameAttribute:
+) -> x509.NameAttribute[str]:
     with warnings.catch_warnings():  # of RFC 5280's 64 characters, to which no API server holds
         warnings.simplefilter("ignore", UserWarning)
         return x509.NameAttribute(oid, value, kind, _validate=False)

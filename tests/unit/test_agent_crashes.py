@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -86,7 +87,7 @@ class History:
         await reconciler.started.wait()
         for name, (generation, _spec) in self.wanted.items():
             await self.host.until(
-                lambda n=name, g=generation: self._is_settled(n, g), f"{name} at {generation}"
+                partial(self._is_settled, name, generation), f"{name} at {generation}"
             )
         await self.host.until(lambda: reconciler.is_durable)
         await self.host.until(lambda: {key[1] for key in self.host.board.views} == set(self.wanted))

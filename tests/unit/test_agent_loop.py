@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -360,7 +361,8 @@ async def test_the_first_silo_is_obeyed_once_the_disk_takes_its_name(
     host: Host, announce: Announced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announce("cannot be remembered as the one that this host obeys: No space left on device")
-    accept, refused = Store.accept_silo, []
+    accept = Store.accept_silo
+    refused: list[str] = []
 
     def full_at_first(store: Store, uuid: str) -> None:
         if not refused:
@@ -395,10 +397,14 @@ async def test_a_manifest_that_cannot_be_read_holds_up_only_itself(
     monkeypatch.setattr(files, "open_beneath", open_beneath)
     host.apply("new", {"unit": SLEEPS, "command": "start"})
     host.apply("good", {"unit": SLEEPS, "command": "start"})
+
+    def is_unknown(name: str) -> bool:
+        return host.condition(name, "Accepted")[0] == "Unknown"
+
     async with host.agent() as reconciler:
         await host.until_ready("good", 1)
         for name in ("bad", "new"):
-            await host.until(lambda n=name: host.condition(n, "Accepted")[0] == "Unknown")
+            await host.until(partial(is_unknown, name))
             assert host.condition(name, "Accepted") == ("Unknown", "SiloUnavailable")
             assert host.condition(name, "Applied") == ("Unknown", "SiloUnavailable")
         assert host.view("bad").uid == "uid-bad"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tambourinefs.errors import InvalidConfig
-from tambourinefs.model import config
+from tambourinefs.model import configrules
 from tambourinefs.model.config import AgentConfig, Config, SiloConfig, merge
 
 EXAMPLE = Path(__file__).parents[2] / "systemd" / "config.toml"
@@ -24,7 +24,7 @@ def test_without_files_the_defaults_hold_and_say_so() -> None:
     effective = merge([])
     assert effective.config == Config()
     assert set(effective.origins.values()) == {"default"}
-    assert effective.origins.keys() == effective.values().keys() == config.CHECKS.keys()
+    assert effective.origins.keys() == effective.values().keys() == configrules.CHECKS.keys()
 
 
 def test_the_shipped_example_changes_nothing() -> None:
@@ -37,7 +37,7 @@ def test_the_shipped_example_lists_exactly_all_keys_with_their_defaults() -> Non
     text = uncommented(EXAMPLE.read_text())
     effective = merge([("config.toml", text.encode())])
     listed = {f"{name}.{key}" for name, keys in tomllib.loads(text).items() for key in keys}
-    assert listed == set(config.CHECKS)
+    assert listed == set(configrules.CHECKS)
     assert effective.config == Config()
     assert set(effective.origins.values()) == {"config.toml"}
 
@@ -135,7 +135,7 @@ def named_keys(text: str) -> set[str]:
     """Keys of the configuration that a page names in `code`, and in its blocks of shell and TOML: `section.key`, or the
     key alone where a value is given to it.
     """
-    sections = "|".join({key.partition(".")[0] for key in config.CHECKS})
+    sections = "|".join({key.partition(".")[0] for key in configrules.CHECKS})
     code = re.findall(r"`([^`\n]+)`", text) + re.findall(
         r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL
     )
@@ -154,10 +154,12 @@ def named_keys(text: str) -> set[str]:
 
 
 def test_every_key_that_a_page_names_exists() -> None:
-    short = {key.partition(".")[2] for key in config.CHECKS}
+    short = {key.partition(".")[2] for key in configrules.CHECKS}
     named = {(page.name, key) for page in PAGES for key in named_keys(page.read_text())}
     assert len(named) >= 4
-    assert not {(page, key) for page, key in named if key not in config.CHECKS and key not in short}
+    assert not {
+        (page, key) for page, key in named if key not in configrules.CHECKS and key not in short
+    }
 
 
 def test_every_block_of_toml_in_a_page_is_a_configuration() -> None:

@@ -69,9 +69,13 @@ def test_it_waits_until_all_that_it_knows_is_of_one_api_server(
 
 def test_a_reflector_is_current_from_its_first_list_until_something_fails() -> None:
     controller = _Counting()
-    assert not controller.members.current
+
+    def current() -> bool:
+        return controller.members.current
+
+    assert not current()
     controller.members.synced.set()
-    assert controller.members.current
+    assert current()
     controller.members.error = "the watch was cut"
-    assert not controller.members.current
+    assert not current()
     controller._writers.close()

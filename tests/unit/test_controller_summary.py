@@ -84,7 +84,8 @@ def test_a_node_of_which_nothing_is_known_is_unknown(which: str, reason: str, sa
     it = service()
     members = tuple(member(name, assigned(it)) for name in "ab")
     said = (report(it, "a"), report(it, "b"))
-    status = _status(make(it, members=members, reports=said, **{which: frozenset({"b"})}))
+    unknown: dict[str, Any] = {which: frozenset({"b"})}
+    status = _status(make(it, members=members, reports=said, **unknown))
     assert status["active"] == "1 active, 1 unknown"
     ready = _condition(status, "Ready")
     assert (ready["status"], ready["reason"], ready["message"]) == ("Unknown", reason, says)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -21,7 +22,7 @@ def writers() -> Iterator[Writers]:
 
 def test_all_are_done_when_it_returns(writers: Writers) -> None:
     done: list[int] = []
-    assert writers.each(("one", lambda n=n: done.append(n)) for n in range(100)) == {}
+    assert writers.each(("one", partial(done.append, n)) for n in range(100)) == {}
     assert sorted(done) == list(range(100))
 
 
@@ -55,7 +56,7 @@ def test_an_api_server_that_is_away_ends_it_and_the_rest_is_left(writers: Writer
         raise Unreachable("the API server does not answer")
 
     with pytest.raises(Unreachable, match="does not answer"):
-        writers.each(("one", lambda n=n: write(n)) for n in range(1000))
+        writers.each(("one", partial(write, n)) for n in range(1000))
     assert len(begun) <= AT_ONCE
 
 

@@ -42,7 +42,7 @@ ROOMY = FilesystemUsage(1000 * MEBI, 900 * MEBI, 1000, 900, False)
 
 
 def only(findings: Any) -> Finding:
-    found = list(findings)
+    found: list[Finding] = list(findings)
     assert len(found) == 1, found
     return found[0]
 

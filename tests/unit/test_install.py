@@ -122,7 +122,11 @@ def test_a_dry_run_does_only_what_looks(tmp_path: Path) -> None:
     done: list[str] = []
 
     def do(name: str) -> Step:
-        return Step(name, lambda _: done.append(name) or "", looks=name == "look")
+        def note(_: object) -> str:
+            done.append(name)
+            return ""
+
+        return Step(name, note, looks=name == "look")
 
     said: list[str] = []
     carry_out(

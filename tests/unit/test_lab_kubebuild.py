@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -19,9 +20,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(kubebuild, "GO_PLACES", ())
     monkeypatch.setattr(kubebuild, "cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(kubebuild, "which", lambda name: _executable(tmp_path / "bin" / name))
-    monkeypatch.setattr(
-        kubebuild.shutil, "which", lambda name: _executable(tmp_path / "bin" / name)
-    )
+    monkeypatch.setattr(shutil, "which", lambda name: _executable(tmp_path / "bin" / name))
     return tmp_path
 
 

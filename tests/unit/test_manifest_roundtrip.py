@@ -69,7 +69,7 @@ command = st.one_of(
         optional(commandID=identifier),
     ),
 )
-nodes = st.one_of(
+nodes: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}), label.map(lambda n: {"nodeName": n}), labels.map(lambda v: {"nodeSelector": v})
 )
 spec = merged(

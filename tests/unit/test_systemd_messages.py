@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from jeepney import DBusAddress, new_signal
-from jeepney.low_level import Endianness, Message, MessageType
+from jeepney import DBusAddress, new_signal  # type: ignore[import-untyped]
+from jeepney.low_level import Endianness, Message, MessageType  # type: ignore[import-untyped]
 
 from tambourinefs.agent.dbus.incoming import Incoming, Messages
 from tambourinefs.agent.dbus.unmarshal import Malformed
