@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs import mounts
 from tambourinefs.doctor.check import Finding
 from tambourinefs.doctor.commands import FilesystemUsage, statvfs
+from tambourinefs.mount import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

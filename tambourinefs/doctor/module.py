@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs import mounts
 from tambourinefs.doctor.check import AGENT, PROC_MOUNT, Finding, restart
 from tambourinefs.doctor.commands import FilesystemUsage, run, statvfs
 from tambourinefs.model import paths
+from tambourinefs.mount import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,11 @@ def probe(context: CheckContext) -> ModuleState:
     statuses = mounts.find(context.config.proc.mountpoint)
     agents = statuses is not None and statuses.device == there.device
     return ModuleState(
-        True, there.fstype, there.ours, agents, statvfs(place) if there.ours else None
+        True,
+        there.fstype,
+        there.is_tambourine,
+        agents,
+        statvfs(place) if there.is_tambourine else None,
     )
 
 

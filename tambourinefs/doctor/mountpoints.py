@@ -8,9 +8,9 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs import mounts
 from tambourinefs.doctor.check import AGENT, SILO, Finding, restart, write_config
 from tambourinefs.doctor.commands import FilesystemUsage, statvfs
+from tambourinefs.mount import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def _probe(check: str, place: str, unit: str) -> MountState:
     there = mounts.find(place)
     if there is None:
         return MountState(check, place, unit, "", False, None)
-    return MountState(check, place, unit, there.fstype, there.ours, statvfs(place))
+    return MountState(check, place, unit, there.fstype, there.is_tambourine, statvfs(place))
 
 
 def findings(observed: tuple[MountState, ...], context: CheckContext) -> Iterator[Finding]:

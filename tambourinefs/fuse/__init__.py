@@ -23,7 +23,6 @@ from pyfuse3 import (
 from tambourinefs.fuse.invalidator import Invalidator
 from tambourinefs.fuse.operations import Operations
 from tambourinefs.fuse.session import serve
-from tambourinefs.mounts import detach, mount_fd, mounted, set_readahead
 
 __all__ = [
     "ROOT_INODE",
@@ -37,10 +36,6 @@ __all__ = [
     "RequestContext",
     "SetattrFields",
     "StatvfsData",
-    "detach",
-    "mount_fd",
-    "mounted",
     "readdir_reply",
     "serve",
-    "set_readahead",
 ]

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from tambourinefs import mounts
 from tambourinefs.errors import HostError, InvalidInput
 from tambourinefs.install import environment, host
 from tambourinefs.install.environment import PREFIX, PYTHON
@@ -16,6 +15,7 @@ from tambourinefs.install.ledger import Ledger
 from tambourinefs.install.plan import Changes, Options
 from tambourinefs.install.programs import succeeds
 from tambourinefs.model import formats, names, paths
+from tambourinefs.mount import mounts
 
 _MAX_KUBECONFIG: Final = 1 << 20
 _MIB: Final = 1 << 20
@@ -181,7 +181,7 @@ def taken(table: Sequence[mounts.Mount]) -> Iterator[tuple[str, mounts.Mount]]:
     on_top = {mount.mountpoint: mount for mount in table}
     for place in (paths.PROC, paths.SILO, paths.PROC_LITERAL):
         there = on_top.get(os.fsencode(Path(os.path.realpath(place.parent), place.name)))
-        if there is not None and not there.ours:
+        if there is not None and not there.is_tambourine:
             yield str(place), there
 
 

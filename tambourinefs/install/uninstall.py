@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tambourinefs import mounts
 from tambourinefs.errors import HostError
 from tambourinefs.install import host, leftovers
 from tambourinefs.install.environment import PREFIX
@@ -21,6 +20,7 @@ from tambourinefs.install.ledger import FILE, Ledger
 from tambourinefs.install.plan import PENDING, Changes, Step, carry_out
 from tambourinefs.install.programs import run, succeeds
 from tambourinefs.model import paths
+from tambourinefs.mount import mounts
 
 _STOP_SECONDS: Final = 120.0
 # A thousand services, each stopped in its own time.

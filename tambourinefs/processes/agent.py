@@ -25,10 +25,10 @@ from tambourinefs.agent.state.applied import Book
 from tambourinefs.agent.state.store import Store
 from tambourinefs.agent.units.systemd import HostSystemd
 from tambourinefs.model import paths
-from tambourinefs.processes import mounting
+from tambourinefs.mount import serving
 from tambourinefs.processes.run import run_until_stopped
 from tambourinefs.procfs import expiry
-from tambourinefs.procfs.serving import MOUNT_OPTIONS, make_status_store, serve_status_store
+from tambourinefs.procfs.serving import make_status_store, serve_status_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,9 +60,7 @@ async def serve(config: Config, *, foreground: bool, plain: bool) -> None:
     """The whole process as one task: returns never, only when cancelled."""
     with (
         Store(Path(config.agent.state_directory)) as store,
-        mounting.mount_to_serve(
-            "proc", config.proc.mountpoint, by_hand=foreground, options=MOUNT_OPTIONS
-        ) as served,
+        serving.mount_to_serve("proc", config.proc.mountpoint, foreground=foreground) as served,
     ):
         host = HostFiles(Path("/"), store)
         try:
@@ -72,14 +70,14 @@ async def serve(config: Config, *, foreground: bool, plain: bool) -> None:
 
 
 async def _work(
-    config: Config, store: Store, host: HostFiles, served: mounting.Served, *, plain: bool
+    config: Config, store: Store, host: HostFiles, served: serving.Served, *, plain: bool
 ) -> None:
     statuses = make_status_store()
     systemd = HostSystemd(boot_id=_boot_id())
     reconciler = _reconciler(config, store, host, statuses, systemd, plain=plain)
     async with trio.open_nursery() as nursery:
         server = functools.partial(serve_status_store, statuses, served.fd)
-        await nursery.start(mounting.answer, served, server)
+        await nursery.start(serving.answer, served, server)
         nursery.start_soon(systemd.run)
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await systemd.wait_connected()
@@ -90,7 +88,7 @@ async def _work(
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await reconciler.started.wait()
         statuses.complete()
-        await mounting.wait_readable(served, "version.txt")
+        await serving.wait_readable(served, "version.txt")
         daemon.ready(f"statuses at {served.mountpoint}")
         _log.info("statuses at %s", served.mountpoint)
         _say_without_module(served.mountpoint)

@@ -16,7 +16,7 @@ from tambourinefs import daemon, fuse
 from tambourinefs.errors import HostError
 from tambourinefs.model.config import Config, SiloConfig
 from tambourinefs.model.paths import GROUP, SILO_ID_FILE
-from tambourinefs.processes import mounting
+from tambourinefs.mount import mounts, serving, units
 from tambourinefs.processes.run import raise_open_files, run_until_stopped
 from tambourinefs.silo.contents import Silo
 from tambourinefs.silo.quota import Quota
@@ -25,9 +25,6 @@ from tambourinefs.silo.store import Store, count, open_store
 _log = logging.getLogger(__name__)
 
 _MAX_PINS: Final = 8192
-_READAHEAD_KIB: Final = (
-    2048  # two requests of the largest size: one is copied while the next is read
-)
 
 
 def main(config: Config, *, foreground: bool) -> None:
@@ -48,7 +45,7 @@ async def serve(config: SiloConfig, *, foreground: bool) -> None:
     store = open_store(Path(config.store), owner=_owner(config.writers, writers))
     try:
         quota = measured(store, config)
-        with mounting.mount_to_serve("silo", config.mountpoint, by_hand=foreground) as served:
+        with serving.mount_to_serve("silo", config.mountpoint, foreground=foreground) as served:
             silo = Silo(
                 store,
                 writers=writers,
@@ -63,15 +60,15 @@ async def serve(config: SiloConfig, *, foreground: bool) -> None:
         store.close()
 
 
-async def _answer(silo: Silo, store: Store, served: mounting.Served) -> None:
+async def _answer(silo: Silo, store: Store, served: serving.Served) -> None:
     os.umask(0)  # modes are what clients asked for; the kernel has applied their umask already
     async with trio.open_nursery() as nursery:
         server = functools.partial(fuse.serve, silo, served.fd)
-        await nursery.start(mounting.answer, served, server)
-        answer = await mounting.wait_readable(served, SILO_ID_FILE)
+        await nursery.start(serving.answer, served, server)
+        answer = await serving.wait_readable(served, SILO_ID_FILE)
         if answer.decode("ascii", "replace").strip() != store.uuid:
             raise HostError(f"{served.mountpoint} shows another store than {store.path}")
-        fuse.set_readahead(served.mountpoint, _READAHEAD_KIB)
+        mounts.set_readahead(served.mountpoint, units.SILO_READAHEAD_KIB)
         daemon.ready(f"serving {store.path} at {served.mountpoint}")
         _log.info("serving %s (%s) at %s", store.path, store.uuid, served.mountpoint)
         nursery.start_soon(daemon.watchdog, trio.lowlevel.checkpoint)

@@ -15,7 +15,6 @@ from tambourinefs.procfs.operations import StatusOperations
 from tambourinefs.procfs.render.files import FILES
 from tambourinefs.procfs.store import StatusStore
 
-MOUNT_OPTIONS: Final = ("ro",)  # the kernel itself answers EROFS to whoever would write
 _BELLS: Final = 1 << 18
 
 
@@ -27,9 +26,9 @@ def make_status_store() -> StatusStore:
 async def serve_status_store(
     store: StatusStore, fd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """A task: answer the mount behind `fd` (from `fuse.mount_fd(fsname, mountpoint, MOUNT_OPTIONS)`) from the status store.
+    """A task: answer the mount behind `fd` from the status store.
 
-    Raises HostError when somebody else unmounts it or cuts its connection.
+    Raises HostError when it is unmounted or its connection is cut.
     """
     with fuse.Invalidator(store.readers.resync, capacity=_BELLS) as bells:
         operations = StatusOperations(store, bells, group_ids())

@@ -66,7 +66,7 @@ MOUNTS = (
     ),
     Fault(
         "dead mount",
-        f"systemctl stop tambourine-silo; {PYTHON} -c \"from tambourinefs.mounts import mount_fd; mount_fd('x', '{SILO}')\"",
+        f"systemctl stop tambourine-silo; {PYTHON} -c \"import tambourinefs.mount.mounts as m; m.mount_fd('x', '{SILO}')\"",
         f"stat --file-system {SILO} 2>&1 | grep 'not connected'",
         "silo", "its server has exited",
     ),

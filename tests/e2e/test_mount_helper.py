@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs import mounts
+from tambourinefs.mount import mounts
 from tests.e2e.chain import (
     AGENT,
     DAEMONS,
@@ -63,7 +63,7 @@ def test_unmounting_by_hand_is_a_clean_stop(served: Host, place: str) -> None:
     assert prop(served, unit, "NRestarts") == started
     assert served.run("systemctl", "--failed", "--no-legend").stdout == ""
     assert mounted(served, place) == []
-    assert f"{place} was unmounted by hand" in served.run("journalctl", "-b", "-u", unit).stdout
+    assert f"{place} was unmounted" in served.run("journalctl", "-b", "-u", unit).stdout
 
 
 @both
@@ -72,7 +72,7 @@ def test_mounting_by_hand_starts_the_unit(served: Host, place: str) -> None:
     assert mounted(served, place) == []
     served.run("mount", "-t", "fuse.tambourine", SPECS[place], place)
     assert prop(served, UNITS[place], "ActiveState") == "active"
-    assert [mount.ours for mount in mounted(served, place)] == [True]
+    assert [mount.is_tambourine for mount in mounted(served, place)] == [True]
     wait_answering(served)
 
 
@@ -146,7 +146,7 @@ def test_the_statuses_are_bound_anywhere(served: Host) -> None:
     assert "seen.service" in served.run("cat", "/mnt/statuses/local/seen/status").stdout
     # What covers the one does not cover the other.
     served.run("mount", "-t", "tmpfs", "over", "/mnt/statuses")
-    assert [mount.ours for mount in mounted(served, STATUSES)] == [True]
+    assert [mount.is_tambourine for mount in mounted(served, STATUSES)] == [True]
     assert answers(served)
     served.run("umount", "/mnt/statuses")
     again = served.run("mount", "-t", "fuse.tambourine", "proc", "/mnt/statuses", check=False)
@@ -161,7 +161,7 @@ def test_the_statuses_are_bound_anywhere(served: Host) -> None:
     ("argv", "status", "said"),
     [
         (["silo", "/mnt"], 32, f"the silo's place is {STORE}"),
-        (["other", "/mnt"], 32, 'there is no "other" to mount'),
+        (["other", "/mnt"], 32, '"other" is not a Tambourine mount'),
         (["-o", "ro", "silo", STORE], 32, 'silo: option "ro" cannot be set here'),
         (["-o", "remount,rw", "silo", STORE], 32, 'option "remount" cannot be set here'),
         (["proc", "/mnt/none"], 32, "No such file or directory"),
@@ -210,7 +210,7 @@ def test_lines_in_fstab(served: Host, fstab: None) -> None:
         served.run("umount", place)
         wait_until(lambda unit=unit: ended(served, unit), 10, f"{unit} has ended")  # type: ignore[misc]
         served.run("mount", place)
-        assert [mount.ours for mount in mounted(served, place)] == [True]
+        assert [mount.is_tambourine for mount in mounted(served, place)] == [True]
     # systemd's own way: its unit of the mount runs mount(8).
     for mount, unit in (
         ("var-lib-tambourine-silo.mount", SILO),

@@ -19,13 +19,14 @@ from pathlib import Path
 import msgspec
 import trio
 
-from tambourinefs import daemon, fuse
+from tambourinefs import daemon
 from tambourinefs.model.status import Condition
 from tambourinefs.model.unit import Unit
 from tambourinefs.model.view import ServiceView
+from tambourinefs.mount import mounts, units
 from tambourinefs.procfs.host.cgroups import Cgroups
 from tambourinefs.procfs.host.reader import HostReader, LocalZone
-from tambourinefs.procfs.serving import MOUNT_OPTIONS, serve_status_store
+from tambourinefs.procfs.serving import serve_status_store
 from tambourinefs.procfs.store import StatusStore
 
 EVENTS = 8  # of each publish: two generations and so many conditions
@@ -115,7 +116,7 @@ async def until_stopped(stop: trio.CancelScope) -> None:
 async def run(mountpoint: Path) -> None:
     store = StatusStore(HostReader(Cgroups(), LocalZone(Path("/etc/localtime"))))
     store.complete()
-    with fuse.mounted("status", mountpoint, MOUNT_OPTIONS) as fd:
+    with mounts.mounted("status", mountpoint, units.OPTIONS["proc"]) as fd:
         async with trio.open_nursery() as nursery:
             await nursery.start(serve_status_store, store, fd)
             nursery.start_soon(until_stopped, nursery.cancel_scope)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tambourinefs import mounts
+from tambourinefs.mount import mounts
 from tests import waiting
 
 TAMBOURINE = Path(sys.executable).parent / "tambourine"

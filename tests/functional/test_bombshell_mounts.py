@@ -13,7 +13,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tambourinefs import errors, mounts
+from tambourinefs import errors
+from tambourinefs.mount import mounts
 from tambourinefs.rpc.client import Client
 from tambourinefs.rpc.io_pb2_grpc import BombshellStub
 from tests.functional.bombshells import Running, wait_until

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs import mounts
 from tambourinefs.errors import HostError
+from tambourinefs.mount import mounts
 from tests.functional.silo_host import TAMBOURINE
 
 PID1 = Path(__file__).with_name("mount_pid1.py")
@@ -92,7 +92,7 @@ def test_a_mount_of_ours_is_found_and_detached_though_nobody_serves_it(tmp_path:
     try:
         there = mounts.find(place)
         assert there is not None
-        assert there.ours
+        assert there.is_tambourine
         assert there.source == b"tambourine-test"
         assert mounts.detach(place)
         assert mounts.find(place) is None
@@ -108,7 +108,7 @@ def test_a_dead_mount_is_replaced_and_one_that_hangs_is_not(
     place = os.fsencode(tmp_path.resolve())  # now: nobody will answer there
     first = mounts.mount_fd("tambourine-test", tmp_path)
     try:
-        with pytest.raises(HostError, match="already carries a mount of ours"):
+        with pytest.raises(HostError, match="is already mounted by Tambourine"):
             mounts.mount_fd("tambourine-test", tmp_path)
     finally:
         os.close(first)

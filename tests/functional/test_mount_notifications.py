@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import trio
+from tambourinefs.mounts import MountBell, bind, find
 
 from tambourinefs.agent.silo import watch
-from tambourinefs.mounts import MountBell, bind, find
 from tambourinefs.treewatch import TreeWatch
 
 pytestmark = pytest.mark.trio

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tambourinefs import mounts
+from tambourinefs.mount import mounts
 from tambourinefs.silo.nodes import NodeTable
 from tests.functional.loop_disk import LoopDisk
 from tests.functional.silo_host import NAMES, SiloHost, errno_of, wait_for
@@ -61,7 +61,7 @@ def test_a_second_server_on_one_mountpoint_is_refused(make_silo: Callable[..., S
     argv = SiloHost(host.store.parent, store=host.store.parent / "other").argv
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
-    assert "already carries a mount of ours" in done.stderr
+    assert "is already mounted by Tambourine" in done.stderr
     (host.mount / "f").write_text("the first goes on")
 
 
@@ -181,7 +181,7 @@ def test_unmounting_it_ends_the_server_well(make_silo: Callable[..., SiloHost]) 
     subprocess.run(["umount", host.mount], check=True)
     assert host.process is not None
     assert host.process.wait(20) == 0
-    assert f"{host.mount} was unmounted by hand" in host.log.read_text()
+    assert f"{host.mount} was unmounted" in host.log.read_text()
 
 
 def test_unmounting_it_lazily_ends_the_server_too(make_silo: Callable[..., SiloHost]) -> None:

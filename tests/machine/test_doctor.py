@@ -22,7 +22,7 @@ UNLOAD = (
 UNLOADED = "! test -e /proc/tambourine"
 # Over the living one, which mounts.mount_fd would not do.
 DEAD = (
-    "import os; from tambourinefs import mounts; fd = os.open('/dev/fuse', os.O_RDWR);"
+    "import os; from tambourinefs.mount import mounts; fd = os.open('/dev/fuse', os.O_RDWR);"
     "mounts._mount('dead', '/proc/tambourine', 'fuse.tambourine', 0, mounts._DATA.format(fd=fd))"
 )
 

@@ -9,8 +9,8 @@ import pytest
 
 # What is used by other processes of ours, and costs this one time and memory for nothing.
 FOREIGN = {
-    "tambourinefs.processes.mount": {"trio", "grpc", "msgspec", "yaml", "cryptography"},
-    "tambourinefs.processes.mounthelper": {"trio", "grpc", "msgspec", "yaml", "cryptography"},
+    "tambourinefs.mount.units": {"trio", "grpc", "msgspec", "yaml", "cryptography"},
+    "tambourinefs.mount.helper": {"trio", "grpc", "msgspec", "yaml", "cryptography"},
     "tambourinefs.processes.silo": {"grpc", "yaml", "cryptography", "kubernetes"},
     "tambourinefs.processes.agent": {"grpc", "yaml", "cryptography", "kubernetes"},
     "tambourinefs.processes.bombshell": {"trio", "yaml", "cryptography", "kubernetes"},

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs import mounts
 from tambourinefs.errors import HostError
 from tambourinefs.install import check, environment, host, leftovers
 from tambourinefs.install.ledger import Ledger
 from tambourinefs.install.plan import Changes, Options, Step, carry_out
+from tambourinefs.mount import mounts
 
 
 def put(root: Path, path: str | Path, text: str = "") -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tambourinefs.errors import InvalidInput
-from tambourinefs.processes.mounthelper import Request, check_options, of_mount_unit
+from tambourinefs.mount.helper import Request, check_options, of_mount_unit
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_source_has_two_names(spec: str, name: str) -> None:
     "spec", ["", "none", "tambourine-", "tambourine-tambourine-silo", "/dev/sda"]
 )
 def test_any_other_source_is_refused(spec: str) -> None:
-    with pytest.raises(InvalidInput, match="to mount"):
+    with pytest.raises(InvalidInput, match="is not a Tambourine mount"):
         _ = Request(spec, Path("/x")).name
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tambourinefs.mounts import parse
+from tambourinefs.mount.mounts import parse
 from tambourinefs.silo.syscalls import Handle, parse_directory
 
 MOUNTINFO = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -15,7 +15,7 @@ def test_mountinfo_with_escapes_and_optional_fields() -> None:
     proc, silo, other = parse(MOUNTINFO)
     assert silo.mountpoint == b"/var/lib/a b\tc\\d"
     assert (silo.mount_id, silo.device, silo.source) == (42, "0:39", b"tambourine-silo")
-    assert [m.ours for m in (proc, silo, other)] == [False, True, False]
+    assert [m.is_tambourine for m in (proc, silo, other)] == [False, True, False]
 
 
 def test_directory_entries() -> None:

@@ -14,7 +14,7 @@ import trio
 
 from tambourinefs import files
 from tambourinefs.errors import OutOfSpace
-from tambourinefs.mounts import MountBell
+from tambourinefs.mount.mounts import MountWatch
 from tambourinefs.treewatch import Kind, TreeWatch
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ RETRY: Final = (
 async def watch_silo(path: Path, ring: Callable[[set[NamespacedName] | None], None]) -> None:
     """A task: ring with the services whose files changed; with None when everything may have. Starts with None."""
     with contextlib.ExitStack() as stack:
-        mounts = stack.enter_context(MountBell())
+        mounts = stack.enter_context(MountWatch())
         while True:
             # In this order: a mount that changes after the first line is told by `mounts`, and the tree is made again.
             watched = await trio.to_thread.run_sync(_mount_at, path)
@@ -60,7 +60,7 @@ async def _until_remounted(
     path: Path,
     watched: int,
     tree: TreeWatch | None,
-    mounts: MountBell,
+    mounts: MountWatch,
     ring: Callable[[set[NamespacedName] | None], None],
 ) -> None:
     """Return when the mount at `path` is not `watched` any more, or the tree is gone."""

@@ -243,10 +243,10 @@ def mount(name: str, check: bool, config_file: str) -> None:
     The mount is made in PID 1's namespace and its descriptor left with systemd, which needs FileDescriptorStoreMax=1 and
     NotifyAccess=exec. With --check it is for ExecStartPost=+: the unit is active when others can read the mount.
     """
-    from tambourinefs.processes import mount as process
+    from tambourinefs.mount import units
 
     _log_to_stderr("info")
-    (process.check if check else process.mount)(name, _load(config_file))
+    (units.check if check else units.mount)(name, _load(config_file))
 
 
 @click.command()
@@ -254,7 +254,7 @@ def mount(name: str, check: bool, config_file: str) -> None:
 @_config_option
 def unmount(name: str, config_file: str) -> None:
     """Detach a server's mount, alive or dead (systemd runs this: ExecStopPost=+)."""
-    from tambourinefs.processes import mount as process
+    from tambourinefs.mount import units
 
     _log_to_stderr("info")
-    process.unmount(name, _load(config_file))
+    units.unmount(name, _load(config_file))

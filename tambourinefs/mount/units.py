@@ -1,8 +1,8 @@
 """`tambourine mount` and `tambourine unmount`: what systemd runs around a server that may not mount (ExecStartPre=+).
 
-A unit with any sandboxing of its file system has a mount namespace of its own, also for ExecStartPre=+, and what is mounted
-there nobody else sees. So the helper enters PID 1's namespace first, mounts there, and leaves the descriptor with systemd
-(FileDescriptorStoreMax=, NotifyAccess=exec), which hands it to the server.
+A unit with any sandboxing of its file system has a mount namespace of its own, also for ExecStartPre=+, and a mount made
+there is invisible elsewhere. So these commands enter PID 1's namespace first, mount there, and leave the descriptor with
+systemd (FileDescriptorStoreMax=, NotifyAccess=exec), which hands it to the server.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tambourinefs import daemon, mounts
+from tambourinefs import daemon
 from tambourinefs.errors import HostError, InvalidInput
 from tambourinefs.model.config import Config
+from tambourinefs.mount import mounts
 
 _log = logging.getLogger(__name__)
 
 NAMES: Final = ("silo", "proc")
-_OPTIONS: Final = {"silo": (), "proc": ("ro",)}
-_READAHEAD_KIB: Final = 2048  # as processes.silo
+# "ro": the kernel itself answers EROFS to a writer of a status.
+OPTIONS: Final[dict[str, tuple[str, ...]]] = {"silo": (), "proc": ("ro",)}
+SILO_READAHEAD_KIB: Final = (
+    2048  # two of the largest requests: one is copied while the next is read
+)
 _CLONE_NEWNS: Final = 0x00020000
 _BARRIER_SECONDS: Final = 10.0
 _CHECK_SECONDS: Final = 20.0
@@ -42,33 +46,37 @@ def mountpoint(name: str, config: Config) -> Path:
     """
     places = {"silo": config.silo.mountpoint, "proc": config.proc.mountpoint}
     if name not in places:
-        raise InvalidInput(f'no mount is called "{name}"', hint=f"There are {' and '.join(NAMES)}.")
+        raise InvalidInput(
+            f'"{name}" is not a mount', hint=f"The mounts are {' and '.join(NAMES)}."
+        )
     return Path(places[name])
 
 
 def mount(name: str, config: Config) -> None:
     """Mount in PID 1's namespace and leave the descriptor, called `name`, in systemd's store.
 
-    A mount of ours that is there already is dead or about to be (its server is not running) and goes first.
+    A Tambourine mount that is there already has no server any more and is detached first.
 
-    Raises HostError: not run by systemd, PID 1's namespace is closed to us, the kernel refuses.
+    Raises HostError: not run by systemd, PID 1's namespace cannot be entered, the kernel refuses.
     """
     place = mountpoint(name, config)
     # Without this an automatic restart would hand the server two descriptors of one name.
     if not daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}"):
         raise HostError(
-            "nobody takes the mount's descriptor: $NOTIFY_SOCKET is not set",
-            hint="systemd runs this (ExecStartPre=+, NotifyAccess=exec). By hand, the server mounts by itself.",
+            "the mount's descriptor cannot be stored: $NOTIFY_SOCKET is not set",
+            hint="systemd runs this (ExecStartPre=+, NotifyAccess=exec). Run with --foreground, a server mounts by itself.",
         )
     enter_host_namespace()
     mounts.make_mountpoint(place)
     while mounts.detach(place):
-        _log.info("detached what an earlier server left at %s", place)
-    _tell_umount(name, place)
-    fd = mounts.mount_fd(f"tambourine-{name}", place, _OPTIONS[name])
+        _log.info("detached the mount that an earlier server left at %s", place)
+    _register_with_umount(name, place)
+    fd = mounts.mount_fd(f"tambourine-{name}", place, OPTIONS[name])
     try:
         if name == "silo":
-            mounts.set_readahead(place, _READAHEAD_KIB)  # the server's sandbox may not write /sys
+            mounts.set_readahead(
+                place, SILO_READAHEAD_KIB
+            )  # the server's sandbox may not write /sys
         daemon.notify(f"FDSTORE=1\nFDNAME={name}", [fd])
         wait_for_barrier()
     except BaseException:
@@ -78,12 +86,12 @@ def mount(name: str, config: Config) -> None:
         os.close(fd)
 
 
-def _tell_umount(name: str, place: Path) -> None:
-    """Have libmount's table know of our mount, so that `umount DIR` runs our helper, which says what to do about a busy one.
+def _register_with_umount(name: str, place: Path) -> None:
+    """Add the mount to libmount's table, so that `umount DIR` runs umount.fuse.tambourine, which has a hint for a busy one.
 
-    umount(8) asks a directory for its type, and of any FUSE that is just "fuse"; only for what stands in that table it looks
-    into mountinfo. mount(8) keeps options that begin with "x-" there, and with --fake does nothing else. Before mount(2),
-    for nobody serves the directory yet. An entry of an earlier mount is as good; umount(8) removes it, ours do not.
+    umount(8) asks a directory for its type, which is "fuse" for any FUSE; it reads mountinfo only for mounts in that table.
+    mount(8) adds an entry for options that begin with "x-", and with --fake does nothing else. Before mount(2), because
+    the mount has no server yet. An entry of an earlier mount will do: umount(8) removes entries, MNT_DETACH does not.
     """
     escaped = str(place).translate({ord(c): f"\\{ord(c):03o}" for c in " \t\n\\"})
     argv = ("mount", "--fake", "--internal-only", "--no-canonicalize")
@@ -99,15 +107,12 @@ def _tell_umount(name: str, place: Path) -> None:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        # Only a hint hangs on it.
-        _log.info("umount(8) will not know the mount at %s: %s", place, error)
+        # Only a hint depends on it.
+        _log.info("umount(8) will not find its helper for %s: %s", place, error)
 
 
 def unmount(name: str, config: Config) -> None:
-    """Detach every mount of ours at the place, in PID 1's namespace, and let systemd drop its descriptor.
-
-    Nothing there is no error: it is what was asked for.
-    """
+    """Detach every Tambourine mount at the place, in PID 1's namespace, and let systemd drop its descriptor."""
     place = mountpoint(name, config)
     daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
     if "NOTIFY_SOCKET" in os.environ:
@@ -119,16 +124,16 @@ def unmount(name: str, config: Config) -> None:
 def check(name: str, config: Config) -> None:
     """Read the mount's root from PID 1's namespace: it returns once its server has answered there.
 
-    A server that dies meanwhile answers never: systemd's store keeps the connection open. So it is looked after, and the
-    descriptor given up, or the unit would be starting until TimeoutStartSec=.
+    A server that dies meanwhile never answers: systemd's store keeps the connection open. So its process is watched, and
+    the descriptor dropped, or the unit would be starting until TimeoutStartSec=.
 
     Raises HostError: nothing is mounted, the server has died ($MAINPID) or does not answer in 20 s.
     """
     place = mountpoint(name, config)
     enter_host_namespace()
     there = mounts.find(place)
-    if there is None or not there.ours:
-        raise HostError(f"nothing of ours is mounted at {place}")
+    if there is None or not there.is_tambourine:
+        raise HostError(f"{place} is not mounted by Tambourine")
     reading, writing = os.pipe2(os.O_CLOEXEC)
     problems: list[OSError] = []
 
@@ -150,9 +155,9 @@ def check(name: str, config: Config) -> None:
             within = 0.0  # systemd names no main process: it has ended already
         said = {fd for fd, _ in poller.poll(within * 1000)}
     if reading not in said:
-        # The last copy of the descriptor: what waits for an answer gets ENOTCONN, and we can end.
+        # The last copy of the descriptor: the thread that reads gets ENOTCONN, and this process can end.
         daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
-        raise HostError(f"{place}: its server has died, or does not answer")
+        raise HostError(f"{place}: its server has died or does not answer")
     if problems:
         raise HostError(f"{place}: {problems[0].strerror}") from problems[0]
 
@@ -172,7 +177,7 @@ def _server() -> Iterator[int | None]:
 
 
 def enter_host_namespace() -> None:
-    """setns(2) into PID 1's mount namespace, where we are not in it already.
+    """Enter PID 1's mount namespace (setns(2)), where this process is not in it already.
 
     Raises HostError.
     """
@@ -180,7 +185,7 @@ def enter_host_namespace() -> None:
         host = os.open(_HOST, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise HostError(
-            f"{_HOST}: {error.strerror}", hint="It takes root; the unit's line must begin with `+`."
+            f"{_HOST}: {error.strerror}", hint="Run it as root; in a unit, with the prefix `+`."
         ) from error
     try:
         if os.fstat(host).st_ino == os.stat("/proc/self/ns/mnt").st_ino:
@@ -193,7 +198,8 @@ def enter_host_namespace() -> None:
 
 
 def wait_for_barrier() -> None:
-    """Wait until systemd has taken what we sent (BARRIER=1, sd_notify_barrier(3)): when we end, it may forget who we were.
+    """Wait until systemd has handled all notifications (BARRIER=1, sd_notify_barrier(3)): it cannot assign them to a unit
+    once their sender has ended.
 
     Raises HostError after 10 s.
     """

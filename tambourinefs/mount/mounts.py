@@ -1,8 +1,7 @@
 """Mounts: a FUSE file system attached by mount(2) on a /dev/fuse descriptor of our own, found in mountinfo, detached.
 
 Not libfuse's own mounting: with the descriptor in hand it can go to systemd's store, and the mount outlives the process
-that made it. Nothing here serves requests, and nothing here touches a mounted file system from inside: a server that asked
-its own mount would wait for itself.
+that made it. Imports only what Python has: the installer runs from a bare checkout.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Mount(NamedTuple):
     source: bytes
 
     @property
-    def ours(self) -> bool:
+    def is_tambourine(self) -> bool:
         return self.fstype == f"fuse.{SUBTYPE}"
 
 
@@ -76,8 +75,8 @@ def parse(mountinfo: bytes) -> list[Mount]:
 
 
 def find(mountpoint: str | Path, *, process: str = "self") -> Mount | None:
-    """What is mounted on top at `mountpoint`, in the mount namespace of this or another process; its server is not asked."""
-    place = os.fsencode(_place(mountpoint))
+    """The topmost mount at `mountpoint`, in the mount namespace of this or another process; its server is not asked."""
+    place = os.fsencode(resolved(mountpoint))
     table = parse(Path("/proc", process, "mountinfo").read_bytes())
     at = [m for m in table if m.mountpoint == place]
     return at[-1] if at else None
@@ -91,7 +90,7 @@ def attached(mount: Mount) -> bool:
     return re.search(line, Path("/proc/self/mountinfo").read_bytes(), re.MULTILINE) is not None
 
 
-class MountBell:
+class MountWatch:
     """Tells that this mount namespace has changed (proc(5), /proc/pid/mountinfo). Made before the first read: a change after
     that is never missed.
     """
@@ -120,16 +119,16 @@ class MountBell:
         self._epoll.poll(0)
 
 
-def _place(mountpoint: str | Path) -> Path:
+def resolved(mountpoint: str | Path) -> Path:
     """The mountpoint as mountinfo names it. Only the parent is resolved: stat of a dead or own mount fails or hangs."""
     path = Path(os.path.abspath(mountpoint))
     return path.parent.resolve() / path.name
 
 
 def _answers(mountpoint: Path) -> bool:
-    """Whether somebody serves the mount: False where the connection is gone (ENOTCONN). One that hangs counts as served.
+    """False where the connection is gone (ENOTCONN). A server that hangs counts as one that answers.
 
-    Another process asks, because a request that was read and is never answered cannot be killed.
+    A child process asks, because a request that was read and is never answered cannot be killed.
     """
     with tempfile.TemporaryFile() as said:
         asker = subprocess.Popen(
@@ -143,9 +142,7 @@ def _answers(mountpoint: Path) -> bool:
             asker.wait(_PROBE_SECONDS)
         except subprocess.TimeoutExpired:
             asker.kill()
-            with suppress(
-                subprocess.TimeoutExpired
-            ):  # one that cannot be killed is the next init's
+            with suppress(subprocess.TimeoutExpired):  # cannot be killed: init reaps it
                 asker.wait(_PROBE_SECONDS)
             return True
         said.seek(0)
@@ -155,18 +152,18 @@ def _answers(mountpoint: Path) -> bool:
 def mount_fd(fsname: str, mountpoint: str | Path, options: Sequence[str] = ()) -> int:
     """Mount a FUSE file system on an existing directory and return its /dev/fuse descriptor (close-on-exec).
 
-    nosuid, nodev, noexec, allow_other, default_permissions; `options` are more of the kernel's FUSE options. Whoever holds
-    the descriptor serves the mount (`fuse.serve`); when the last copy is closed, requests end with ENOTCONN. A dead mount
-    of ours at the place is detached first.
+    nosuid, nodev, noexec, allow_other, default_permissions; `options` are more of the kernel's FUSE options. The holder
+    of the descriptor serves the mount (`fuse.serve`); when the last copy is closed, requests end with ENOTCONN. A dead
+    Tambourine mount at the place is detached first.
 
-    Raises HostError: a living mount of ours is there, the place is no directory, or the kernel refuses.
+    Raises HostError: a living Tambourine mount is there, the place is no directory, or the kernel refuses.
     """
-    place = _place(mountpoint)
+    place = resolved(mountpoint)
     there = find(place)
-    while there is not None and there.ours:
+    while there is not None and there.is_tambourine:
         if _answers(place):
             raise HostError(
-                f"{place} already carries a mount of ours ({there.source.decode('ascii', 'replace')})",
+                f"{place} is already mounted by Tambourine ({there.source.decode('ascii', 'replace')})",
                 hint=f"Stop the process that serves it, or detach it: umount --lazy {place}",
             )
         _log.warning("detaching the dead mount at %s", place)
@@ -201,12 +198,12 @@ def _mount(source: str, place: Path, fstype: str, flags: int, data: str) -> None
 
 
 def make_mountpoint(place: Path) -> None:
-    """Make the directory to mount on where there is none; one that a dead mount covers is there.
+    """Make the directory to mount on where it is missing.
 
     Raises HostError.
     """
     if find(place) is not None:
-        return  # dead or alive, it is on a directory; a dead one must not be asked
+        return  # the mount, dead or alive, is on a directory; a dead one must not be asked
     try:
         place.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -222,7 +219,7 @@ def bind(source: str | Path, mountpoint: str | Path) -> None:
 
     Raises HostError.
     """
-    place = _place(mountpoint)
+    place = resolved(mountpoint)
     try:
         _mount(os.fspath(source), place, "none", MS_BIND, "")
         _mount("none", place, "none", MS_PRIVATE, "")
@@ -231,13 +228,13 @@ def bind(source: str | Path, mountpoint: str | Path) -> None:
 
 
 def detach(mountpoint: str | Path) -> bool:
-    """Take the mount of ours that is on top at `mountpoint` off the tree (MNT_DETACH); open files on it stay as they are.
+    """Detach the Tambourine mount that is on top at `mountpoint` (MNT_DETACH); files that are open on it stay open.
 
-    Returns whether there was one; a mount that is not ours stays. Its server is not asked, so it may be dead, or be us.
+    Returns whether there was one; any other mount stays. The server is not asked: it may be dead, or this process.
     """
-    place = _place(mountpoint)
+    place = resolved(mountpoint)
     there = find(place)
-    if there is None or not there.ours:
+    if there is None or not there.is_tambourine:
         return False
     if _libc.umount2(os.fsencode(place), MNT_DETACH) != 0:
         number = ctypes.get_errno()
@@ -257,14 +254,14 @@ def mounted(fsname: str, mountpoint: str | Path, options: Sequence[str] = ()) ->
 
 
 def set_readahead(mountpoint: str | Path, kibibytes: int) -> None:
-    """Let the kernel read ahead so far on the mount of ours at this place (its default is 128 KiB).
+    """Let the kernel read ahead so far on the Tambourine mount at this place (its default is 128 KiB).
 
     Only speed depends on it: a sandbox that may not write /sys goes without.
     """
     there = find(mountpoint)
-    if there is None or not there.ours:
+    if there is None or not there.is_tambourine:
         return
     try:
         Path(f"/sys/class/bdi/{there.device}/read_ahead_kb").write_text(f"{kibibytes}\n")
     except OSError as error:
-        _log.debug("read-ahead of %s stays as it is: %s", mountpoint, error)
+        _log.debug("read-ahead of %s stays unchanged: %s", mountpoint, error)

@@ -1,13 +1,13 @@
-"""How a server comes by its mount, and how it knows that others can read it.
+"""How a server gets its mount, and how it knows that others can read it.
 
-Under systemd `tambourine mount NAME` (ExecStartPre=+) has made it and systemd hands its descriptor over; run by hand, the
-server makes it and takes it away.
+Under systemd `tambourine mount NAME` (ExecStartPre=+) has made it and systemd hands its descriptor over; with
+--foreground the server makes and removes it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any, Final
 
 import trio
 
-from tambourinefs import daemon, mounts
+from tambourinefs import daemon
 from tambourinefs.errors import HostError, Unmounted
+from tambourinefs.mount import mounts, units
 
 _ANSWER_SECONDS: Final = 10.0
 
@@ -31,21 +32,19 @@ class Served:
 
 
 @contextmanager
-def mount_to_serve(
-    name: str, mountpoint: str | Path, *, by_hand: bool, options: Sequence[str] = ()
-) -> Iterator[Served]:
-    """The mount called `name` ("silo", "proc"): the one that systemd holds for us, else one of our own for as long as the
-    block runs. `by_hand` never asks systemd.
+def mount_to_serve(name: str, mountpoint: str | Path, *, foreground: bool) -> Iterator[Served]:
+    """The mount called `name` ("silo", "proc"): the one that systemd holds, else a new one for as long as the block runs.
+    `foreground` always makes a new one.
 
     Raises HostError as mounts.mount_fd does.
     """
     place = Path(mountpoint)
-    fds = {} if by_hand else daemon.listen_fds()
+    fds = {} if foreground else daemon.listen_fds()
     if name in fds:
         yield Served(fds[name], place, inherited=True)
         return
     mounts.make_mountpoint(place)
-    with mounts.mounted(f"tambourine-{name}", place, options) as fd:
+    with mounts.mounted(f"tambourine-{name}", place, units.OPTIONS[name]) as fd:
         yield Served(fd, place, inherited=False)
 
 
@@ -57,30 +56,30 @@ async def answer(
 ) -> None:
     """A task: run the task `server`, which answers the mount's requests, until cancelled.
 
-    Raises Unmounted when somebody took the mount off its place. Files that are still open there end with ENOTCONN then:
-    a server that nobody finds is none. What looks alike to the server, its connection cut (fusectl's `abort`, umount -f
-    of a busy mount), leaves the mount where it was; then comes what `server` raises.
+    Raises Unmounted when the mount was unmounted. Files that are still open there end with ENOTCONN then. A connection
+    that was cut (fusectl's `abort`, umount -f of a busy mount) looks the same to the server but leaves the mount where it
+    was; then the error of `server` is raised.
     """
-    with mounts.MountBell() as bell:
+    with mounts.MountWatch() as watch:
         mount = mounts.find(served.mountpoint)
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(server)
                 task_status.started()
                 while mount is None or mounts.attached(mount):
-                    await bell.wait()
+                    await watch.wait()
                 nursery.cancel_scope.cancel()
         except* HostError:
             if mount is None or mounts.attached(mount):
                 raise
-    raise Unmounted(f"{served.mountpoint} was unmounted by hand")
+    raise Unmounted(f"{served.mountpoint} was unmounted")
 
 
 async def wait_readable(served: Served, name: str) -> bytes:
-    """Read a small file of the mount as others do, and return it (4 KiB at most); READY may be said then.
+    """Read a small file of the mount as others do, and return it (4 KiB at most); the server is ready then.
 
-    A process of its own reads: a server that asked its own mount would wait for itself. From PID 1's root where systemd
-    made the mount and we may look there; a sandbox may not, and then its own view, which is a copy of PID 1's.
+    A child process reads it: a server that asked its own mount would wait for itself. It reads below PID 1's root where
+    systemd made the mount and that is allowed; in a sandbox it is not, and the unit's own view, a copy of PID 1's, is read.
 
     Raises HostError when it does not answer within 10 s.
     """
