@@ -6,7 +6,6 @@ is told at least once; more than once is normal. A queue that overflowed is one 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from dataclasses import dataclass
@@ -19,9 +18,6 @@ from inotify_simple import flags
 
 from tambourinefs import files
 from tambourinefs.errors import OutOfSpace
-
-# The library would look for libc with a subprocess of ldconfig, which our sandboxes refuse.
-inotify_simple._libc = ctypes.CDLL(None, use_errno=True)
 
 APPEARED: Final = int(flags.CREATE | flags.MOVED_TO)
 VANISHED: Final = int(flags.DELETE | flags.MOVED_FROM)

@@ -9,7 +9,6 @@ import pyfuse3
 import trio
 
 from tambourinefs.errors import HostError
-from tambourinefs.fuse.turn import taking_turns
 
 _GRACE_SECONDS: Final = 5.0
 
@@ -21,12 +20,12 @@ async def serve(
     max_tasks: int = 64,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """A task: answer what comes from the /dev/fuse descriptor `fd` (which stays the caller's), until cancelled.
+    """A task: answer the requests from the /dev/fuse descriptor `fd` (which stays the caller's), until cancelled.
 
-    Started once requests are taken up. When cancelled, requests in flight are answered first (5 s at most). The mount
-    itself is the caller's to detach. At most `max_tasks` requests are worked on at once (a buffer of 1 MiB each).
+    Started once requests are accepted. When cancelled, requests in flight are answered first (5 s at most). The caller
+    detaches the mount. At most `max_tasks` requests are worked on at once (a buffer of 1 MiB each).
 
-    Raises HostError when somebody else unmounts it or cuts its connection.
+    Raises HostError when the mount is unmounted or its connection is cut.
     """
     # A copy, because closing the session closes its descriptor: the caller detaches first and closes the last copy after.
     pyfuse3.init(operations, f"/dev/fd/{os.dup(fd)}", set())
@@ -44,10 +43,10 @@ async def serve(
                 raise
     finally:
         pyfuse3.close(unmount=False)
-    raise HostError("the connection of the mount was cut by somebody else")
+    raise HostError("the mount was unmounted or its connection was cut")
 
 
 async def _answer(scope: trio.CancelScope, ended: trio.Event, max_tasks: int) -> None:
-    with scope, taking_turns():
+    with scope:
         await pyfuse3.main(min_tasks=2, max_tasks=max_tasks)
     ended.set()

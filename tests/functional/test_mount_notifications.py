@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from tambourinefs.mounts import MountBell, bind, find
 
 from tambourinefs.agent.silo import watch
+from tambourinefs.mount.mounts import MountWatch, bind, find
 from tambourinefs.treewatch import TreeWatch
 
 pytestmark = pytest.mark.trio
@@ -35,14 +35,14 @@ def unmount(place: Path) -> None:
 
 
 async def test_a_change_before_the_wait_ends_it(bound: Path) -> None:
-    with MountBell() as mounts:
+    with MountWatch() as mounts:
         unmount(bound)
         with trio.fail_after(SECONDS):
             await mounts.wait()
 
 
 async def test_a_change_between_two_waits_ends_the_second(bound: Path) -> None:
-    with MountBell() as mounts:
+    with MountWatch() as mounts:
         bind(bound, bound)
         with trio.fail_after(SECONDS):
             await mounts.wait()
