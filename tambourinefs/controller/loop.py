@@ -34,7 +34,7 @@ from tambourinefs.kube.resources import (
     REVISIONS,
     TAMBOURINES,
 )
-from tambourinefs.model import cluster, news
+from tambourinefs.model import cluster, statusevents
 from tambourinefs.model.status import Condition
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Controller:
         )  # fmt: skip
         self._heartbeats = Heartbeats(clock)
         self._steady = Steady(clock)
-        self._believed = math.inf  # by the clock: when a rollout may go on without any news
+        self._believed = math.inf  # by the clock: when a rollout may go on without an event
         self._were_lost: frozenset[str] = frozenset()
         self._looked = clock()
         self._written: dict[str, float] = {}  # uid: when its status was written last
@@ -296,7 +296,7 @@ class Controller:
         if not self._objects.write_status(service, status):
             return
         about = Regarding(TAMBOURINES, service.namespace, service.name, service.uid)
-        for item in news.of_conditions(service.status, status):
+        for item in statusevents.of_conditions(service.status, status):
             self._recorder.event(about, item.kind, item.reason, item.note, action="Sync")
 
     def _say_silent(self, now: World) -> None:

@@ -99,7 +99,7 @@ def check_names(options: Options) -> None:
 def _check_state(options: Options) -> None:
     """Before anything is replaced or restarted: an agent that does not know the state would refuse it and manage nothing."""
     file = options.at(paths.AGENT_STATE / "version")
-    formats.applied(file.read_text(errors="replace") if file.is_file() else "", file.parent)
+    formats.check_applied(file.read_text(errors="replace") if file.is_file() else "", file.parent)
 
 
 def _check_python(options: Options) -> None:

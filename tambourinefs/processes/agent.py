@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tambourinefs import daemon
-from tambourinefs.agent.admission.check import Checker
+from tambourinefs.agent.admission.check import HostChecker
 from tambourinefs.agent.admission.policy import Policy, normal_paths
 from tambourinefs.agent.admission.verify import AnalyzeVerifier
 from tambourinefs.agent.apply.apply import Applier
@@ -21,7 +21,7 @@ from tambourinefs.agent.journal.lines import HostJournal
 from tambourinefs.agent.journal.listening import listen
 from tambourinefs.agent.reconcile.loop import Reconciler
 from tambourinefs.agent.silo.scan import Silo
-from tambourinefs.agent.state.applied import Book
+from tambourinefs.agent.state.applied import AppliedState
 from tambourinefs.agent.state.store import Store
 from tambourinefs.agent.units.systemd import HostSystemd
 from tambourinefs.model import paths
@@ -110,11 +110,11 @@ def _reconciler(
     host.clear_temporaries(
         w.path for r in records.values() if r.intent or r.removing for w in r.written
     )
-    applier = Applier(systemd, Book(store, records), host, mountpoint)
+    applier = Applier(systemd, AppliedState(store, records), host, mountpoint)
     journal = HostJournal(boot_id=_boot_id())
     return Reconciler(
         systemd,
-        Checker(systemd, AnalyzeVerifier(), host, mountpoint),
+        HostChecker(systemd, AnalyzeVerifier(), host, mountpoint),
         applier,
         Silo(mountpoint, store.silo, any_directory=plain),
         statuses,

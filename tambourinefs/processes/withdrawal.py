@@ -17,8 +17,8 @@ from tambourinefs.agent.apply.apply import Applier
 from tambourinefs.agent.host.files import HostFiles
 from tambourinefs.agent.planning.plan import Gone, Job, Recover, World, plan
 from tambourinefs.agent.planning.transitions import sending
-from tambourinefs.agent.reconcile.jobs import Flights, monotonic_usec
-from tambourinefs.agent.state.applied import Book
+from tambourinefs.agent.reconcile.jobs import RunningJobs, monotonic_usec
+from tambourinefs.agent.state.applied import AppliedState
 from tambourinefs.agent.state.record import replace
 from tambourinefs.agent.state.store import Store
 from tambourinefs.agent.units.systemd import HostSystemd
@@ -60,7 +60,7 @@ async def _withdraw_all(config: Config) -> None:
                         "systemd does not answer on the system bus", hint="systemctl status dbus"
                     )
                 applier = Applier(
-                    systemd, Book(store, store.load()), host, Path(config.silo.mountpoint)
+                    systemd, AppliedState(store, store.load()), host, Path(config.silo.mountpoint)
                 )
                 await Withdrawal(systemd, applier, nursery).run()
                 nursery.cancel_scope.cancel()
@@ -74,10 +74,10 @@ class Withdrawal:
     def __init__(self, systemd: HostSystemd, applier: Applier, nursery: trio.Nursery) -> None:
         self._systemd = systemd
         self._applier = applier
-        self._book = applier.book
+        self._applied = applier.applied
         self._nursery = nursery
         self._bell = trio.Event()
-        self._flights = Flights(systemd, self._book, self._look, lambda _: self._bell.set())
+        self._jobs = RunningJobs(systemd, self._applied, self._look, lambda _: self._bell.set())
         self._failures: dict[NamespacedName, str] = {}
 
     async def run(self) -> None:
@@ -85,13 +85,13 @@ class Withdrawal:
 
         Raises HostError with the services that could not be.
         """
-        for record in list(self._book.records.values()):
+        for record in list(self._applied.records.values()):
             # `deletionPolicy: orphan` says what removing a manifest means. Nobody removes one here; but who wrote it wants
             # the service to outlive us.
-            self._book.set(replace(record, removing=record.removing or not record.orphan))
+            self._applied.set(replace(record, removing=record.removing or not record.orphan))
         for _ in range(ROUNDS_MAX):
             actions = await self._plan()
-            if not actions and not self._flights.keys:
+            if not actions and not self._jobs.keys:
                 break
             content = [action for action in actions if not isinstance(action, Job | Recover)]
             if content:
@@ -101,10 +101,10 @@ class Withdrawal:
                     _log.info("%s/%s withdrawn", *key)
             await self._launch(actions)
             # All of them: a thousand services shall not be a thousand rounds.
-            while self._flights.keys:
+            while self._jobs.keys:
                 await self._bell.wait()
                 self._bell = trio.Event()
-        if left := sorted(self._book.records):
+        if left := sorted(self._applied.records):
             names = "; ".join(
                 f"{ns}/{name}: {self._failures.get((ns, name), 'not done')}" for ns, name in left
             )
@@ -114,7 +114,7 @@ class Withdrawal:
             )
 
     async def _plan(self) -> list[Action]:
-        records = self._book.records
+        records = self._applied.records
         units = await self._systemd.units(
             sorted({record.unit for record in records.values()}), fresh=True
         )
@@ -125,7 +125,7 @@ class Withdrawal:
             {key: records[key] for key in gone},
             units,
             self._systemd.boot_id,
-            self._flights.keys,
+            self._jobs.keys,
         )
         return plan(world)
 
@@ -136,9 +136,9 @@ class Withdrawal:
         jobs = [action for action in actions if isinstance(action, Job)]
         for job in jobs:
             unit = await self._look(job.unit)
-            self._book.set(
+            self._applied.set(
                 sending(
-                    self._book.records[job.key],
+                    self._applied.records[job.key],
                     job,
                     unit,
                     self._systemd.boot_id,
@@ -147,13 +147,13 @@ class Withdrawal:
                 )
             )
         try:
-            await self._book.flush()
+            await self._applied.flush()
         except OSError as error:
             raise HostError(
                 f"applied state cannot be written: {error.strerror or error}"
             ) from error
         for job in jobs:
-            self._flights.launch(job, self._nursery)
+            self._jobs.launch(job, self._nursery)
         for action in actions:
             if isinstance(action, Recover):
-                self._flights.recover(action.key, self._nursery)
+                self._jobs.recover(action.key, self._nursery)

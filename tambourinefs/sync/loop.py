@@ -18,7 +18,7 @@ from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.events import Recorder, Regarding
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS
-from tambourinefs.model import cluster, fields, manifest, news, schema
+from tambourinefs.model import cluster, fields, manifest, schema, statusevents
 from tambourinefs.model.cluster import Assignment, Content
 from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.status import Condition, StatusReport
@@ -227,7 +227,10 @@ class Sync:
         return False
 
     def _announce(self, about: Regarding, before: dict[str, Any], after: dict[str, Any]) -> None:
-        for item in (*news.of_command(before, after), *news.of_conditions(before, after)):
+        for item in (
+            *statusevents.of_command(before, after),
+            *statusevents.of_conditions(before, after),
+        ):
             self._recorder.event(about, item.kind, item.reason, item.note, action="Report")
 
     def _speak(self, node: cluster.Node, orders: downward.Orders) -> None:

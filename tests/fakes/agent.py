@@ -17,14 +17,14 @@ from typing import Any
 
 import trio
 
-from tambourinefs.agent.admission.check import Checker
+from tambourinefs.agent.admission.check import HostChecker
 from tambourinefs.agent.admission.policy import Policy
 from tambourinefs.agent.apply.apply import Applier
 from tambourinefs.agent.host.files import HostFiles
 from tambourinefs.agent.ports import Draft, Findings
 from tambourinefs.agent.reconcile.loop import Reconciler
 from tambourinefs.agent.silo.scan import Silo
-from tambourinefs.agent.state.applied import Book
+from tambourinefs.agent.state.applied import AppliedState
 from tambourinefs.agent.state.record import Record
 from tambourinefs.agent.state.store import Store
 from tambourinefs.model.view import ServiceView
@@ -176,10 +176,10 @@ class Host:
             self.fuse,
             ("start", "stop", "restart", "reload_unit", "enable", "disable", "reload"),
         )
-        applier = Applier(systemd, Book(touchy_store, records), touchy_host, self.silo)
+        applier = Applier(systemd, AppliedState(touchy_store, records), touchy_host, self.silo)
         return Reconciler(
             systemd,
-            Checker(systemd, self.verifier, touchy_host, self.silo),
+            HostChecker(systemd, self.verifier, touchy_host, self.silo),
             applier,
             Silo(self.silo, store.silo, any_directory=self.any_directory),
             self.board,

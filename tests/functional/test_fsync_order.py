@@ -21,13 +21,6 @@ from tambourinefs.agent.state.store import Store
 from tambourinefs.agent.state.record import Record
 store = Store(root / "state")
 """
-_OLDER = """
-from tambourinefs.agent.state import migrations
-from tambourinefs.model import formats
-store.save([Record('local', 'a', 'a.service')])
-store.close()
-formats.APPLIED, migrations.STEPS = 2, {1: dict}
-"""
 _FILES = (
     _STORE
     + """
@@ -65,14 +58,6 @@ CASES = {
         [
             "mkdir state", "fsync .", "fsync state/TMP", "rename state/TMP state/version", "fsync state",
             "mkdir state/services", "mkdir state/originals", "fsync state",
-        ],
-    ),
-    "Store: of an older format": (
-        _STORE + _OLDER,
-        "Store(root / 'state').load()",
-        [
-            "fsync .", "fsync state/TMP", "rename state/TMP state/version", "fsync state", "fsync state",
-            "fsync state/services/TMP", "rename state/services/TMP state/services/local_a.json", "fsync state/services",
         ],
     ),
     "Store.accept_silo": (

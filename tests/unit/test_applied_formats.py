@@ -1,4 +1,4 @@
-"""Applied state of an older format is brought forward, durably; of a newer one it is refused, by agent and installation."""
+"""The agent and the installation refuse applied state of another format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.agent.state import migrations
 from tambourinefs.agent.state.record import Record
 from tambourinefs.agent.state.store import Store
 from tambourinefs.errors import HostError
@@ -29,63 +28,12 @@ def numbers(directory: Path) -> list[int]:
     return [json.loads(f.read_bytes())["version"] for f in sorted(directory.glob("services/*"))]
 
 
-@pytest.fixture
-def third(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program two formats later: in the second a generation is a text, in the third it is called otherwise."""
-    monkeypatch.setattr(formats, "APPLIED", 3)
-    second = lambda raw: {**raw, "generation": str(raw["generation"])}  # noqa: E731
-    third = lambda raw: {**raw, "generation": int(raw["generation"]) + 100}  # noqa: E731
-    monkeypatch.setattr(migrations, "STEPS", {1: second, 2: third})
-
-
-@pytest.mark.usefixtures("third")
-def test_records_of_every_older_format_are_brought_forward_step_by_step_and_stay_so(
-    tmp_path: Path,
-) -> None:
-    second = {**FIRST, "name": "b", "version": 2, "generation": "4"}
-    newest = {**FIRST, "name": "c", "version": 3, "generation": 105}
-    keep(tmp_path, "1\n", FIRST, second, newest)
-    with Store(tmp_path) as store:
-        assert [r.generation for r in store.load().values()] == [103, 104, 105]
-    assert (tmp_path / "version").read_text() == "3\n"
-    assert numbers(tmp_path) == [3, 3, 3]
-    with Store(tmp_path) as store:
-        assert [r.generation for r in store.load().values()] == [103, 104, 105]
-
-
-@pytest.mark.usefixtures("third")
-def test_a_migration_that_was_cut_is_refused_by_the_old_program_and_ended_by_the_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep(tmp_path, "1\n", FIRST)
-
-    def cut(_: object) -> bytes:
-        raise OSError("power")
-
-    with monkeypatch.context() as patch, Store(tmp_path) as store:
-        patch.setattr(migrations, "to_bytes", cut)
-        with pytest.raises(OSError, match="power"):
-            store.load()
-    with monkeypatch.context() as patch:
-        patch.setattr(formats, "APPLIED", 1)
-        with pytest.raises(HostError, match="has version 3, written by a later Tambourine"):
-            Store(tmp_path)
-    with Store(tmp_path) as store:
-        assert [r.generation for r in store.load().values()] == [103]
-    assert numbers(tmp_path) == [3]
-
-
-def test_what_this_program_keeps_it_reads_and_so_did_the_first(tmp_path: Path) -> None:
+def test_a_saved_record_is_loaded_again(tmp_path: Path) -> None:
     record = Record("local", "a", "a.service", generation=3)
     with Store(tmp_path) as store:
         store.save([record])
         assert store.load() == {record.key: record}
     assert numbers(tmp_path) == [formats.APPLIED]
-    assert migrations.from_bytes(json.dumps(FIRST).encode())[0].generation == 3
-
-
-def test_every_format_before_this_one_has_its_step() -> None:
-    assert set(migrations.STEPS) == set(range(1, formats.APPLIED))
 
 
 @pytest.mark.parametrize(
@@ -93,16 +41,24 @@ def test_every_format_before_this_one_has_its_step() -> None:
     [
         (
             f"{formats.APPLIED + 1}\n",
-            f"has version {formats.APPLIED + 1}, written by a later Tambourine; this one knows {formats.APPLIED}",
-            "Install the version that wrote it, or a later one",
+            f"has version {formats.APPLIED + 1}, written by a later Tambourine; this one reads version {formats.APPLIED}",
+            "Install the version that wrote it",
         ),
-        ("two", 'version cannot be read: expected a number, got "two"', "Write the number"),
-        ("0", 'version cannot be read: expected a number, got "0"', "Write the number"),
-        ("\x1b[1m9", "version cannot be read", "Write the number"),
-        ("9" * 5000, "version cannot be read", "Write the number"),
+        (
+            "two",
+            'version cannot be read: expected a number, got "two"',
+            "Its records (services/*.json) carry the number",
+        ),
+        (
+            "0",
+            'version cannot be read: expected a number, got "0"',
+            "Its records (services/*.json) carry the number",
+        ),
+        ("\x1b[1m9", "version cannot be read", "Its records (services/*.json) carry the number"),
+        ("9" * 5000, "version cannot be read", "Its records (services/*.json) carry the number"),
     ],
 )
-def test_a_state_that_this_program_does_not_know_is_refused_before_anything_is_touched(
+def test_state_of_another_format_is_refused_before_anything_is_changed(
     tmp_path: Path, version: str, said: str, do: str
 ) -> None:
     keep(tmp_path / "var/lib/tambourine/agent", version, FIRST)
@@ -122,12 +78,13 @@ def test_a_state_that_this_program_does_not_know_is_refused_before_anything_is_t
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        ({**FIRST, "version": formats.APPLIED + 1}, "this program knows"),
-        ({**FIRST, "version": 0}, "no step leads on from format 0"),
+        ({**FIRST, "version": formats.APPLIED + 1}, "this version reads format"),
+        ({**FIRST, "version": 0}, "it has format 0"),
         ({**FIRST, "version": "1"}, "Expected `int`"),
+        (FIRST, "missing required field `version`"),
     ],
 )
-def test_a_record_of_no_format_that_is_known_is_named(
+def test_a_record_of_another_format_is_an_error_that_names_its_file(
     tmp_path: Path, record: dict[str, object], said: str
 ) -> None:
     keep(tmp_path, f"{formats.APPLIED}\n", record)
@@ -137,7 +94,7 @@ def test_a_record_of_no_format_that_is_known_is_named(
 
 
 @pytest.mark.parametrize("version", [None, f"{formats.APPLIED}\n", "1"])
-def test_a_host_without_state_or_with_an_older_one_will_do(
+def test_a_host_without_state_or_with_this_format_passes_the_check(
     tmp_path: Path, version: str | None
 ) -> None:
     if version is not None:

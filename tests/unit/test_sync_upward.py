@@ -1,4 +1,4 @@
-"""When a status is worth a write, what of it is news, and how events are bounded."""
+"""When a status is worth a write, which changes make events, and how events are bounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tambourinefs.errors import NotFound
 from tambourinefs.kube import events
 from tambourinefs.kube.events import Recorder, Regarding
 from tambourinefs.kube.resources import INSTANCES
-from tambourinefs.model import news
+from tambourinefs.model import statusevents
 from tambourinefs.sync import upward
 from tambourinefs.sync.upward import Written
 
@@ -72,18 +72,18 @@ def _condition(kind: str, status: str, reason: str) -> dict[str, Any]:
         (None, ("Applied", "False", "ApplyFailed"), []),
     ],
 )
-def test_what_of_the_conditions_is_news(before: Any, after: Any, told: list[str]) -> None:
+def test_a_changed_condition_makes_an_event(before: Any, after: Any, told: list[str]) -> None:
     old = {"conditions": [_condition(*before)]} if before else {}
-    found = news.of_conditions(old, {"conditions": [_condition(*after)]})
+    found = statusevents.of_conditions(old, {"conditions": [_condition(*after)]})
     assert [one.reason for one in found] == told
 
 
-def test_a_command_that_was_carried_out_is_news_once() -> None:
+def test_a_finished_command_makes_one_event() -> None:
     done = {"lastCommand": {"command": "restart", "commandID": "x", "result": "done"}}
     running = {"lastCommand": {"command": "restart", "commandID": "x", "result": "running"}}
-    assert [one.note for one in news.of_command(running, done)] == ["restart (x): done"]
-    assert news.of_command(done, done) == []
-    assert news.of_command({}, running) == []
+    assert [one.note for one in statusevents.of_command(running, done)] == ["restart (x): done"]
+    assert statusevents.of_command(done, done) == []
+    assert statusevents.of_command({}, running) == []
 
 
 class _Api:

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tambourinefs.agent.apply.apply import Applier
 from tambourinefs.agent.host.files import HostFiles
-from tambourinefs.agent.state.applied import Book
+from tambourinefs.agent.state.applied import AppliedState
 from tambourinefs.agent.state.store import Store
 from tambourinefs.errors import HostError
 from tambourinefs.processes.withdrawal import ROUNDS_MAX, Withdrawal
@@ -34,7 +34,7 @@ async def withdraw_all(host: Host) -> None:
         try:
             with trio.fail_after(20):
                 async with trio.open_nursery() as nursery:
-                    applier = Applier(systemd, Book(store, store.load()), files, host.silo)
+                    applier = Applier(systemd, AppliedState(store, store.load()), files, host.silo)
                     await Withdrawal(systemd, applier, nursery).run()
         finally:
             files.close()

@@ -39,7 +39,7 @@ MESSAGE_MAX: Final = 2000  # characters of systemd-analyze's words in a conditio
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class HostCheck:
     """What was found for one manifest. `digest` is the content's that was looked at."""
 
     digest: str
@@ -55,7 +55,7 @@ class _ForeignUnitError(HostError):
 
 
 @dataclass(frozen=True, slots=True)
-class Checker:
+class HostChecker:
     """Where to look. `silo` is the silo's path, for payload."""
 
     systemd: Systemd
@@ -65,9 +65,9 @@ class Checker:
 
     async def check(
         self, wants: Mapping[NamespacedName, tuple[Want, Record | None]]
-    ) -> dict[NamespacedName, Checked]:
+    ) -> dict[NamespacedName, HostCheck]:
         """Look at all of them. Raises SystemdUnavailable."""
-        surveys: dict[NamespacedName, Checked] = {}
+        surveys: dict[NamespacedName, HostCheck] = {}
         findings: dict[NamespacedName, Findings] = {}
         states: dict[str, str] = {}
 
@@ -98,10 +98,10 @@ class Checker:
 
     def _survey_all(
         self, wants: Mapping[NamespacedName, tuple[Want, Record | None]]
-    ) -> dict[NamespacedName, Checked]:
+    ) -> dict[NamespacedName, HostCheck]:
         return {key: self._survey(key, want, record) for key, (want, record) in wants.items()}
 
-    def _survey(self, key: NamespacedName, want: Want, record: Record | None) -> Checked:
+    def _survey(self, key: NamespacedName, want: Want, record: Record | None) -> HostCheck:
         digest = want.content.digest
         originals: dict[str, Original] = {}
         directories: dict[str, None] = {}
@@ -115,13 +115,13 @@ class Checker:
                 directories.update(dict.fromkeys(self.host.missing_directories(target.path)))
             self._check_payloads(key, want)
         except _ForeignUnitError as error:
-            return Checked(digest, Verdict(FALSE, "ForeignUnit", error.message))
+            return HostCheck(digest, Verdict(FALSE, "ForeignUnit", error.message))
         except PayloadMissing as error:
-            return Checked(digest, Verdict(UNKNOWN, "PayloadMissing", error.message))
+            return HostCheck(digest, Verdict(UNKNOWN, "PayloadMissing", error.message))
         except (HostError, OSError) as error:
-            return Checked(digest, _ACCEPTED, failure=str(error))
+            return HostCheck(digest, _ACCEPTED, failure=str(error))
         adopted = want.content.unit is not None and self._is_there(want.content.unit)
-        return Checked(digest, _ACCEPTED, "", adopted, originals, tuple(directories))
+        return HostCheck(digest, _ACCEPTED, "", adopted, originals, tuple(directories))
 
     def _is_there(self, target: Target) -> bool:
         return self.host.look(target.path).digest == target.digest
@@ -225,7 +225,7 @@ def _foreign(want: Want, record: Record | None, states: Mapping[str, str]) -> st
     return next((name for name in new if states.get(name, "")), "")
 
 
-def _judged(spec: Spec, survey: Checked, findings: Findings | None, foreign: str) -> Checked:
+def _judged(spec: Spec, survey: HostCheck, findings: Findings | None, foreign: str) -> HostCheck:
     if survey.verdict.status != TRUE:
         return survey
     verdict = survey.verdict

@@ -13,10 +13,9 @@ from tambourinefs.model import manifest as manifests
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tambourinefs.agent.state.record import Claim
     from tambourinefs.model.manifest import Manifest
     from tambourinefs.model.names import NamespacedName
-
-Claim = str  # "unit foo.service", "drop-in foo.service.d/10-x.conf", "file /etc/x"
 
 
 def claims(manifest: Manifest) -> tuple[Claim, ...]:

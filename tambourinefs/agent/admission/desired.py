@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tambourinefs.agent.admission.policy import Policy
     from tambourinefs.agent.silo.scan import Entry, Scan, SiloUnavailable
-    from tambourinefs.agent.state.applied import Book
+    from tambourinefs.agent.state.applied import AppliedState
     from tambourinefs.model.names import NamespacedName
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ NOT_YET = "the silo was not read yet"
 class Desired:
     """Of the whole silo: known, or unknown with a reason."""
 
-    def __init__(self, book: Book, rules: Policy) -> None:
-        self._book = book
+    def __init__(self, applied: AppliedState, rules: Policy) -> None:
+        self._applied = applied
         self._rules = rules
         self.problem = NOT_YET  # why what is desired is not known; "": it is
         self.entries: Mapping[NamespacedName, Entry] = {}
@@ -60,7 +60,7 @@ class Desired:
         self, key: NamespacedName, entry: Entry | None, taken: Mapping[str, NamespacedName]
     ) -> Judgement:
         """What follows for one service while the silo is known; `entry` is its manifest, `taken` who has which name."""
-        record = self._book.get(key)
+        record = self._applied.get(key)
         if key in self.unread:
             return Judgement(Verdict(UNKNOWN, "SiloUnavailable", self.unread[key]))
         if entry is None:
@@ -70,15 +70,15 @@ class Desired:
 
     def taken(self, keys: Iterable[NamespacedName]) -> Mapping[str, NamespacedName]:
         """Who has which name, as far as these need it. Only newcomers have to be compared with other newcomers."""
-        if self.problem or all(key in self._book.records for key in keys):
-            return self._book.taken
-        new = (self._reading(key) for key in self.entries if key not in self._book.records)
+        if self.problem or all(key in self._applied.records for key in keys):
+            return self._applied.taken
+        new = (self._reading(key) for key in self.entries if key not in self._applied.records)
         waiting = {
             reading.entry.key: (reading.entry.manifest, reading.claims)
             for reading in new
             if reading.competes and reading.entry.manifest is not None
         }
-        return owners(self._book.taken, waiting)
+        return owners(self._applied.taken, waiting)
 
     def _reading(self, key: NamespacedName) -> judging.Reading:
         entry, known = self.entries[key], self._readings.get(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tambourinefs.agent.admission.conflicts import Claim
+    from tambourinefs.agent.state.record import Claim
     from tambourinefs.model.manifest import Spec
 
 NAME = "spec.name"

@@ -17,10 +17,9 @@ from tambourinefs.agent.status.conditions import FALSE, TRUE, Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tambourinefs.agent.admission.conflicts import Claim
     from tambourinefs.agent.admission.policy import Policy, Refusal
     from tambourinefs.agent.silo.scan import Entry
-    from tambourinefs.agent.state.record import Record
+    from tambourinefs.agent.state.record import Claim, Record
     from tambourinefs.model.names import NamespacedName
 
 ACCEPTED = Verdict(TRUE, "Accepted")

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from tambourinefs.agent.admission.check import Checked
+    from tambourinefs.agent.admission.check import HostCheck
     from tambourinefs.agent.host.content import Target
     from tambourinefs.agent.host.files import HostFiles
     from tambourinefs.agent.planning.plan import Action
     from tambourinefs.agent.ports import InstallChanges, Systemd
-    from tambourinefs.agent.state.applied import Book
+    from tambourinefs.agent.state.applied import AppliedState
     from tambourinefs.agent.state.record import Record, Written
     from tambourinefs.model.names import NamespacedName
 
@@ -68,12 +68,12 @@ class Applier:
     """The world that a plan's content is done to."""
 
     systemd: Systemd
-    book: Book
+    applied: AppliedState
     host: HostFiles
     silo: Path
 
     async def apply(
-        self, actions: Sequence[Action], checked: Mapping[NamespacedName, Checked]
+        self, actions: Sequence[Action], checked: Mapping[NamespacedName, HostCheck]
     ) -> Outcome:
         """Do all content actions of a batch. Jobs are left to others.
 
@@ -87,9 +87,9 @@ class Applier:
         self._intend(places, enables, checked)
         for note in actions:
             if isinstance(note, Note):
-                self.book.set(_stamped(note.record))
+                self.applied.set(_stamped(note.record))
         try:
-            await self.book.flush()
+            await self.applied.flush()
         except OSError as error:
             message = f"applied state cannot be written: {error.strerror or error}"
             outcome.failures.update(dict.fromkeys({action.key for action in actions}, message))
@@ -107,20 +107,20 @@ class Applier:
         self,
         places: Iterable[Place],
         enables: Iterable[Enable],
-        checked: Mapping[NamespacedName, Checked],
+        checked: Mapping[NamespacedName, HostCheck],
     ) -> None:
         for place in places:
             seen = checked[place.key]
-            record = self.book.get(place.key) or blank(place.want)
-            self.book.set(
+            record = self.applied.get(place.key) or blank(place.want)
+            self.applied.set(
                 transitions.intending(
                     record, place.want, place.due, seen.originals, seen.directories
                 )
             )
         for enable in enables:
-            record_now = self.book.get(enable.key)
+            record_now = self.applied.get(enable.key)
             if record_now is not None and enable.before and not record_now.enabled_before:
-                self.book.set(replace(record_now, enabled_before=enable.before))
+                self.applied.set(replace(record_now, enabled_before=enable.before))
 
     # -- files
 
@@ -153,7 +153,7 @@ class Applier:
                 os.close(fd)
 
     def _restore_unwanted(self, place: Place, outcome: Outcome) -> None:
-        record = self.book.get(place.key)
+        record = self.applied.get(place.key)
         assert record is not None
         try:
             for written in transitions.unwanted(record, place.want.content):
@@ -163,7 +163,7 @@ class Applier:
 
     def _restore_all(self, withdraws: Sequence[Withdraw], outcome: Outcome) -> None:
         for withdraw in withdraws:
-            record = self.book.get(withdraw.key)
+            record = self.applied.get(withdraw.key)
             assert record is not None
             try:
                 for written in reversed(record.written):
@@ -192,11 +192,11 @@ class Applier:
     def _hand_over(self, key: NamespacedName, kept: Iterable[str]) -> None:
         """A directory that we made and somebody else of ours uses is removed with the last of them."""
         for path in kept:
-            for other in self.book.records.values():
+            for other in self.applied.records.values():
                 inside = any(w.path.startswith(path + "/") for w in other.written)
                 if other.key != key and inside:
                     known = (path, *(d for d in other.directories if d != path))
-                    self.book.set(replace(other, directories=known))
+                    self.applied.set(replace(other, directories=known))
                     break
 
     # -- systemd
@@ -218,7 +218,7 @@ class Applier:
         on: list[Withdraw] = []
         off: list[Withdraw] = []
         for withdraw in withdraws:
-            record = self.book.get(withdraw.key)
+            record = self.applied.get(withdraw.key)
             assert record is not None
             if withdraw.owned:
                 off.append(withdraw)
@@ -244,13 +244,13 @@ class Applier:
 
     def _settle(self, places: Iterable[Place], enables: Iterable[Enable], outcome: Outcome) -> None:
         for place in places:
-            record = self.book.get(place.key)
+            record = self.applied.get(place.key)
             if record is not None and place.key not in outcome.failures:
-                self.book.set(transitions.placed(record, place.want))
+                self.applied.set(transitions.placed(record, place.want))
         for enable in enables:
-            record = self.book.get(enable.key)
+            record = self.applied.get(enable.key)
             if record is not None and enable.key not in outcome.failures:
-                self.book.set(replace(record, enablement=enable.enablement))
+                self.applied.set(replace(record, enablement=enable.enablement))
 
     async def _forget(
         self, withdraws: Iterable[Withdraw], forgets: Iterable[Forget], outcome: Outcome
@@ -265,8 +265,8 @@ class Applier:
         if not keys:
             return
         try:
-            await self.book.flush()  # what was handed over
-            await self.book.forget(keys)
+            await self.applied.flush()  # what was handed over
+            await self.applied.forget(keys)
         except OSError as error:
             message = f"applied state cannot be written: {error.strerror or error}"
             outcome.failures.update(dict.fromkeys(keys, message))

@@ -26,8 +26,8 @@ from tambourinefs.model.status import LastCommand
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from tambourinefs.agent.admission.conflicts import Claim
     from tambourinefs.agent.host.content import Content
+    from tambourinefs.agent.state.record import Claim
     from tambourinefs.model.manifest import Manifest
     from tambourinefs.model.unit import Unit
 

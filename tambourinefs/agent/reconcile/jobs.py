@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tambourinefs.agent.planning.plan import Job
     from tambourinefs.agent.ports import Journal, Systemd
-    from tambourinefs.agent.state.applied import Book
+    from tambourinefs.agent.state.applied import AppliedState
     from tambourinefs.agent.state.record import Running
     from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.unit import Unit
@@ -39,7 +39,7 @@ def monotonic_usec() -> int:
     return time.monotonic_ns() // 1000
 
 
-class Flights:
+class RunningJobs:
     """All jobs that are waited for. `look` brings a fresh snapshot of a unit; `landed` is told
     whose job ended; `evidence` remembers starts that systemd has forgotten.
     """
@@ -47,25 +47,25 @@ class Flights:
     def __init__(
         self,
         systemd: Systemd,
-        book: Book,
+        applied: AppliedState,
         look: Callable[[str], Awaitable[Unit]],
         landed: Callable[[NamespacedName], None],
         evidence: Journal | None = None,
     ) -> None:
         self._systemd = systemd
-        self._book = book
+        self._applied = applied
         self._look = look
         self._landed = landed
         self._evidence = evidence
-        self._flights: dict[NamespacedName, trio.CancelScope] = {}
+        self._jobs: dict[NamespacedName, trio.CancelScope] = {}
 
     @property
     def keys(self) -> frozenset[NamespacedName]:
         """The services that have a job in flight."""
-        return frozenset(self._flights)
+        return frozenset(self._jobs)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._flights
+        return key in self._jobs
 
     def launch(self, job: Job, nursery: trio.Nursery) -> None:
         """Send a job whose record is durable. One that is in flight for the service is no longer
@@ -78,7 +78,7 @@ class Flights:
         self._start(key, nursery, self._recover, (key, self._running(key)))
 
     def _running(self, key: NamespacedName) -> Running | None:
-        record = self._book.get(key)
+        record = self._applied.get(key)
         return record.running if record is not None else None
 
     def _start(
@@ -88,9 +88,9 @@ class Flights:
         task: Callable[[T], Awaitable[None]],
         about: T,
     ) -> None:
-        if key in self._flights:
-            self._flights.pop(key).cancel()
-        self._flights[key] = scope = trio.CancelScope()
+        if key in self._jobs:
+            self._jobs.pop(key).cancel()
+        self._jobs[key] = scope = trio.CancelScope()
         nursery.start_soon(self._fly, key, scope, task, about)
 
     async def _fly(
@@ -106,8 +106,8 @@ class Flights:
         except SystemdUnavailable as error:
             log.warning("%s/%s: %s; looking again when systemd answers", *key, error)
         finally:
-            if self._flights.get(key) is scope:
-                del self._flights[key]
+            if self._jobs.get(key) is scope:
+                del self._jobs[key]
                 self._landed(key)
 
     async def _send(self, about: tuple[Job, Running | None]) -> None:
@@ -133,7 +133,7 @@ class Flights:
         try:
             return await verbs[job.verb](job.unit)
         except UnitNotFound:
-            record = self._book.get(job.key)
+            record = self._applied.get(job.key)
             if job.verb == "stop":
                 return JobResult(
                     job.unit, "done"
@@ -146,7 +146,7 @@ class Flights:
 
     async def _recover(self, about: tuple[NamespacedName, Running | None]) -> None:
         key, running = about
-        record = self._book.get(key)
+        record = self._applied.get(key)
         if record is None or running is None:
             return
         await self._systemd.wait_job(record.unit)
@@ -156,9 +156,9 @@ class Flights:
             logged = await self._evidence.started_since(record.unit, running.since_usec)
         result = transitions.outcome(running, unit, self._systemd.boot_id, logged)
         if result is None:
-            record = self._book.get(key)
+            record = self._applied.get(key)
             if record is not None and record.running == running:
-                self._book.set(transitions.unsent(record))
+                self._applied.set(transitions.unsent(record))
                 await self._flush()
         else:
             invocation = unit.invocation_id or logged or ""
@@ -175,16 +175,16 @@ class Flights:
         """The end of the job that was recorded as `running`. Where a newer one is recorded, which is sent as soon as the
         disk has it, this end is not that one's: it would be called done before it began.
         """
-        record = self._book.get(key)
+        record = self._applied.get(key)
         if record is not None and running is not None and record.running == running:
             after = transitions.finished(record, result, message, invocation_id, now())
-            self._book.set(after)
+            self._applied.set(after)
             self._landed(key)
             await self._flush()
 
     async def _flush(self) -> None:
         try:
-            await self._book.flush()
+            await self._applied.flush()
         except OSError as error:
             # The next pass writes it as well, and says so of the service.
             log.warning("applied state cannot be written: %s", error.strerror or error)

@@ -23,19 +23,19 @@ from tambourinefs.agent.host.drift import changed_by_hand
 from tambourinefs.agent.planning.plan import Job, Place, Recover, World, plan_service
 from tambourinefs.agent.planning.transitions import sending
 from tambourinefs.agent.ports import SystemdUnavailable
-from tambourinefs.agent.reconcile.jobs import Flights, monotonic_usec
+from tambourinefs.agent.reconcile.jobs import RunningJobs, monotonic_usec
 from tambourinefs.agent.reconcile.retry import Retries
 from tambourinefs.agent.silo.reading import SiloReader
 from tambourinefs.agent.status import views
 from tambourinefs.agent.status.conditions import FALSE, TRUE, UNKNOWN, Verdict
-from tambourinefs.agent.status.publish import Announcer, Board
+from tambourinefs.agent.status.publish import Publisher, StatusSink
 from tambourinefs.agent.units.cache import Sight
 from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from tambourinefs.agent.admission.check import Checked, Checker
+    from tambourinefs.agent.admission.check import HostCheck, HostChecker
     from tambourinefs.agent.admission.policy import Policy
     from tambourinefs.agent.apply.apply import Applier, Outcome
     from tambourinefs.agent.planning.plan import Action, Gone, Want
@@ -59,7 +59,7 @@ class _Seen:
 
     entry: Entry | None = None  # as of the last judgement
     judgement: Judgement = field(default_factory=lambda: Judgement(_NOT_YET))
-    checked: Checked | None = None
+    checked: HostCheck | None = None
     by_hand: str = ""
 
 
@@ -69,41 +69,41 @@ class Reconciler:
     def __init__(
         self,
         systemd: Systemd,
-        checker: Checker,
+        checker: HostChecker,
         applier: Applier,
         silo: Silo,
-        board: Board,
+        board: StatusSink,
         journal: Journal | None,
         rules: Policy,
         accept_silo: Callable[[str], None],
         evidence: Journal | None = None,
     ) -> None:
         self._systemd = systemd
-        self._book = applier.book
+        self._applied = applier.applied
         self._host = applier.host
         self._checker = checker
         self._applier = applier
         self._rules = rules
-        self._desired = Desired(self._book, rules)
+        self._desired = Desired(self._applied, rules)
         self.reader = SiloReader(silo, accept_silo, self._silo_read, self._silo_failed)
         self._sight = Sight(systemd, self._unit_seen, self._look_again_at, self._is_busy)
         self._sight.urgent = self._in_flight
-        self._flights = Flights(systemd, self._book, self._sight.look, self._landed, evidence)
-        self._announcer = Announcer(board, journal, self._known)
+        self._jobs = RunningJobs(systemd, self._applied, self._sight.look, self._landed, evidence)
+        self._publisher = Publisher(board, journal, self._known)
         self._retries = Retries(self._try_again)
         self._written: set[str] = set()
         self._passing = False
         self._launched = -YOUNG
         self._released: set[str] = set()
-        self._seen: dict[NamespacedName, _Seen] = {key: _Seen() for key in self._book.records}
-        self._dirty: set[NamespacedName] = set(self._book.records)
+        self._seen: dict[NamespacedName, _Seen] = {key: _Seen() for key in self._applied.records}
+        self._dirty: set[NamespacedName] = set(self._applied.records)
         self._wake = trio.Event()
         self.started = trio.Event()  # after the first pass
 
     @property
     def is_durable(self) -> bool:
         """Whether the disk has all that is remembered."""
-        return self._book.is_durable
+        return self._applied.is_durable
 
     # -- bells
 
@@ -112,17 +112,19 @@ class Reconciler:
         self._wake.set()
 
     def _unit_seen(self, key: NamespacedName) -> None:
-        self._announcer.publish(key)
+        self._publisher.publish(key)
 
     def _in_flight(self) -> set[str]:
         return {
-            self._book.records[key].unit for key in self._flights.keys if key in self._book.records
+            self._applied.records[key].unit
+            for key in self._jobs.keys
+            if key in self._applied.records
         }
 
     def _is_busy(self) -> bool:
         """Whether somebody waits for a pass, or for a job that has just been sent."""
         young = trio.current_time() - self._launched < YOUNG
-        return self._passing or bool(self._dirty) or (young and bool(self._flights.keys))
+        return self._passing or bool(self._dirty) or (young and bool(self._jobs.keys))
 
     def _landed(self, key: NamespacedName) -> None:
         self._publish(key)
@@ -134,7 +136,7 @@ class Reconciler:
 
     def heard(self, units: frozenset[str] | None) -> None:
         """A bell: these units have logged something (None: any may have)."""
-        self._announcer.heard(units)
+        self._publisher.heard(units)
 
     # -- tasks
 
@@ -144,7 +146,7 @@ class Reconciler:
             nursery.start_soon(self._sight.listen)
             nursery.start_soon(self._sight.watch)
             nursery.start_soon(self._sight.watch_newborn)
-            nursery.start_soon(self._announcer.read_journal)
+            nursery.start_soon(self._publisher.read_journal)
             nursery.start_soon(self._retries.run)
             nursery.start_soon(self.reader.watch)
             nursery.start_soon(self.reader.run)
@@ -153,7 +155,7 @@ class Reconciler:
     def _silo_failed(self, error: SiloUnavailable) -> None:
         self._desired.failed(error)
         for key in self._seen:
-            self._announcer.publish(key)
+            self._publisher.publish(key)
         self._retries.silo(self.reader.rang)
         self._wake.set()
 
@@ -185,7 +187,7 @@ class Reconciler:
                 log.warning("waiting for systemd: %s", error)
                 self._dirty |= keys
                 for key in self._seen:
-                    self._announcer.publish(key)
+                    self._publisher.publish(key)
                 self.started.set()
                 await self._systemd.wait_connected()
                 self._wake.set()
@@ -232,8 +234,8 @@ class Reconciler:
             if seen.judgement.gone:
                 gone[key] = seen.judgement.gone
         world = World(
-            wants, gone, self._book.records, self._sight.units, self._systemd.boot_id,
-            self._flights.keys,
+            wants, gone, self._applied.records, self._sight.units, self._systemd.boot_id,
+            self._jobs.keys,
         )  # fmt: skip
         return [action for key in keys for action in plan_service(key, world)]
 
@@ -242,7 +244,7 @@ class Reconciler:
         seen = self._seen[key]
         want, checked = seen.judgement.want, seen.checked
         assert want is not None
-        if not judging.needs_check(want, self._book.get(key)):
+        if not judging.needs_check(want, self._applied.get(key)):
             return True
         if checked is not None and checked.digest == want.content.digest:
             return True
@@ -254,13 +256,13 @@ class Reconciler:
         wants = {key: self._seen[key].judgement.want for key in keys}
         return {
             want.unit for key, want in wants.items()
-            if want is not None and judging.needs_check(want, self._book.get(key))
+            if want is not None and judging.needs_check(want, self._applied.get(key))
         }  # fmt: skip
 
     # -- judging
 
     def _judge(self, key: NamespacedName, taken: Mapping[str, NamespacedName]) -> None:
-        seen, record = self._seen.setdefault(key, _Seen()), self._book.get(key)
+        seen, record = self._seen.setdefault(key, _Seen()), self._applied.get(key)
         if not self._desired.problem:
             seen.entry = self._desired.entries.get(key)
         self._sight.follow(key, views.unit_name(seen.entry, record))
@@ -285,7 +287,7 @@ class Reconciler:
     def _units_of(self, keys: Iterable[NamespacedName]) -> set[str]:
         units = set()
         for key in keys:
-            record, entry = self._book.get(key), self._seen[key].entry
+            record, entry = self._applied.get(key), self._seen[key].entry
             units.add(views.unit_name(entry, record))
             units.add(record.unit if record else "")
         return units
@@ -296,7 +298,7 @@ class Reconciler:
         """
         pending: dict[NamespacedName, tuple[Want, Record | None]] = {}
         for key in keys:
-            seen, record = self._seen[key], self._book.get(key)
+            seen, record = self._seen[key], self._applied.get(key)
             want = seen.judgement.want
             if want is None or self._desired.problem or not judging.needs_check(want, record):
                 continue
@@ -323,7 +325,7 @@ class Reconciler:
             seen.judgement = replace_verdict(seen.judgement, checked.verdict)
             if checked.failure:
                 self._retries.later(key, checked.failure)
-            elif judging.needs_check(want, self._book.get(key)):
+            elif judging.needs_check(want, self._applied.get(key)):
                 self._retries.clear(key)
 
     # -- doing
@@ -360,11 +362,11 @@ class Reconciler:
         jobs = [a for a in actions if isinstance(a, Job)]
         # What was placed is remembered before it is published as applied, and a job before it is sent.
         for job in jobs:
-            record, unit = self._book.records[job.key], self._sight.units[job.unit]
+            record, unit = self._applied.records[job.key], self._sight.units[job.unit]
             boot = self._systemd.boot_id
-            self._book.set(sending(record, job, unit, boot, now(), monotonic_usec()))
+            self._applied.set(sending(record, job, unit, boot, now(), monotonic_usec()))
         try:
-            await self._book.flush()
+            await self._applied.flush()
         except OSError as error:
             message = f"applied state cannot be written: {error.strerror or error}"
             for job in jobs:
@@ -372,15 +374,15 @@ class Reconciler:
             return False
         for job in jobs:
             self._sight.leave(job.unit)
-            self._flights.launch(job, nursery)
+            self._jobs.launch(job, nursery)
             self._launched = trio.current_time()
         for action in actions:
             if isinstance(action, Recover):
-                self._flights.recover(action.key, nursery)
+                self._jobs.recover(action.key, nursery)
         return True
 
     async def _look_for_hands(self, keys: Iterable[NamespacedName]) -> None:
-        records = {key: record for key in keys if (record := self._book.get(key)) is not None}
+        records = {key: record for key in keys if (record := self._applied.get(key)) is not None}
         found = await trio.to_thread.run_sync(changed_by_hand, self._host, records)
         for key, message in found.items():
             self._seen[key].by_hand = message
@@ -391,19 +393,19 @@ class Reconciler:
         seen = self._seen.get(key)
         if seen is None:
             return
-        if seen.entry is None and self._book.get(key) is None and not self._desired.problem:
+        if seen.entry is None and self._applied.get(key) is None and not self._desired.problem:
             unit = self._sight.of(key)
             self._sight.unfollow(key)
-            self._announcer.withdraw(key)
+            self._publisher.withdraw(key)
             self._retries.clear(key)
             del self._seen[key]
             if unit is not None:
                 self._released.add(unit.name)
             return
-        self._announcer.publish(key)
+        self._publisher.publish(key)
 
     def _known(self, key: NamespacedName) -> views.Known:
-        seen, unit, record = self._seen[key], self._sight.of(key), self._book.get(key)
+        seen, unit, record = self._seen[key], self._sight.of(key), self._applied.get(key)
         want = seen.judgement.want
         masked = unit is not None and unit.load_state == "masked" and record and record.owns_unit
         return views.Known(
@@ -418,7 +420,7 @@ class Reconciler:
             changed_by_hand="the unit was masked by somebody" if masked else seen.by_hand,
             silo=self._desired.problem or self._desired.unread.get(key, ""),
             connected=self._systemd.connected,
-            journal=self._announcer.lines(key),
+            journal=self._publisher.lines(key),
         )
 
 

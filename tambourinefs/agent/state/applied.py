@@ -14,13 +14,12 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tambourinefs.agent.admission.conflicts import Claim
-    from tambourinefs.agent.state.record import Record
+    from tambourinefs.agent.state.record import Claim, Record
     from tambourinefs.agent.state.store import Store
     from tambourinefs.model.names import NamespacedName
 
 
-class Book:
+class AppliedState:
     """Applied state, as `store` has or will have it."""
 
     def __init__(self, store: Store, records: Mapping[NamespacedName, Record]) -> None:

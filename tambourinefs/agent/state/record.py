@@ -15,6 +15,8 @@ from tambourinefs.model.status import LastCommand
 
 TOKENS_KEPT: Final = 64
 
+Claim = str  # "unit foo.service", "drop-in foo.service.d/10-x.conf", "file /etc/x"
+
 
 class Original(msgspec.Struct, frozen=True, omit_defaults=True):
     """What stood at a path before us. `kind` is "absent", "file" or "symlink"."""

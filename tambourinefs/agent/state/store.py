@@ -1,6 +1,6 @@
 """Applied state: the records of record.py, and the files that stood where ours are, on the disk of this host.
 
-    <directory>/version                     the newest format that a record may have; a later program's is refused
+    <directory>/version                     the format of the records; another one is refused
     <directory>/silo                        the UUID of the silo that this host obeys
     <directory>/services/<ns>_<name>.json   one Record each ("_" is in no Kubernetes name)
     <directory>/originals/<sha256>          contents that were replaced
@@ -15,14 +15,14 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from uuid import UUID
 
+import msgspec
+
 from tambourinefs import files
-from tambourinefs.agent.state import migrations
 from tambourinefs.agent.state.record import Record
 from tambourinefs.errors import HostError, InvalidInput
 from tambourinefs.model import formats
@@ -30,8 +30,6 @@ from tambourinefs.model.names import NamespacedName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-log = logging.getLogger(__name__)
 
 FSYNC_EACH: Final = (
     4  # up to so many files are flushed one by one; beyond, the whole file system at once
@@ -97,9 +95,9 @@ class Store:
         )
 
     def _check_version(self) -> None:
-        """The number goes up before the first record of the new format is written: an older program then refuses all."""
         text = _read_text(self._root, "version")
-        if formats.applied(text, self.directory) != formats.APPLIED or not text:
+        formats.check_applied(text, self.directory)
+        if not text:
             number = f"{formats.APPLIED}\n".encode()
             files.replace_durably(self._root, "version", number, mode=0o600)
 
@@ -116,28 +114,22 @@ class Store:
     # -- records
 
     def load(self) -> dict[NamespacedName, Record]:
-        """Every record. One that cannot be read is an error: guessing would forget what we own. Those of an older format are
-        kept in this program's before this returns.
+        """Every record. One that cannot be read is an error: without it the agent would forget what it
+        wrote on the host.
 
         Raises HostError with the file's name.
         """
         records: dict[NamespacedName, Record] = {}
-        moved = []
         for name in sorted(os.listdir(self._services)):
             if name.startswith(TEMPORARY):
                 os.unlink(name, dir_fd=self._services)  # of a crash, before its rename
                 continue
             path = self.directory / "services" / name
             try:
-                record, older = migrations.from_bytes(path.read_bytes())
+                record = _decode(path.read_bytes())
             except ValueError as error:
                 raise HostError(f"applied state {path} cannot be read: {error}") from error
             records[record.key] = record
-            if older:
-                moved.append(record)
-        if moved:
-            self.save(moved)
-            log.info("%d records moved to format %d", len(moved), formats.APPLIED)
         return records
 
     def save(self, records: Iterable[Record]) -> None:
@@ -153,8 +145,7 @@ class Store:
             for record in waiting:
                 temporary = files.temporary_name(TEMPORARY)
                 staged.append((temporary, _file_name(record.key)))
-                data = migrations.to_bytes(record)
-                self._write(temporary, data, flush=len(waiting) <= FSYNC_EACH)
+                self._write(temporary, _encode(record), flush=len(waiting) <= FSYNC_EACH)
             if len(waiting) > FSYNC_EACH:
                 syncfs(self._services)
             while staged:
@@ -243,7 +234,7 @@ def accept_silo(directory: Path, uuid: str) -> None:
             text = _read_text(root, "version")
             if not text:  # somebody else's directory
                 raise FileNotFoundError(directory)
-            formats.applied(text, directory)
+            formats.check_applied(text, directory)
             _write_silo(root, uuid)
         finally:
             os.close(root)
@@ -252,6 +243,24 @@ def accept_silo(directory: Path, uuid: str) -> None:
         raise HostError(f"no agent has worked on {directory} yet", hint=hint) from None
     except OSError as error:
         raise HostError(f"{directory}/silo: {error.strerror or error}") from error
+
+
+class _Head(msgspec.Struct):
+    version: int
+
+
+def _encode(record: Record) -> bytes:
+    """The record as JSON, with the format's number first."""
+    # A record has required fields, so its JSON is never the empty object, and none named "version".
+    return b'{"version":%d,' % formats.APPLIED + msgspec.json.encode(record)[1:]
+
+
+def _decode(data: bytes) -> Record:
+    """Raises ValueError (msgspec's errors are such)."""
+    found = msgspec.json.decode(data, type=_Head).version
+    if found != formats.APPLIED:
+        raise ValueError(f"it has format {found}, this version reads format {formats.APPLIED}")
+    return msgspec.json.decode(data, type=Record)
 
 
 def _write_silo(root: int, uuid: str) -> None:

@@ -27,7 +27,7 @@ SETTLE: Final = (
 )
 
 
-class Board(Protocol):
+class StatusSink(Protocol):
     """Where views are pinned up; never blocks."""
 
     def publish(self, view: ServiceView) -> None:
@@ -39,13 +39,13 @@ class Board(Protocol):
         ...
 
 
-class Announcer:
+class Publisher:
     """`known` gathers everything about a service; `journal` None: log lines are not published on
     this host.
     """
 
     def __init__(
-        self, board: Board, journal: Journal | None, known: Callable[[NamespacedName], Known]
+        self, board: StatusSink, journal: Journal | None, known: Callable[[NamespacedName], Known]
     ) -> None:
         self._board = board
         self._journal = journal

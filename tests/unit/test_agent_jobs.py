@@ -10,8 +10,8 @@ import trio
 
 from tambourinefs.agent.planning.plan import Job
 from tambourinefs.agent.planning.transitions import sending
-from tambourinefs.agent.reconcile.jobs import Flights
-from tambourinefs.agent.state.applied import Book
+from tambourinefs.agent.reconcile.jobs import RunningJobs
+from tambourinefs.agent.state.applied import AppliedState
 from tambourinefs.agent.state.record import Record, Running
 from tambourinefs.agent.state.store import Store
 from tests.fakes.systemd import FakeSystemd
@@ -21,9 +21,9 @@ KEY, UNIT = ("local", "a"), "a.service"
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
+def applied(tmp_path: Path) -> Iterator[AppliedState]:
     with Store(tmp_path / "state") as store:
-        yield Book(store, {KEY: Record(*KEY, UNIT)})
+        yield AppliedState(store, {KEY: Record(*KEY, UNIT)})
 
 
 @pytest.fixture
@@ -32,16 +32,16 @@ def systemd(tmp_path: Path) -> FakeSystemd:
     return FakeSystemd(tmp_path)
 
 
-async def record_job(book: Book, systemd: FakeSystemd, generation: int) -> Job:
+async def record_job(applied: AppliedState, systemd: FakeSystemd, generation: int) -> Job:
     """As a pass does before it waits for the disk."""
     job = Job(KEY, UNIT, "restart", "u", generation, command="start")
     unit = await systemd.unit(UNIT)
-    book.set(sending(book.records[KEY], job, unit, systemd.boot_id, "now", generation))
+    applied.set(sending(applied.records[KEY], job, unit, systemd.boot_id, "now", generation))
     return job
 
 
-def running(book: Book) -> Running | None:
-    return book.records[KEY].running
+def running(applied: AppliedState) -> Running | None:
+    return applied.records[KEY].running
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -52,28 +52,28 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("recovers", [False, True])
 async def test_an_older_jobs_end_is_not_the_newer_ones(
-    book: Book, systemd: FakeSystemd, *, recovers: bool
+    applied: AppliedState, systemd: FakeSystemd, *, recovers: bool
 ) -> None:
-    flights = Flights(systemd, book, systemd.unit, lambda key: None)
+    jobs = RunningJobs(systemd, applied, systemd.unit, lambda key: None)
     async with trio.open_nursery() as nursery:
-        first = await record_job(book, systemd, 1)
+        first = await record_job(applied, systemd, 1)
         if recovers:
             await systemd.restart(UNIT)  # a dead agent sent it; nobody saw how it ended
-            flights.recover(KEY, nursery)
+            jobs.recover(KEY, nursery)
         else:
             systemd.hold(UNIT)
-            flights.launch(first, nursery)
+            jobs.launch(first, nursery)
             await until(lambda: ("restart", UNIT) in systemd.log)
-        second = await record_job(book, systemd, 2)
+        second = await record_job(applied, systemd, 2)
         systemd.release(UNIT)
-        await until(lambda: KEY not in flights)
-        record = book.records[KEY]
-        assert (running(book) is not None, record.done) == (True, None), (
+        await until(lambda: KEY not in jobs)
+        record = applied.records[KEY]
+        assert (running(applied) is not None, record.done) == (True, None), (
             "it was called done before it began"
         )
-        flights.launch(second, nursery)
-        await until(lambda: running(book) is None)
-        done = book.records[KEY].done
+        jobs.launch(second, nursery)
+        await until(lambda: running(applied) is None)
+        done = applied.records[KEY].done
         assert done is not None
         assert (done.generation, done.result) == (2, "done")
         assert systemd.log.count(("restart", UNIT)) == 2
