@@ -1,4 +1,4 @@
-"""How a test waits for what it can only look for, and how often it looks."""
+"""Waiting for a condition that a test can only poll."""
 
 from __future__ import annotations
 
@@ -6,30 +6,34 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-MOST: Final = 0.8  # seconds
+PATIENCE: Final = 60.0  # seconds; a wait that succeeds returns at once, so this costs nothing
+LONGEST_PAUSE: Final = 0.8  # seconds
 
 
 def until(
     holds: Callable[[], object],
-    seconds: float,
     what: str,
     *,
+    seconds: float = PATIENCE,
     least: float = 0.05,
     share: float = 4.0,
 ) -> float:
-    """Wait until it holds; AssertionError that names `what` when it does not come in time. Returns how many seconds it took.
+    """Poll until it holds; AssertionError naming `what` after `seconds`. Returns the seconds taken.
+
     `least`, `share`: as for rest().
     """
-    began = looked = time.monotonic()
+    began = polled = time.monotonic()
     while not holds():
         assert time.monotonic() - began < seconds, f"after {seconds:g} s still not: {what}"
-        rest(looked, least=least, share=share)
-        looked = time.monotonic()
+        rest(polled, least=least, share=share)
+        polled = time.monotonic()
     return time.monotonic() - began
 
 
 def rest(began: float, *, least: float = 0.05, share: float = 4.0) -> None:
-    """Sleep after a look that began then, by time.monotonic(): looks may start programs, and those take at most a fifth of
-    the time (one of `share` + 1) from what is waited for.
+    """Sleep after a poll that began then, by time.monotonic().
+
+    A poll may start programs: they take at most one of `share` + 1 parts of the time from what is
+    waited for.
     """
-    time.sleep(max(least, min(share * (time.monotonic() - began), MOST)))
+    time.sleep(max(least, min(share * (time.monotonic() - began), LONGEST_PAUSE)))

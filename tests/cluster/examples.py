@@ -63,7 +63,7 @@ def wait_ready(cluster: Cluster, name: str) -> None:
     namespace = cluster.respected_namespace
     for each in objects(name):
         cluster.wait(
-            lambda each=each: _ready(cluster, each, namespace), 60, f"{each} to be Ready"  # type: ignore[misc]
+            lambda each=each: _ready(cluster, each, namespace), f"{each} to be Ready"  # type: ignore[misc]
         )  # fmt: skip
 
 

@@ -107,7 +107,7 @@ def approving(
     for thread in threads:
         thread.start()
     try:
-        Cluster.wait(works.requests.synced.is_set, 20, "the approver's list")
+        Cluster.wait(works.requests.synced.is_set, "the approver's list")
         yield works
         assert all(thread.is_alive() for thread in threads), "the approver fell over"
     finally:
@@ -197,6 +197,5 @@ def put_back(cluster: Cluster, host: Host) -> Iterator[None]:
     host.run("systemctl", "start", sync)
     cluster.wait(
         lambda: cluster.get("tmbn", host.name)["status"]["namespaces"] == obeyed,
-        20,
         f"{host.name} as it was",
     )

@@ -141,7 +141,7 @@ def test_a_list_that_is_gone_amid_its_pages_is_begun_anew(control_plane: Cluster
     thread = threading.Thread(target=it.run, args=(stop,))
     thread.start()
     try:
-        control_plane.wait(it.synced.is_set, 20, "a whole list")
+        control_plane.wait(it.synced.is_set, "a whole list")
         assert set(it.items.values()) == names
         assert api.gone == 1
         assert api.pages == 1 + 3  # one of the list that was cut, all of the next
@@ -182,9 +182,9 @@ def test_a_version_that_is_gone_is_listed_anew(control_plane: Cluster) -> None:
     thread = threading.Thread(target=it.run, args=(stop,))
     thread.start()
     try:
-        control_plane.wait(lambda: it.gone == 1 and it.lists == 2, 20, "410 and another list")
+        control_plane.wait(lambda: it.gone == 1 and it.lists == 2, "410 and another list")
         control_plane.apply(tambourine("later", namespace))
-        control_plane.wait(lambda: (namespace, "later") in it.items, 20, "the change to be seen")
+        control_plane.wait(lambda: (namespace, "later") in it.items, "the change to be seen")
         assert it.lists == 2
         assert it.error == ""
     finally:
@@ -267,7 +267,7 @@ def test_a_write_of_somebody_else_in_between_loses_nothing(
     api = _Late(Access(control_plane.kubeconfig, "tambourine-test"))
     control_plane.apply(tambourine(name, namespace, unit=sleeper()))
     with _controlling(api, namespace):
-        control_plane.wait(lambda: node.assigned(name), 20, "it to be assigned")
+        control_plane.wait(lambda: node.assigned(name), "it to be assigned")
     assert api.conflicts == 3
     assert control_plane.get("tmbn", nodes[0])["metadata"]["annotations"]["example.com/n"] == "0"
 
@@ -280,21 +280,20 @@ def test_a_deletion_ends_though_one_node_is_off_and_another_was_deleted(
     control_plane.apply(tambourine(name, namespace, unit=sleeper()))
     with _controlling(control_plane.api, namespace, deadline=4):
         for one in (here, off, deleted):
-            control_plane.wait(lambda one=one: one.assigned(name), 20, f"{one.name} to have it")  # type: ignore[misc]
+            control_plane.wait(lambda one=one: one.assigned(name), f"{one.name} to have it")  # type: ignore[misc]
         control_plane.kubectl("delete", "node", deleted.name)
         began = time.monotonic()
         control_plane.kubectl("delete", "tmb", name, "-n", namespace, "--wait=false")
-        control_plane.wait(lambda: here.tombstones, 20, "the order to remove it")
+        control_plane.wait(lambda: here.tombstones, "the order to remove it")
         here.acknowledge()
         control_plane.wait(
-            lambda: not control_plane.is_there("tmb", name, "-n", namespace),
-            30, "it to be gone",
+            lambda: not control_plane.is_there("tmb", name, "-n", namespace), "it to be gone",
         )  # fmt: skip
         assert time.monotonic() - began >= 4, "the one that is off was not waited for"
-        control_plane.wait(lambda: not here.tombstones, 20, "what was carried out to be forgotten")
+        control_plane.wait(lambda: not here.tombstones, "what was carried out to be forgotten")
         assert [item["state"] for item in off.assignments] == [model.ABSENT]
         off.acknowledge()  # it is on again and has uninstalled
-        control_plane.wait(lambda: not off.assignments, 20, "the last order to be carried out")
+        control_plane.wait(lambda: not off.assignments, "the last order to be carried out")
 
 
 def test_of_several_namespaces_it_works_in_those_that_it_was_given(
@@ -311,8 +310,8 @@ def test_of_several_namespaces_it_works_in_those_that_it_was_given(
 
     with _controlling(control_plane.api, first, fresh_name("nobody-made-it"), second):
         for each in (first, second):
-            control_plane.wait(lambda each=each: node.assigned(made[each]), 20, "it to be assigned")  # type: ignore[misc]
+            control_plane.wait(lambda each=each: node.assigned(made[each]), "it to be assigned")  # type: ignore[misc]
             node.report(made[each])
-            control_plane.wait(lambda each=each: is_ready(each), 20, "it to be summed up")  # type: ignore[misc]
+            control_plane.wait(lambda each=each: is_ready(each), "it to be summed up")  # type: ignore[misc]
     assert not node.assigned(made[other])
     assert not control_plane.get("tmb", made[other], "-n", other).get("status")

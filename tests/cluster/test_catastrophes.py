@@ -65,7 +65,7 @@ def _is_ready(cluster: Cluster, name: str, nodes: str = "2/2") -> bool:
 
 def _start(cluster: Cluster, name: str, unit: str, nodes: str = "2/2", **spec: Any) -> None:
     cluster.apply(tambourine(name, command="start", unit=unit, **spec))
-    cluster.wait(lambda: _is_ready(cluster, name, nodes), 40, f"{name} to be ready")
+    cluster.wait(lambda: _is_ready(cluster, name, nodes), f"{name} to be ready")
 
 
 def _delete(cluster: Cluster, *names: str) -> None:
@@ -104,16 +104,18 @@ def test_rights_are_withdrawn_and_given_back(doomed_cluster: Cluster) -> None:
     h1 = cluster.host("h1")
     h1.run("systemctl", "restart", "tambourine-sync.service")
     cluster.wait(
-        lambda: "forbidden" in h1.run("journalctl", "-b", "-u", "tambourine-sync", "-n", "20").stdout,
-        20, "sync to say that it lacks rights",
-    )  # fmt: skip
+        lambda: (
+            "forbidden" in h1.run("journalctl", "-b", "-u", "tambourine-sync", "-n", "20").stdout
+        ),
+        "sync to say that it lacks rights",
+    )
     cluster.apply(tambourine(later, command="start", unit=sleeper()))
     assert _pids(cluster, name) == pids
     for item in ours:
         for key in ("resourceVersion", "uid", "creationTimestamp", "managedFields"):
             item["metadata"].pop(key, None)
     cluster.apply(*ours)
-    cluster.wait(lambda: _is_ready(cluster, later), 60, "work to go on with the rights")
+    cluster.wait(lambda: _is_ready(cluster, later), "work to go on with the rights")
     assert _pids(cluster, name) == pids
     _delete(cluster, name, later)
 
@@ -124,11 +126,11 @@ def test_a_node_is_deleted_and_made_again(doomed_cluster: Cluster) -> None:
     pids = _pids(cluster, name)
     h2 = cluster.get("node", "h2")
     cluster.kubectl("delete", "node", "h2")
-    cluster.wait(lambda: _is_ready(cluster, name, "1/1"), 20, "one node to be asked for")
+    cluster.wait(lambda: _is_ready(cluster, name, "1/1"), "one node to be asked for")
     assert _pids(cluster, name) == pids
     h2["metadata"] = {"name": "h2", "labels": h2["metadata"]["labels"]}
     cluster.apply(h2)
-    cluster.wait(lambda: _is_ready(cluster, name), 30, "both again")
+    cluster.wait(lambda: _is_ready(cluster, name), "both again")
     assert _pids(cluster, name) == pids
     _delete(cluster, name)
 
@@ -143,28 +145,26 @@ def test_crds_are_deleted_against_our_policy(doomed_cluster: Cluster) -> None:
     cluster.kubectl("annotate", "crd", *CRDS, "tambourine.dev/allow-deletion=true")
     cluster.kubectl("delete", "crd", *CRDS, "--wait=false")
     log = cluster.plane.log("tambourine-controller-1")
-    cluster.wait(
-        lambda: "no order" in log.read_text(errors="replace"), 20, "the controller to see it"
-    )
+    cluster.wait(lambda: "no order" in log.read_text(errors="replace"), "the controller to see it")
     # Finalizers hold the CRDs; who wants them gone takes those away.
     cluster.kubectl(
         "patch", "tmb", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False
     )
     cluster.wait(
-        lambda: not any(name in cluster.kubectl("get", "crd", "-o", "name").stdout for name in CRDS),
-        30, "the CRDs to be gone",
-    )  # fmt: skip
+        lambda: (
+            not any(name in cluster.kubectl("get", "crd", "-o", "name").stdout for name in CRDS)
+        ),
+        "the CRDs to be gone",
+    )
     for host in cluster.hosts:
         host.run("systemctl", "restart", "tambourine-sync.service")
     assert _pids(cluster, name) == pids
     cluster.apply_manifests()
-    cluster.wait(
-        lambda: f"default/{name}" in _unlisted(cluster, "h1"), 60, "it to be told as unlisted"
-    )
+    cluster.wait(lambda: f"default/{name}" in _unlisted(cluster, "h1"), "it to be told as unlisted")
     assert _pids(cluster, name) == pids
     # Wanted once more: what is the same runs on.
     cluster.apply(tambourine(name, command="start", unit=sleeper()))
-    cluster.wait(lambda: _is_ready(cluster, name), 40, "it to be taken up")
+    cluster.wait(lambda: _is_ready(cluster, name), "it to be taken up")
     assert _pids(cluster, name) == pids
     _delete(cluster, name)
 
@@ -179,7 +179,9 @@ def test_an_older_snapshot_of_etcd_is_restored(doomed_cluster: Cluster, tmp_path
     pids = _pids(cluster, kept, later)
     cluster.restore(tmp_path / "etcd.tar")
     cluster.wait(
-        lambda: f"default/{later}" in _unlisted(cluster, "h1"), 90, "what is too new to be told"
+        lambda: f"default/{later}" in _unlisted(cluster, "h1"),
+        "what is too new to be told",
+        seconds=90,
     )
     said = cluster.get("tmbn", "h1")["status"]["conditions"][0]["message"]
     assert "is older than" in said
@@ -188,10 +190,10 @@ def test_an_older_snapshot_of_etcd_is_restored(doomed_cluster: Cluster, tmp_path
     # The object goes on from the generation that it was restored at: edits until it is past the host's.
     for number in range(3):
         cluster.apply(tambourine(kept, command="start", unit=sleeper(f"Edit {number}"), **both))
-    cluster.wait(lambda: _is_ready(cluster, kept), 60, "the edit to arrive")
+    cluster.wait(lambda: _is_ready(cluster, kept), "the edit to arrive")
     assert _show(cluster.host("h1"), f"{kept}.service", "Description") == "Edit 2"
     cluster.apply(tambourine(later, command="start", unit=sleeper()))
-    cluster.wait(lambda: _is_ready(cluster, later), 40, "the unlisted one to be taken up")
+    cluster.wait(lambda: _is_ready(cluster, later), "the unlisted one to be taken up")
     _delete(cluster, kept, later)
 
 
@@ -206,11 +208,11 @@ def test_another_empty_cluster_stands_in_its_place(doomed_cluster: Cluster) -> N
     for node in ("h1", "h2"):
         cluster.wait(
             lambda node=node: f"default/{name}" in _unlisted(cluster, node),  # type: ignore[misc]
-            60, f"{node} to tell what the new cluster does not know",
-        )  # fmt: skip
+            f"{node} to tell what the new cluster does not know",
+        )
     assert _pids(cluster, name) == pids
     cluster.apply(tambourine(name, command="start", unit=sleeper()))
-    cluster.wait(lambda: _is_ready(cluster, name), 40, "it to be taken up")
+    cluster.wait(lambda: _is_ready(cluster, name), "it to be taken up")
     assert _pids(cluster, name) == pids
     _delete(cluster, name)
 
@@ -229,13 +231,13 @@ def _stop_and_start_the_agent(cluster: Cluster, node: str, name: str) -> None:
     assert ready()[0] == "True"
     cluster.host(node).run("systemctl", "stop", "tambourine.service")
     try:
-        cluster.wait(lambda: ready() == ("False", "HostUnreachable"), 45, "its word")
+        cluster.wait(lambda: ready() == ("False", "HostUnreachable"), "its word")
         assert _columns(cluster, "tmbn", node)["READY"] == "False"
-        cluster.wait(lambda: active() == "unknown", 20, "its service to be unknown")
+        cluster.wait(lambda: active() == "unknown", "its service to be unknown")
     finally:
         cluster.host(node).run("systemctl", "start", "tambourine.service")
-    cluster.wait(lambda: ready()[0] == "True", 30, f"{node} to be ready again")
-    cluster.wait(lambda: active().startswith("active (running)"), 20, "its word to be back")
+    cluster.wait(lambda: ready()[0] == "True", f"{node} to be ready again")
+    cluster.wait(lambda: active().startswith("active (running)"), "its word to be back")
 
 
 def test_power_goes_on_one_node_while_things_are_deleted(
@@ -253,7 +255,7 @@ def test_power_goes_on_one_node_while_things_are_deleted(
     cluster.apply(
         tambourine(again, unit=counter(f"/run/{again}"), rollout={"maxUnavailable": 2}, **token)
     )
-    cluster.wait(lambda: _is_ready(cluster, again), 40, "the restart")
+    cluster.wait(lambda: _is_ready(cluster, again), "the restart")
     h2.crash()
     cluster.kubectl("delete", "tmb", gone, again, "--timeout=30s")  # bounded: h2 cannot answer
     assert _states(cluster, "h2", gone, again) == {"absent"}
@@ -268,34 +270,34 @@ def test_power_goes_on_one_node_while_things_are_deleted(
         ready = next(one for one in found["conditions"] if one["type"] == "Ready")
         return bool(ready["reason"] == "NodeLost" and found["nodes"]["unknown"] == 1)
 
-    cluster.wait(lost, 60, "nobody to read active of h2")
+    cluster.wait(lost, "nobody to read active of h2")
     cluster.wait(
-        lambda: _columns(cluster, "tmbi", f"{runs}.h2")["READY"] == "Unknown", 15, "its instance"
+        lambda: _columns(cluster, "tmbi", f"{runs}.h2")["READY"] == "Unknown", "its instance"
     )
     instance = _columns(cluster, "tmbi", f"{runs}.h2")
     assert instance["ACTIVE"] == "unknown"
     assert _columns(cluster, "tmb", runs)["ACTIVE"] == "1 active, 1 unknown"
     assert _columns(cluster, "tmb", "only")["ACTIVE"] == "unknown"
-    cluster.wait(lambda: _columns(cluster, "tmbn", "h2")["READY"] == "Unknown", 10, "its node")
+    cluster.wait(lambda: _columns(cluster, "tmbn", "h2")["READY"] == "Unknown", "its node")
     assert _columns(cluster, "tmbn", "h1")["READY"] == "True"
     nodes = Plugin(cluster, tmp_path)("nodes", namespace="").stdout
     assert re.search(r"^h2 +Unknown/NodeLost ", nodes, re.MULTILINE), nodes
     of_h2 = cluster.kubectl("get", "tmbi", "-o", "wide", "--field-selector=spec.nodeName=h2").stdout
     assert "running" not in of_h2, of_h2
     h2.start()
-    cluster.wait(lambda: _columns(cluster, "tmbn", "h2")["READY"] == "True", 60, "h2's own word")
+    cluster.wait(lambda: _columns(cluster, "tmbn", "h2")["READY"] == "True", "h2's own word")
     cluster.wait(
         lambda: _columns(cluster, "tmbi", f"{runs}.h2")["ACTIVE"].startswith("active (running)"),
-        30, "what runs there to be told again",
-    )  # fmt: skip
-    cluster.wait(lambda: _columns(cluster, "tmb", runs)["ACTIVE"] == "active", 15, "the summary")
-    cluster.wait(lambda: _columns(cluster, "tmb", "only")["ACTIVE"] == "active", 15, "the other")
-    cluster.wait(lambda: _is_ready(cluster, again), 60, "h2 to be back with the new one")
+        "what runs there to be told again",
+    )
+    cluster.wait(lambda: _columns(cluster, "tmb", runs)["ACTIVE"] == "active", "the summary")
+    cluster.wait(lambda: _columns(cluster, "tmb", "only")["ACTIVE"] == "active", "the other")
+    cluster.wait(lambda: _is_ready(cluster, again), "h2 to be back with the new one")
     cluster.wait(
-        lambda: _show(h2, f"{gone}.service", "LoadState") == "not-found", 30, "the other to be gone"
+        lambda: _show(h2, f"{gone}.service", "LoadState") == "not-found", "the other to be gone"
     )
     cluster.wait(
-        lambda: _states(cluster, "h2") == {"installed"}, 20, "the tombstones to be carried out"
+        lambda: _states(cluster, "h2") == {"installed"}, "the tombstones to be carried out"
     )
     # /run was lost with the power: what is counted is what happened since the boot.
     assert _lines(h2, f"/run/{again}/starts") <= 2

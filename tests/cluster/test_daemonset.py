@@ -57,7 +57,7 @@ def _pod_of(cluster: Cluster, node: str) -> Object:
         alive = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
         return [pod for pod in alive if f'"{node}"' in _affinity(pod)]
 
-    cluster.wait(mine, 20, f"the DaemonSet's pod for {node}")
+    cluster.wait(mine, f"the DaemonSet's pod for {node}")
     (pod,) = mine()
     name = pod["metadata"]["name"]
     target = {"apiVersion": "v1", "kind": "Node", "name": node}
@@ -90,7 +90,6 @@ def test_the_pod_is_the_nodes_sync_and_there_is_one_sync_a_node(
     refusal = "another sync works on this node"
     cluster.wait(
         lambda: refusal in _said(pod_host, UNIT, since),
-        20,
         "the pod to be refused beside the host's own sync",
     )
 
@@ -105,7 +104,7 @@ def test_the_pod_is_the_nodes_sync_and_there_is_one_sync_a_node(
 
     for path in ("healthz", "readyz"):
         probe = ("curl", "--silent", "--fail", f"http://127.0.0.1:9441/{path}")
-        cluster.wait(partial(succeeds, *probe), 20, path)
+        cluster.wait(partial(succeeds, *probe), path)
 
     name, namespace = fresh_name(), cluster.respected_namespace
     cluster.apply(
@@ -115,7 +114,7 @@ def test_the_pod_is_the_nodes_sync_and_there_is_one_sync_a_node(
         "wait", "--for=condition=Ready", f"tmb/{name}", "-n", namespace, "--timeout=30s"
     )
     assert pod_host.run("systemctl", "is-active", name).stdout == "active\n"
-    cluster.wait(lambda: _renewed(cluster) != before, 20, "the pod to renew the node's Lease")
+    cluster.wait(lambda: _renewed(cluster) != before, "the pod to renew the node's Lease")
     figures = pod_host.run("curl", "--silent", "--fail", "http://127.0.0.1:9441/metrics").stdout
     told = re.search(
         r'^tambourine_api_writes_total[{]verb="patch",resource="leases"[}] (\d+)$',
@@ -128,7 +127,6 @@ def test_the_pod_is_the_nodes_sync_and_there_is_one_sync_a_node(
     pod_host.run("systemctl", "start", "tambourine-sync", "--no-block")
     cluster.wait(
         lambda: refusal in _said(pod_host, "tambourine-sync", since),
-        20,
         "the host's own to be refused beside the pod",
     )
     pod_host.run("systemctl", "stop", "tambourine-sync")

@@ -25,7 +25,7 @@ DAY = dt.timedelta(days=1)
 def h2(cluster: Cluster) -> Iterator[Host]:
     """h2, healthy; its identity and configuration are put back."""
     host = cluster.host("h2")
-    cluster.wait(lambda: well(host), 30, "h2 is well")
+    cluster.wait(lambda: well(host), "h2 is well")
     with put_back(cluster, host):
         yield host
 
@@ -64,7 +64,7 @@ def test_a_lease_that_nobody_renews_is_told_and_mended(cluster: Cluster, h2: Hos
     line = named(h2, "cluster", r"Lease is 3\d\d s old")
     assert cluster.get("lease", "tambourine-h2", "-n", LEASES)["spec"]["renewTime"] == old
     shell(h2, line.command)
-    cluster.wait(lambda: well(h2), 30, "the Lease is renewed")
+    cluster.wait(lambda: well(h2), "the Lease is renewed")
 
 
 def test_an_api_server_that_is_away_is_told_in_time(h2: Host) -> None:
@@ -82,7 +82,7 @@ def test_an_identity_that_was_not_renewed_in_time_is_told_and_mended(
     lay(h2, aged(cluster.plane.pki, "h2", 80 * DAY, 5 * DAY))
     line = named(h2, "identity", "is not renewed", "warning")
     shell(h2, line.command)
-    cluster.wait(lambda: well(h2), 60, "sync has renewed it")
+    cluster.wait(lambda: well(h2), "sync has renewed it")
 
 
 def test_an_identity_that_has_ended_is_told_and_joining_again_mends_it(
@@ -94,7 +94,7 @@ def test_an_identity_that_has_ended_is_told_and_joining_again_mends_it(
     invited = plugin(cluster, *shlex.split(line.command)[2:])
     assert invited.returncode == 0, invited.stderr
     shell(h2, invited.stdout, timeout=120)
-    cluster.wait(lambda: well(h2), 30, "it has joined again")
+    cluster.wait(lambda: well(h2), "it has joined again")
 
 
 def test_a_kubeconfig_that_is_none_is_told(h2: Host) -> None:

@@ -40,7 +40,7 @@ def _wait_not_ready(cluster: Cluster, name: str, reason: str) -> str:
         assert (found.get("status"), found.get("reason")) == ("False", reason), found
         return True
 
-    cluster.wait(settled, 60, f"{name} to be not Ready: {reason}")
+    cluster.wait(settled, f"{name} to be not Ready: {reason}")
     message: str = examples.ready(cluster, name, namespace)["message"]
     return message
 
@@ -51,7 +51,6 @@ def test_an_example_says_what_its_host_lacks(cluster: Cluster, name: str) -> Non
     with applied(cluster, name, ready=False) as namespace:
         cluster.wait(
             lambda: "and 1 other node" in _wait_not_ready(cluster, tambourine, "ConditionNotMet"),
-            60,
             "both hosts to miss it",
         )
         message = examples.ready(cluster, tambourine, namespace)["message"]
@@ -151,7 +150,7 @@ def test_a_host_that_does_not_allow_containerd_says_so_and_keeps_its_own(cluster
             assert "agent.denied_units" in accepted["message"]
             return bool(accepted["reason"] == "DeniedByPolicy")
 
-        cluster.wait(denied, 30, "h1 to refuse it")
+        cluster.wait(denied, "h1 to refuse it")
         assert h1.run("cat", "/etc/containerd/config.toml").stdout == before
         assert property_of(h1, "containerd.service", "ActiveState") == "inactive"
         cluster.kubectl("delete", "tmb", "containerd", "-n", namespace, "--timeout=60s")

@@ -39,7 +39,7 @@ def _default_runtime(host: Host) -> str:
                     raise
         return bool(answers)
 
-    Cluster.wait(answered, 30, "containerd to be ready")
+    Cluster.wait(answered, "containerd to be ready")
     _, _, rest = answers[-1].partition(b'"defaultRuntimeName":"')
     return str(rest.partition(b'"')[0].decode())
 
@@ -89,12 +89,10 @@ def test_the_check_waits_for_a_containerd_that_is_away(cluster: Cluster) -> None
             assert state == "active", f"{state}: {journal(host, check)[-5:]}"
             return True
 
-        cluster.wait(
-            lambda: any("containerd" in line for line in journal(host, check)), 20, "a try"
-        )
+        cluster.wait(lambda: any("containerd" in line for line in journal(host, check)), "a try")
         assert property_of(host, check, "ActiveState") == "activating"
         host.run("systemctl", "start", "containerd.service")
-        cluster.wait(is_active, 30, "the check")
+        cluster.wait(is_active, "the check")
         assert journal(host, check)[-1].startswith("process 1 of a container, on Linux")
 
 
@@ -142,7 +140,7 @@ def test_the_check_gets_over_a_shim_that_an_interrupted_containerd_has_left(
     """containerd 1.6 takes such a one, at its next start, for a task that is there and that ctr does not find."""
     host, check = cluster.hosts[0], f"{NAME}.service"
     with applied(cluster, "cri"):
-        cluster.wait(lambda: _run_detached(host), 20, "a container that stays")
+        cluster.wait(lambda: _run_detached(host), "a container that stays")
         host.run("systemctl", "stop", "containerd.service")
         host.run("crun", "--root", f"/run/containerd/runc/{NAME}", "kill", NAME, "KILL")
         _forget_task(host)

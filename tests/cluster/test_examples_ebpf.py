@@ -86,6 +86,5 @@ def _wait_freed(cluster: Cluster, host: Host, kind: str, number: str) -> None:
     """The kernel frees them a moment after the last one who holds them."""
     cluster.wait(
         lambda: host.run("bpftool", kind, "show", "id", number, check=False).returncode != 0,
-        10,
         f"{kind} {number} to be gone from the kernel",
     )

@@ -57,7 +57,7 @@ def _install(cluster: Cluster, namespace: str, directory: Path) -> Stage:
     where = kustomized.write(directory / namespace, namespace, ["daemonset"])
     kustomized.install(cluster, where)
     found = stage.build(cluster, namespace)
-    cluster.wait(lambda: _takes_effect(found), 20, "roles and policies to take effect")
+    cluster.wait(lambda: _takes_effect(found), "roles and policies to take effect")
     return found
 
 
@@ -140,7 +140,7 @@ def test_the_policies_alone_keep_a_node_to_its_own(one_stage: Stage) -> None:
             return who.ask("GET", path).code == 200
 
         for who in (node, bound, loose):
-            cluster.wait(partial(reads, who), 10, "the role to count")
+            cluster.wait(partial(reads, who), "the role to count")
         rows = [row for row in stage.rows(one_stage) if row.resource.group in GROUPS]
         assert {row.label for row in rows} >= BY_POLICY.keys()
         for row in rows:
@@ -315,5 +315,5 @@ def test_kubelets_and_other_peoples_leases_and_events_are_left_alone(one_stage: 
     somebody = callers.by_certificate(cluster, "somebody", "/CN=somebody")
     item = rights.event("somebody", namespace, one_stage.instances[OTHER], "said-by-somebody")
     path = kinds.EVENTS.path(namespace)
-    cluster.wait(lambda: somebody.ask("POST", path, item, dryRun="All").code == 201, 10, "an event")
+    cluster.wait(lambda: somebody.ask("POST", path, item, dryRun="All").code == 201, "an event")
     cluster.kubectl("delete", "role,rolebinding", "somebody", "-n", namespace)

@@ -99,7 +99,7 @@ def test_the_join_accounts_are_taken_back(cluster: Cluster) -> None:
         found = cluster.kubectl("get", "sa,clusterrolebinding", "-A", "-o", "name").stdout
         return " ".join(re.findall(r"tambourine-join-h\d+$", found, re.MULTILINE))
 
-    cluster.wait(lambda: left() == "", 90, "the accounts to go")
+    cluster.wait(lambda: left() == "", "the accounts to go", seconds=90)
 
 
 def test_sync_is_confined(cluster: Cluster) -> None:
@@ -129,12 +129,12 @@ def test_an_identity_near_its_end_is_renewed_and_sync_goes_on(cluster: Cluster, 
     h2.run("sh", "-c", f"cat >{IDENTITY}", input=old.decode())
     h2.run("systemctl", "start", SYNC)
     started = show(h2, SYNC, "MainPID")
-    cluster.wait(lambda: pem(h2) != old, 30, "another identity")
+    cluster.wait(lambda: pem(h2) != old, "another identity")
     before, after = (x509.load_pem_x509_certificate(one) for one in (old, pem(h2)))
     assert after.public_key() != before.public_key()
     assert after.subject == before.subject
     seen = beats(cluster, "h2")
-    cluster.wait(lambda: beats(cluster, "h2") != seen, 30, "a heartbeat by the new identity")
+    cluster.wait(lambda: beats(cluster, "h2") != seen, "a heartbeat by the new identity")
     assert show(h2, SYNC, "MainPID") == started
     assert conditions(cluster, "h2")["IdentityGood"]["status"] == "True"
 
@@ -152,7 +152,7 @@ def test_joining_again_gives_another_identity_and_touches_no_service(
     assert "waiting for the controller to approve" in done.stderr
     assert pem(h2) != before
     cluster.wait(
-        lambda: namespace in cluster.get("tmbn", "h2")["status"]["namespaces"], 20, "the respect"
+        lambda: namespace in cluster.get("tmbn", "h2")["status"]["namespaces"], "the respect"
     )
     assert show(h2, f"{name}.service", "MainPID") == pid
 
@@ -230,8 +230,7 @@ def test_installing_with_a_kubeconfig_twice_changes_nothing_the_second_time(
     h2.run("cp", KUBECONFIG, "/root/given")
     h2.run(*argv)
     cluster.wait(
-        lambda: cluster.namespace in cluster.get("tmbn", "h2")["status"]["namespaces"],
-        20, "the respect",
+        lambda: cluster.namespace in cluster.get("tmbn", "h2")["status"]["namespaces"], "the respect",
     )  # fmt: skip
     pids = [show(h2, unit, "MainPID") for unit in (SYNC, "tambourine.service")]
     again = h2.run(*argv).stdout

@@ -71,7 +71,7 @@ def test_another_key_and_certificate_long_before_the_end(
 ) -> None:
     node = Renewed(control_plane, tmp_path, 70 * DAY)
     with approving(control_plane, monkeypatch), node.at_work():
-        control_plane.wait(node.is_new, 20, "another identity")
+        control_plane.wait(node.is_new, "another identity")
         new = node.file.read_bytes()
         before, after = (x509.load_pem_x509_certificate(pem) for pem in (node.first, new))
         assert after.subject == before.subject
@@ -94,7 +94,7 @@ def test_what_is_young_is_left_alone(
     due.mkdir()
     left, renewed = Renewed(control_plane, young, 45 * DAY), Renewed(control_plane, due, 70 * DAY)
     with approving(control_plane, monkeypatch), left.at_work(), renewed.at_work():
-        control_plane.wait(renewed.is_new, 20, "the other's renewal")
+        control_plane.wait(renewed.is_new, "the other's renewal")
         assert not left.is_new()
         assert left.requests() == 0
 
@@ -106,13 +106,13 @@ def test_when_nobody_approves_it_says_so_and_goes_on_trying(
     monkeypatch.setattr(renewing, "ANSWER_SECONDS", 0.5)
     node = Renewed(control_plane, tmp_path, 70 * DAY)
     with node.at_work():
-        control_plane.wait(lambda: node.identity.problem, 20, "the problem")
+        control_plane.wait(lambda: node.identity.problem, "the problem")
         assert "does the controller run" in node.identity.problem
         assert node.told == 1
         assert not node.is_new()
         monkeypatch.setattr(renewing, "ANSWER_SECONDS", 20.0)
         with approving(control_plane, monkeypatch):
-            control_plane.wait(lambda: node.is_new() and not node.identity.problem, 20, "the end")
+            control_plane.wait(lambda: node.is_new() and not node.identity.problem, "the end")
     assert node.told > 1
 
 
@@ -123,10 +123,10 @@ def test_an_outage_of_the_api_server_delays_it(
     node = Renewed(control_plane, tmp_path, 70 * DAY)
     control_plane.stop_api()
     with node.at_work():
-        control_plane.wait(lambda: "does not answer" in node.identity.problem, 20, "the problem")
+        control_plane.wait(lambda: "does not answer" in node.identity.problem, "the problem")
         control_plane.start_api()
         with approving(control_plane, monkeypatch):
-            control_plane.wait(node.is_new, 30, "another identity")
+            control_plane.wait(node.is_new, "another identity")
 
 
 def test_one_that_has_ended_says_what_to_do(
@@ -135,7 +135,7 @@ def test_one_that_has_ended_says_what_to_do(
     announce("cannot be renewed")
     node = Renewed(control_plane, tmp_path, 91 * DAY)
     with node.at_work():
-        control_plane.wait(lambda: node.identity.problem, 20, "the problem")
+        control_plane.wait(lambda: node.identity.problem, "the problem")
     assert f"kubectl tambourine join {node.node})" in node.identity.problem
     assert not node.is_new()
 
@@ -149,7 +149,7 @@ def test_a_clock_ahead_makes_no_storm_of_requests(
     monkeypatch.setattr(renewing, "AT", (-1.0, -1.0))
     node = Renewed(control_plane, tmp_path, 70 * DAY)
     with approving(control_plane, monkeypatch), node.at_work():
-        control_plane.wait(lambda: node.identity.problem, 20, "the problem")
+        control_plane.wait(lambda: node.identity.problem, "the problem")
         assert "clock" in node.identity.problem
         assert node.is_new()
         assert node.requests() == 1
@@ -162,11 +162,9 @@ def test_a_file_that_cannot_be_read_for_a_moment_is_read_again(
     node = Renewed(control_plane, tmp_path, 70 * DAY)
     node.file.write_bytes(b"half of som")
     with approving(control_plane, monkeypatch), node.at_work():
-        control_plane.wait(lambda: node.identity.problem, 20, "the problem")
+        control_plane.wait(lambda: node.identity.problem, "the problem")
         node.file.write_bytes(node.first)
-        control_plane.wait(
-            lambda: node.is_new() and not node.identity.problem, 20, "another identity"
-        )
+        control_plane.wait(lambda: node.is_new() and not node.identity.problem, "another identity")
 
 
 def test_a_node_that_was_removed_does_not_renew(
@@ -176,11 +174,11 @@ def test_a_node_that_was_removed_does_not_renew(
     node = Renewed(control_plane, tmp_path, 70 * DAY)
     control_plane.kubectl("delete", "clusterrolebinding", f"tambourine:node:{node.node}")
     with approving(control_plane, monkeypatch), node.at_work():
-        control_plane.wait(lambda: node.identity.problem, 20, "the problem")
+        control_plane.wait(lambda: node.identity.problem, "the problem")
         assert f"kubectl tambourine join {node.node}" in node.identity.problem
         assert not node.is_new()
         invite(control_plane, node.node)
-        control_plane.wait(node.is_new, 20, "another identity, as it is a node again")
+        control_plane.wait(node.is_new, "another identity, as it is a node again")
 
 
 def test_without_an_identity_of_ours_there_is_nothing_to_do(

@@ -191,9 +191,7 @@ def _fates(
         if (request := judging.project(items[word]))
         and judging.judge(request, SYSTEM).what != "ignore"
     ]
-    cluster.wait(
-        lambda: all(fate(cluster.api, name).condition for name in ours), 20, "a word on each"
-    )
+    cluster.wait(lambda: all(fate(cluster.api, name).condition for name in ours), "a word on each")
     return {word: fate(cluster.api, name) for word, name in posted.items()}
 
 
@@ -247,10 +245,10 @@ def test_a_token_is_good_once_and_taken_back(
         for resource, namespace in ((SERVICE_ACCOUNTS, SYSTEM), (CLUSTER_ROLE_BINDINGS, "")):
             control_plane.wait(
                 lambda what=(resource, account, namespace): _is_gone(control_plane, *what),  # type: ignore[misc]
-                20, f"{resource.kind} {account} to go",
-            )  # fmt: skip
+                f"{resource.kind} {account} to go",
+            )
         # The API server believes a token that it has seen for some seconds more.
-        control_plane.wait(lambda: _is_unknown(api), 30, "the token to end")
+        control_plane.wait(lambda: _is_unknown(api), "the token to end")
 
         # A second invitation stands, though the first one's request is still there, after a change of leaders too.
         second = by_token(invited(control_plane, node), tmp_path)
@@ -259,8 +257,8 @@ def test_a_token_is_good_once_and_taken_back(
         csr.request(by_token(invited(control_plane, other), tmp_path), other, seconds=30)
         control_plane.wait(
             lambda: _is_gone(control_plane, SERVICE_ACCOUNTS, join_account(other), SYSTEM),
-            20, "the next one's account to go",
-        )  # fmt: skip
+            "the next one's account to go",
+        )
         assert control_plane.api.get(SERVICE_ACCOUNTS, account, SYSTEM)
         assert csr.request(second, node, seconds=30)
 
@@ -278,11 +276,14 @@ def test_after_a_change_of_leaders_nothing_is_written_for_what_was_taken_back(
     with approving(control_plane, monkeypatch, grace=0.1) as first:
         csr.request(by_token(invited(control_plane, node), tmp_path), node, seconds=30)
         control_plane.wait(
-            lambda: _is_gone(control_plane, SERVICE_ACCOUNTS, join_account(node), SYSTEM) and all_are_done(first),
-            60, "all that was used to be taken back",
-        )  # fmt: skip
+            lambda: (
+                _is_gone(control_plane, SERVICE_ACCOUNTS, join_account(node), SYSTEM)
+                and all_are_done(first)
+            ),
+            "all that was used to be taken back",
+        )
     with approving(control_plane, monkeypatch, grace=0.1) as second:
-        control_plane.wait(lambda: all_are_done(second), 30, "the next leader to go through them")
+        control_plane.wait(lambda: all_are_done(second), "the next leader to go through them")
         assert second._api.writes == {}
 
 

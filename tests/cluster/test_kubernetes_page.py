@@ -94,7 +94,7 @@ def test_the_health_check_for_argo_cd_follows_a_tambourine(
 
     def becomes(wanted: str, **spec: object) -> None:
         cluster.apply(tambourine(name, namespace, command="start", **spec))
-        cluster.wait(lambda: health() == wanted, 40, f"it to be {wanted}")
+        cluster.wait(lambda: health() == wanted, f"it to be {wanted}")
 
     becomes("Healthy", unit=sleeper("One"))
     becomes("Suspended", unit=sleeper("Two"), rollout={"paused": True})

@@ -42,7 +42,6 @@ def test_it_authorizes_and_admits(control_plane: Cluster) -> None:
     control_plane.wait(
         # "default" of a new namespace is a moment away; until then that is the complaint
         lambda: "violates PodSecurity" in control_plane.kubectl(*argv, check=False).stderr,
-        20,
         "pod security to refuse a privileged pod",
     )
 
@@ -78,7 +77,7 @@ def test_it_signs_an_approved_request(control_plane: Cluster, tmp_path: Path) ->
     control_plane.apply({**kind, "metadata": {"name": name}, "spec": spec})
     control_plane.kubectl("certificate", "approve", name)
     control_plane.wait(
-        lambda: control_plane.get("csr", name)["status"]["certificate"], 20, "the certificate"
+        lambda: control_plane.get("csr", name)["status"]["certificate"], "the certificate"
     )
     control_plane.kubectl("delete", "csr", name)
 
@@ -187,4 +186,4 @@ def test_a_control_plane_goes_down_with_its_owner(lab_name: str) -> None:
         assert done.returncode == 0, done.stderr
         assert traces(lab_name)
         owner.kill()
-    Cluster.wait(lambda: not traces(lab_name), 20, "the watcher to take it down")
+    Cluster.wait(lambda: not traces(lab_name), "the watcher to take it down")

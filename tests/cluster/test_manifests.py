@@ -72,7 +72,7 @@ def test_a_kustomization_moves_all_of_it(movable: Cluster, tmp_path: Path) -> No
         assert len(subjects) >= 4
         assert {subject["namespace"] for subject in subjects} == {name}
         kustomized.install(movable, directory)
-        movable.wait(partial(_controls, movable, name), 10, f"the controller's rights in {name}")
+        movable.wait(partial(_controls, movable, name), f"the controller's rights in {name}")
     assert not _controls(movable, model.NAMESPACE)
 
 
@@ -109,7 +109,7 @@ def test_every_policy_is_whole_awake_and_fails_closed(control_plane: Cluster) ->
         assert item["spec"]["failurePolicy"] == "Fail", name
         binding = control_plane.get("validatingadmissionpolicybinding", name)["spec"]
         assert (binding["policyName"], binding["validationActions"]) == (name, ["Deny"])
-        control_plane.wait(partial(no_warnings, name), 20, f"{name} to be checked")
+        control_plane.wait(partial(no_warnings, name), f"{name} to be checked")
         assert "system:serviceaccount:tambourine" not in json.dumps(item["spec"]), (
             "a name that kustomize would miss"
         )
@@ -188,8 +188,8 @@ def test_what_people_may(control_plane: Cluster, namespace: str) -> None:
         argv = ("auth", "can-i", verb, f"{what}.tambourine.dev", "-n", namespace, f"--as={who}")
         return control_plane.kubectl(*argv, check=False).stdout == "yes\n"
 
-    control_plane.wait(lambda: may("editer", "create", "tambourines"), 10, "the bindings")
-    control_plane.wait(lambda: may("viewer", "get", "tambourineinstances"), 10, "the bindings")
+    control_plane.wait(lambda: may("editer", "create", "tambourines"), "the bindings")
+    control_plane.wait(lambda: may("viewer", "get", "tambourineinstances"), "the bindings")
     assert not may("viewer", "create", "tambourines")
     assert not may("editer", "patch", "tambourineinstances")
     assert not may("editer", "create", "tambourinerevisions")
@@ -271,7 +271,7 @@ def test_the_deployment_makes_its_two_pods(movable: Cluster, tmp_path: Path) -> 
         found: list[Object] = movable.get("pods", "-n", name)["items"]
         return found
 
-    movable.wait(lambda: len(made()) == 2, 20, "the ReplicaSet's pods, by the restricted namespace")
+    movable.wait(lambda: len(made()) == 2, "the ReplicaSet's pods, by the restricted namespace")
     assert (
         movable.get("namespace", name)["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
         == "restricted"
@@ -356,7 +356,7 @@ def _tell_a_story(movable: Cluster, namespace: str, directory: Path, port: int) 
 def _tell(movable: Cluster, sync: Api, namespace: str, node: str, port: int) -> None:
     name = fresh_name()
     instance = model.instance_name(name, node)
-    movable.wait(lambda: _answers(port, "/healthz") and _answers(port, "/readyz"), 60, "the probes")
+    movable.wait(lambda: _answers(port, "/healthz") and _answers(port, "/readyz"), "the probes")
     sync.create(
         NODES,
         {
@@ -367,7 +367,7 @@ def _tell(movable: Cluster, sync: Api, namespace: str, node: str, port: int) -> 
     )
     _speak(sync, NODES, node, "", {"version": "0.1.0", "namespaces": [namespace]})
     movable.apply(tambourine(name, namespace, command="start", unit=sleeper()))
-    movable.wait(lambda: len(_assigned(movable, node)) == 1, 60, "the assignment")
+    movable.wait(lambda: len(_assigned(movable, node)) == 1, "the assignment")
     figures = _metrics(port)
     assert figures['tambourine_api_writes_total{verb="create",resource="leases"}'] == 1
     assert figures['tambourine_api_writes_total{verb="create",resource="tambourinerevisions"}'] >= 1
@@ -389,7 +389,7 @@ def _tell(movable: Cluster, sync: Api, namespace: str, node: str, port: int) -> 
         "wait", "--for=condition=Ready", f"tmb/{name}", "-n", namespace, "--timeout=60s"
     )
     movable.kubectl("delete", "tmb", name, "-n", namespace, "--wait=false")
-    movable.wait(lambda: _assigned(movable, node)[0]["state"] == "absent", 60, "the tombstone")
+    movable.wait(lambda: _assigned(movable, node)[0]["state"] == "absent", "the tombstone")
     entry = _assigned(movable, node)[0]
     done = {"uid": entry["uid"], "generation": entry["generation"], "state": "absent"}
     _speak(sync, NODES, node, "", {"namespaces": [namespace], "acknowledged": [done]})
@@ -397,7 +397,6 @@ def _tell(movable: Cluster, sync: Api, namespace: str, node: str, port: int) -> 
     movable.kubectl("wait", "--for=delete", "--timeout=60s", "-n", namespace, f"tmb/{name}")
     movable.wait(
         lambda: not any(movable.get(kind, "-n", namespace)["items"] for kind in ("tmbi", "tmbr")),
-        60,
         "what it owned to go",
     )
 

@@ -40,7 +40,7 @@ def test_wanted_again_while_it_is_being_uninstalled(cluster: Cluster, how: str) 
     unit = f"{name}.service"
     wanted = tambourine(name, namespace, command="start", unit=_slow_to_stop(name))
     cluster.apply(wanted)
-    cluster.wait(lambda: _is_ready(cluster, name), 30, "the start")
+    cluster.wait(lambda: _is_ready(cluster, name), "the start")
     if how == "deleted":
         cluster.kubectl("delete", "tmb", name, "-n", namespace, "--wait=false")
     else:
@@ -53,7 +53,6 @@ def test_wanted_again_while_it_is_being_uninstalled(cluster: Cluster, how: str) 
             sum(_show(host, unit, "ActiveState") == "deactivating" for host in cluster.hosts)
             >= len(some)
         ),
-        20,
         f"it to be stopping: {stopping}",
     )
     if how == "deleted":  # the API server keeps an object that goes until it is gone
@@ -67,7 +66,7 @@ def test_wanted_again_while_it_is_being_uninstalled(cluster: Cluster, how: str) 
         cluster.apply(wanted)
         for host in cluster.hosts:
             host.run("touch", f"/run/{name}/go")
-    cluster.wait(lambda: _is_ready(cluster, name), 40, "it to be there again")
+    cluster.wait(lambda: _is_ready(cluster, name), "it to be there again")
     for host in cluster.hosts:
         assert _show(host, unit, "ActiveState") == "active"
         starts, stops = _lines(host, f"/run/{name}/starts"), _lines(host, f"/run/{name}/stops")
@@ -84,10 +83,10 @@ def test_edited_while_it_rolls_out_the_last_edit_wins_on_every_node(cluster: Clu
         return tambourine(name, namespace, command="start", unit=text)
 
     cluster.apply(edition(0))
-    cluster.wait(lambda: _is_ready(cluster, name), 30, "the start")
+    cluster.wait(lambda: _is_ready(cluster, name), "the start")
     for number in range(1, 8):
         cluster.apply(edition(number))  # each while the one before is on its way
-    cluster.wait(lambda: _is_ready(cluster, name), 60, "the last one on both")
+    cluster.wait(lambda: _is_ready(cluster, name), "the last one on both")
     for host in cluster.hosts:
         assert _show(host, unit, "Description") == "Edition 7"
         assert _show(host, unit, "ActiveState") == "active"

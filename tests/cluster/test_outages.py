@@ -51,7 +51,7 @@ def test_the_api_server_is_away_for_a_while(cluster: Cluster) -> None:
     name, namespace, h1 = fresh_name("away"), cluster.respected_namespace, cluster.host("h1")
     unit = counter(f"/run/{name}")
     cluster.apply(tambourine(name, namespace, command="start", unit=unit))
-    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "the start")
+    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", "the start")
     # The order does not come to this host before its API server goes: whoever kills could not tell an order from a fault.
     h1.run("systemctl", "kill", "--signal=STOP", "tambourine-sync.service")
     patch = {"spec": {"command": "restart", "commandID": "a", "rollout": {"maxUnavailable": 2}}}
@@ -64,7 +64,6 @@ def test_the_api_server_is_away_for_a_while(cluster: Cluster) -> None:
             "active (running)"
             in h1.run("cat", f"/run/tambourine/proc/{namespace}/{name}/status", check=False).stdout
         ),
-        20,
         "the host to tell its status without the cluster",
     )
     assert _show(h1, f"{name}.service", "MainPID") == pid
@@ -75,8 +74,8 @@ def test_the_api_server_is_away_for_a_while(cluster: Cluster) -> None:
         return last.get("commandID") == "a" and last.get("result") == "done"
 
     for node in ("h1", "h2"):
-        cluster.wait(lambda node=node: done(node), 40, f"{node} to report the restart")  # type: ignore[misc]
-    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "all ready again")
+        cluster.wait(lambda node=node: done(node), f"{node} to report the restart")  # type: ignore[misc]
+    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", "all ready again")
     for host in cluster.hosts:
         assert _lines(host, f"/run/{name}/starts") == 2
         assert _lines(host, f"/run/{name}/stops") == 1
@@ -93,14 +92,14 @@ def _holder(cluster: Cluster) -> str:
 def _leader(cluster: Cluster) -> Process:
     """The first controller, which leads."""
     found = kubecontroller.process(cluster.plane, 1)
-    cluster.wait(lambda: f"_{found.pid}_" in _holder(cluster), 30, "the first to lead")
+    cluster.wait(lambda: f"_{found.pid}_" in _holder(cluster), "the first to lead")
     return found
 
 
 def _let_the_next_lead(cluster: Cluster) -> None:
     """The lease of one that has ended is given away in its place: nobody waits until it is over."""
     cluster.kubectl("patch", *LEASE, "--type=merge", "-p", '{"spec":{"holderIdentity":""}}')
-    cluster.wait(lambda: _holder(cluster), 20, "another to lead")
+    cluster.wait(lambda: _holder(cluster), "another to lead")
 
 
 @pytest.fixture
@@ -123,11 +122,11 @@ def test_a_leader_that_is_frozen_and_woken_ends_itself(
     holder = _holder(cluster)
     os.kill(first.pid, signal.SIGSTOP)
     cluster.apply(tambourine(name, namespace, command="start", unit=sleeper()))
-    cluster.wait(lambda: _holder(cluster) != holder, 30, "another to lead")
-    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "the other's work")
+    cluster.wait(lambda: _holder(cluster) != holder, "another to lead")
+    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", "the other's work")
     writes = cluster.get("tmb", name, "-n", namespace)["metadata"]["resourceVersion"]
     os.kill(first.pid, signal.SIGCONT)
-    cluster.wait(lambda: not first.alive(), 10, "the woken one to end")
+    cluster.wait(lambda: not first.alive(), "the woken one to end")
     assert "ending" in cluster.plane.log(kubecontroller.name_of(1)).read_text()
     assert cluster.get("tmb", name, "-n", namespace)["metadata"]["resourceVersion"] == writes
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
@@ -141,7 +140,7 @@ def test_a_leader_whose_requests_hang_ends_before_another_may_lead(cluster: Clus
     began = time.monotonic()
     os.kill(server.pid, signal.SIGSTOP)
     try:
-        cluster.wait(lambda: not leader.alive(), lease.LEASE_SECONDS, "the leader to end")
+        cluster.wait(lambda: not leader.alive(), "the leader to end", seconds=lease.LEASE_SECONDS)
         took = time.monotonic() - began
     finally:
         os.kill(server.pid, signal.SIGCONT)
@@ -154,7 +153,7 @@ def test_a_leader_whose_requests_hang_ends_before_another_may_lead(cluster: Clus
 def test_the_controllers_rights_are_withdrawn_and_given_back(cluster: Cluster) -> None:
     name, later, namespace = fresh_name("kept"), fresh_name("later"), cluster.respected_namespace
     cluster.apply(tambourine(name, namespace, command="start", unit=sleeper()))
-    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "it to be ready")
+    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", "it to be ready")
     pids = [_show(host, f"{name}.service", "MainPID") for host in cluster.hosts]
     bound = [
         cluster.get("clusterrolebinding", "tambourine-controller"),
@@ -169,25 +168,25 @@ def test_the_controllers_rights_are_withdrawn_and_given_back(cluster: Cluster) -
     try:
         cluster.kubectl("delete", "clusterrolebinding", "tambourine-controller")
         cluster.kubectl("delete", "rolebinding", "tambourine-controller", "-n", NAMESPACE)
-        cluster.wait(lambda: not leader.alive(), lease.LEASE_SECONDS, "the leader to end")
+        cluster.wait(lambda: not leader.alive(), "the leader to end", seconds=lease.LEASE_SECONDS)
         assert time.monotonic() - began < lease.LEASE_SECONDS
         cluster.apply(tambourine(later, namespace, command="start", unit=sleeper()))
         cluster.wait(
-            lambda: "leader election:" in log.read_text()[before:], 20, "the next to be refused"
+            lambda: "leader election:" in log.read_text()[before:], "the next to be refused"
         )
         assert "forbidden" in log.read_text()[before:]
         assert [_show(host, f"{name}.service", "MainPID") for host in cluster.hosts] == pids
     finally:
         cluster.apply(*bound)
     _let_the_next_lead(cluster)
-    cluster.wait(lambda: _ready(cluster, later)["status"] == "True", 20, "work to go on")
+    cluster.wait(lambda: _ready(cluster, later)["status"] == "True", "work to go on")
     assert [_show(host, f"{name}.service", "MainPID") for host in cluster.hosts] == pids
     cluster.kubectl("delete", "tmb", name, later, "-n", namespace, "--timeout=30s")
 
 
 def _kill_sync(cluster: Cluster, host: Host) -> None:
     """As soon as it is back from the last time."""
-    cluster.wait(lambda: _show(host, SYNC, "ActiveState") == "active", 20, f"{host.name}'s sync")
+    cluster.wait(lambda: _show(host, SYNC, "ActiveState") == "active", f"{host.name}'s sync")
     host.run("systemctl", "kill", "--signal=KILL", SYNC)
 
 
@@ -223,7 +222,7 @@ def test_sync_is_killed_at_random_under_a_hundred_applies_and_twenty_restarts(
             item.get("status", {}).get("ready") == "2/2" for item in items
         )
 
-    cluster.wait(all_ready, 120, "all 100 on both nodes")
+    cluster.wait(all_ready, "all 100 on both nodes", seconds=120)
     for host in cluster.hosts:
         assert _starts(host, namespace) == dict.fromkeys(names, 1), host.name
         assert int(_show(host, SYNC, "NRestarts")) - before[host.name] >= 5
@@ -245,7 +244,7 @@ def test_sync_is_killed_at_random_under_a_hundred_applies_and_twenty_restarts(
         ]
         return [(one.get("commandID"), one.get("result")) for one in last] == [("x", "done")] * 40
 
-    cluster.wait(all_done, 90, "all 40 restarts to be reported")
+    cluster.wait(all_done, "all 40 restarts to be reported", seconds=90)
     wanted = dict.fromkeys(names, 1) | dict.fromkeys(names[:20], 2)
     for host in cluster.hosts:
         assert _starts(host, namespace) == wanted, host.name
@@ -267,9 +266,9 @@ def test_the_hosts_sync_tells_its_health_where_it_is_told_to(cluster: Cluster) -
         host.run("sh", "-c", f"cat >{directory}/health.conf", input=text)
         host.run("systemctl", "daemon-reload")
         host.run("systemctl", "restart", SYNC)
-        cluster.wait(lambda: says("healthz") == says("readyz") == "ok", 20, "sync to be well")
+        cluster.wait(lambda: says("healthz") == says("readyz") == "ok", "sync to be well")
         leases = 'tambourine_api_writes_total{verb="patch",resource="leases"} '
-        cluster.wait(lambda: leases in says("metrics"), 20, "its heartbeats to be counted")
+        cluster.wait(lambda: leases in says("metrics"), "its heartbeats to be counted")
     finally:
         host.run("rm", "-r", directory)
         host.run("systemctl", "daemon-reload")
@@ -311,12 +310,13 @@ def _used_invitations(cluster: Cluster) -> set[str]:
 
 def _others_are_done(cluster: Cluster) -> None:
     """Namespaces of other tests that go are written to, and invitations that were used are taken back."""
-    cluster.wait(lambda: not _used_invitations(cluster), 90, "used invitations to be taken back")
+    cluster.wait(
+        lambda: not _used_invitations(cluster), "used invitations to be taken back", seconds=90
+    )
     cluster.wait(
         lambda: all(
             item["status"]["phase"] == "Active" for item in cluster.get("namespaces")["items"]
         ),
-        60,
         "the namespaces of other tests to be gone",
     )
 
@@ -324,12 +324,12 @@ def _others_are_done(cluster: Cluster) -> None:
 def test_nothing_is_written_while_nothing_changes(cluster: Cluster) -> None:
     name, namespace = fresh_name("quiet"), cluster.respected_namespace
     cluster.apply(tambourine(name, namespace, command="start", unit=sleeper()))
-    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", 20, "it to be ready")
+    cluster.wait(lambda: _ready(cluster, name)["status"] == "True", "it to be ready")
     _others_are_done(cluster)
     settled = time.monotonic() + 3
-    cluster.wait(lambda: time.monotonic() > settled, 5, "what is late to be written")
+    cluster.wait(lambda: time.monotonic() > settled, "what is late to be written")
     before, until = _writes(cluster), time.monotonic() + 12
-    cluster.wait(lambda: time.monotonic() > until, 30, "a heartbeat of each node")
+    cluster.wait(lambda: time.monotonic() > until, "a heartbeat of each node")
     new = _writes(cluster) - before
     assert new.pop("leases", 0) >= 2, "no heartbeat was seen: the figures cannot be believed"
     assert new == Counter(), "something was written although nothing changed"
@@ -346,9 +346,7 @@ def test_a_unit_that_flaps_costs_a_bounded_number_of_writes(cluster: Cluster) ->
     before, began = _writes(cluster), time.monotonic()
     cluster.apply(tambourine(name, namespace, command="start", unit=unit))
     host = cluster.hosts[0]
-    cluster.wait(
-        lambda: int(_show(host, f"{name}.service", "NRestarts") or 0) >= 60, 40, "60 restarts"
-    )
+    cluster.wait(lambda: int(_show(host, f"{name}.service", "NRestarts") or 0) >= 60, "60 restarts")
     seconds = time.monotonic() - began
     new = _writes(cluster) - before
     assert new["tambourineinstances/status"] <= 2 * (seconds + 6)

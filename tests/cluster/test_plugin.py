@@ -140,8 +140,7 @@ def test_an_api_server_that_is_away_ends_with_4_and_completes_nothing(
     control_plane.apply(tambourine("web", namespace, unit=sleeper()))
     waiting = plugin.popen("restart", "web")
     control_plane.wait(
-        lambda: "commandID" in control_plane.get("tmb", "web", "-n", namespace)["spec"],
-        20, "the order",
+        lambda: "commandID" in control_plane.get("tmb", "web", "-n", namespace)["spec"], "the order",
     )  # fmt: skip
     control_plane.stop_api()
     assert plugin("status", "web").returncode == 4

@@ -54,7 +54,7 @@ def test_status_shows_what_systemctl_status_shows_on_each_node(
         assert said.count(" (sleep)\n") == 2, said
         return True
 
-    cluster.wait(named, 10, "processes by name")
+    cluster.wait(named, "processes by name")
     done = plugin("status", name)
     assert (done.returncode, done.stderr) == (0, "")
     head, _, rest = done.stdout.partition("\n\n")
@@ -117,7 +117,7 @@ def test_start_brings_back_what_a_person_stopped_on_a_host(
     _ready(cluster, name)
     h2 = cluster.host("h2")
     h2.run("systemctl", "stop", name)
-    cluster.wait(lambda: plugin("status", name).returncode == 1, 20, "the drift to be told")
+    cluster.wait(lambda: plugin("status", name).returncode == 1, "the drift to be told")
     assert "Drifted" in plugin("status", name).stdout
     done = plugin("start", name)
     assert done.returncode == 0, done.stderr
@@ -140,8 +140,8 @@ def test_a_rollout_that_stops_is_told_with_node_reason_and_journal_and_undone(
     def logged() -> bool:  # the excerpt comes a moment after the failure
         return "it went wrong" in plugin("status", name).stdout
 
-    cluster.wait(stopped, 30, "the rollout to stop")
-    cluster.wait(logged, 10, "what the run logged")
+    cluster.wait(stopped, "the rollout to stop")
+    cluster.wait(logged, "what the run logged")
     told = plugin("status", name)
     assert told.returncode == 1
     assert "ended with exit code 3" in told.stdout
@@ -176,7 +176,7 @@ def test_a_command_that_does_not_help_ends_with_1_the_reason_and_the_journal(
 ) -> None:
     name = fresh_name("bad")
     _apply(cluster, name, command="start", unit=failing(3))
-    cluster.wait(lambda: "Failed" in plugin("status", name).stdout, 20, "the failure to be told")
+    cluster.wait(lambda: "Failed" in plugin("status", name).stdout, "the failure to be told")
     done = plugin("restart", name)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"error: tambourine/{name} is not as asked: Ready: " in done.stderr
@@ -218,7 +218,7 @@ def _ready_with(cluster: Cluster, name: str, text: str) -> None:
         current = status.get("observedGeneration") == item["metadata"]["generation"]
         return current and ready.get("status") == "True" and _described(cluster, name) == {text}
 
-    cluster.wait(done, 30, f"{text} to be everywhere")
+    cluster.wait(done, f"{text} to be everywhere")
 
 
 def _described(cluster: Cluster, name: str) -> set[str]:
@@ -287,7 +287,7 @@ def test_logs_are_the_nodes_journal_where_its_kubelet_offers_it(
         "--lines=2",
         f"_SYSTEMD_UNIT={name}.service",
     )
-    cluster.wait(lambda: "line 5" in host.run(*written).stdout, 10, "the journal to have it")
+    cluster.wait(lambda: "line 5" in host.run(*written).stdout, "the journal to have it")
 
     with kubelet.serving(cluster, host, tmp_path / "kubelet", offers=True):
         done = plugin("logs", name)

@@ -71,7 +71,7 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
     namespaces = [installed.namespace, installed.new_namespace()]
     for namespace in namespaces:
         installed.apply(tambourine("web", namespace, command="start", unit=sleeper()))
-    installed.wait(lambda: len(node.assignments) == 2, 20, "both to be assigned")
+    installed.wait(lambda: len(node.assignments) == 2, "both to be assigned")
     before = _ours(installed)
 
     look = plugin("uninstall", "--dry-run", namespace="")
@@ -85,7 +85,7 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
     assert not node.tombstones
 
     running = plugin.popen("uninstall", "--yes")
-    installed.wait(lambda: len(node.tombstones) == 2, 20, "the node to be told")
+    installed.wait(lambda: len(node.tombstones) == 2, "the node to be told")
     assert {item["state"] for item in node.tombstones} == {"absent"}
     # Until the host has let go, nothing else goes.
     assert running.poll() is None
@@ -120,10 +120,10 @@ def test_with_keep_services_hosts_are_told_to_let_go_and_not_to_remove(
 ) -> None:
     node = Member(installed, "n1", "*")
     installed.apply(tambourine("web", installed.namespace, command="start", unit=sleeper()))
-    installed.wait(lambda: len(node.assignments) == 1, 20, "it to be assigned")
+    installed.wait(lambda: len(node.assignments) == 1, "it to be assigned")
     installed.kubectl("create", "configmap", "of-another", "-n", "tambourine-system")
     running = plugin.popen("uninstall", "--yes", "--keep-services")
-    installed.wait(lambda: len(node.tombstones) == 1, 20, "the node to be told")
+    installed.wait(lambda: len(node.tombstones) == 1, "the node to be told")
     assert [item["state"] for item in node.tombstones] == ["released"]
     node.acknowledge()
     code, out, err = _finish(running)
@@ -144,7 +144,7 @@ def test_without_a_controller_it_stops_before_anything_is_lost_and_goes_on_later
     kubecontroller.start(installed.plane)
     node = Member(installed, "n1", "*")
     installed.apply(tambourine("web", installed.namespace, command="start", unit=sleeper()))
-    installed.wait(lambda: len(node.assignments) == 1, 20, "it to be assigned")
+    installed.wait(lambda: len(node.assignments) == 1, "it to be assigned")
     kubecontroller.end(installed.plane)
     installed.kubectl("delete", "lease", "-n", "tambourine-system", "tambourine-controller")
     done = plugin("uninstall", "--yes", namespace="")
@@ -156,9 +156,9 @@ def test_without_a_controller_it_stops_before_anything_is_lost_and_goes_on_later
 
     kubecontroller.start(installed.plane)
     lease = ("lease", "tambourine-controller", "-n", "tambourine-system")
-    installed.wait(lambda: installed.is_there(*lease), 20, "a controller that leads")
+    installed.wait(lambda: installed.is_there(*lease), "a controller that leads")
     running = plugin.popen("uninstall", "--yes")
-    installed.wait(lambda: len(node.tombstones) == 1, 20, "the node to be told")
+    installed.wait(lambda: len(node.tombstones) == 1, "the node to be told")
     running.kill()  # interrupted half way
     running.communicate()
     node.acknowledge()

@@ -30,12 +30,10 @@ def _unit(name: str, description: str, command: str = "exec sleep infinity") -> 
 def _stopped(cluster: Cluster, name: str, namespace: str, command: str) -> dict[str, Any]:
     """`One` runs on both nodes, then `Two`, whose program is `command`, stops the rollout at the first; its Ready."""
     cluster.apply(tambourine(name, namespace, command="start", unit=_unit(name, "One")))
-    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 20, "the first")
+    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", "the first")
     broken = _unit(name, "Two", command)
     cluster.apply(tambourine(name, namespace, command="start", unit=broken))
-    cluster.wait(
-        lambda: _ready(cluster, name, namespace)["reason"] == "RolloutStopped", 30, "the stop"
-    )
+    cluster.wait(lambda: _ready(cluster, name, namespace)["reason"] == "RolloutStopped", "the stop")
     said = _ready(cluster, name, namespace)
     assert _descriptions(cluster, name) == ["One", "Two"]
     return said
@@ -54,7 +52,6 @@ def test_a_rollout_stops_at_the_first_node_that_fails_and_a_fix_goes_on(cluster:
             _ready(cluster, name, namespace)["status"] == "True"
             and _ready(cluster, name, namespace)["generation"] == 3
         ),
-        40,
         "the fix on both",
     )
     assert _descriptions(cluster, name) == ["Three", "Three"]
@@ -72,18 +69,16 @@ def test_a_service_that_fails_a_moment_after_it_became_active_stops_it_too(
 def test_a_paused_rollout_waits(cluster: Cluster) -> None:
     name, namespace = fresh_name("pause"), cluster.respected_namespace
     cluster.apply(tambourine(name, namespace, command="start", unit=_unit(name, "One")))
-    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 20, "the first")
+    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", "the first")
     paused = tambourine(
         name, namespace, command="start", unit=_unit(name, "Two"), rollout={"paused": True}
     )
     cluster.apply(paused)
-    cluster.wait(
-        lambda: _ready(cluster, name, namespace)["reason"] == "RolloutPaused", 20, "the pause"
-    )
+    cluster.wait(lambda: _ready(cluster, name, namespace)["reason"] == "RolloutPaused", "the pause")
     assert _descriptions(cluster, name) == ["One", "One"]
     patch = {"spec": {"rollout": {"paused": False}}}
     cluster.kubectl("patch", "tmb", name, "-n", namespace, "--type=merge", "-p", json.dumps(patch))
-    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 40, "the second")
+    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", "the second")
     assert _descriptions(cluster, name) == ["Two", "Two"]
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
 
@@ -91,7 +86,7 @@ def test_a_paused_rollout_waits(cluster: Cluster) -> None:
 def test_the_newest_ten_contents_are_kept_beside_the_one_in_use(cluster: Cluster) -> None:
     name, namespace = fresh_name("old"), cluster.respected_namespace
     cluster.apply(tambourine(name, namespace, state="installed", unit=_unit(name, "One")))
-    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", 20, "the first")
+    cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", "the first")
 
     def revisions() -> dict[str, dict[str, Any]]:
         items = cluster.get("tambourinerevisions", "-n", namespace)["items"]
@@ -114,6 +109,6 @@ def test_the_newest_ten_contents_are_kept_beside_the_one_in_use(cluster: Cluster
     ]
     cluster.apply(*made)
     kept = {current} | {f"{name}-{number}" for number in range(5, REVISIONS_KEPT + 5)}
-    cluster.wait(lambda: revisions().keys() == kept, 20, "the oldest to go")
+    cluster.wait(lambda: revisions().keys() == kept, "the oldest to go")
     assert _descriptions(cluster, name) == ["One", "One"]
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")

@@ -56,7 +56,6 @@ def test_a_service_from_apply_to_delete(cluster: Cluster) -> None:
     # The garbage collector removes what a Tambourine owns; it learns of new kinds every 30 s.
     cluster.wait(
         lambda: not any(cluster.get(kind, "-n", namespace)["items"] for kind in ("tmbi", "tmbr")),
-        60,
         "nothing of it to be left",
     )
 
@@ -73,7 +72,7 @@ def test_a_unit_that_the_host_has_is_observed_commanded_and_left_alone(cluster: 
         assert _show(host, f"{name}.service", "ActiveState") == "inactive"
     cluster.apply(tambourine(name, namespace, state="installed", command="start"))
     cluster.wait(
-        lambda: all(_lines(h, f"/run/{name}/starts") == 1 for h in cluster.hosts), 20, "a start"
+        lambda: all(_lines(h, f"/run/{name}/starts") == 1 for h in cluster.hosts), "a start"
     )
     _wait_ready(cluster, name, namespace)
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
@@ -108,9 +107,11 @@ def test_of_one_node_all_nine_values_are_the_hosts(cluster: Cluster) -> None:
     steady = [key for key in NINE if key not in {"tasks", "memory"}]  # those two move by themselves
     for kind, which in (("tmbi", f"{name}.h1"), ("tmb", name)):
         cluster.wait(
-            lambda kind=kind, which=which: {k: told(kind, which)[k] for k in steady} == {k: seen()[k] for k in steady},  # type: ignore[misc]
-            15, f"what {kind} tells to be the host's: {told(kind, which)}, {seen()}",
-        )  # fmt: skip
+            lambda kind=kind, which=which: (  # type: ignore[misc]
+                {k: told(kind, which)[k] for k in steady} == {k: seen()[k] for k in steady}
+            ),
+            f"what {kind} tells to be the host's: {told(kind, which)}, {seen()}",
+        )
         assert all(told(kind, which).values()), told(kind, which)
         assert "10-nice.conf" in told(kind, which)["drop-in"]
         assert "ago" not in told(kind, which)["active"]
@@ -152,11 +153,16 @@ def test_a_failure_is_told_with_where_why_and_the_last_lines(cluster: Cluster) -
         status = cluster.get("tmb", name, "-n", namespace).get("status", {})
         return bool(status.get("nodes", {}).get("failed") == 2)
 
-    cluster.wait(failed, 20, "both nodes to have failed")
+    cluster.wait(failed, "both nodes to have failed")
     cluster.wait(
-        lambda: "exit code 3" in cluster.kubectl("describe", "tmb", name, "-n", namespace).stdout.partition("Events:")[2],
-        10, "an event that says why",
-    )  # fmt: skip
+        lambda: (
+            "exit code 3"
+            in cluster.kubectl("describe", "tmb", name, "-n", namespace).stdout.partition(
+                "Events:"
+            )[2]
+        ),
+        "an event that says why",
+    )
     said = cluster.kubectl("describe", "tmb", name, "-n", namespace).stdout
     assert "h1: ExecStart=/bin/sh ended with exit code 3 (and 1 other node)" in said
     instance = cluster.get("tmbi", f"{name}.h2", "-n", namespace)["status"]
@@ -180,14 +186,13 @@ def test_a_restart_is_done_once_on_every_node(cluster: Cluster) -> None:
             one.get("commandID") == "once" and one.get("result") == "done" for one in last
         )
 
-    cluster.wait(done, 20, "the restart to be reported")
+    cluster.wait(done, "the restart to be reported")
     _wait_ready(cluster, name, namespace)
     cluster.wait(  # an event of that node's sync, on its instance
         lambda: re.search(
             r"Normal +CommandDone .* tambourine[.]dev/sync +restart [(]once[)]: done",
             cluster.kubectl("describe", "tmbi", f"{name}.h1", "-n", namespace).stdout,
-        ),
-        15, "h1's own event",
+        ), "h1's own event",
     )  # fmt: skip
     for host in cluster.hosts:
         assert _lines(host, f"/run/{name}/starts") == 2
@@ -205,7 +210,7 @@ def test_a_tambourine_that_reaches_no_node_says_why_and_what_to_do(cluster: Clus
         found: dict[str, str] = next(one for one in conditions if one["type"] == "Ready")
         return found
 
-    cluster.wait(lambda: ready()["reason"] == "NoNodes", 10, "NoNodes")
+    cluster.wait(lambda: ready()["reason"] == "NoNodes", "NoNodes")
     assert "2 of 2 nodes respect namespace" in ready()["message"]
     cluster.kubectl("label", "node", "h2", "disk=of-another-kind")
     try:
@@ -214,10 +219,8 @@ def test_a_tambourine_that_reaches_no_node_says_why_and_what_to_do(cluster: Clus
         assert _show(h2, f"{name}.service", "LoadState") == "loaded"
     finally:
         cluster.kubectl("label", "node", "h2", "disk-")
-    cluster.wait(
-        lambda: _show(h2, f"{name}.service", "LoadState") == "not-found", 20, "h2 to be left"
-    )
-    cluster.wait(lambda: ready()["reason"] == "NoNodes", 10, "NoNodes once more")
+    cluster.wait(lambda: _show(h2, f"{name}.service", "LoadState") == "not-found", "h2 to be left")
+    cluster.wait(lambda: ready()["reason"] == "NoNodes", "NoNodes once more")
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
 
 
@@ -237,13 +240,13 @@ def test_two_namespaces_want_one_unit(cluster: Cluster) -> None:
         found: dict[str, str] = next(one for one in conditions if one["type"] == "Accepted")
         return found
 
-    cluster.wait(lambda: accepted()["reason"] == "NameConflict", 20, "the conflict")
+    cluster.wait(lambda: accepted()["reason"] == "NameConflict", "the conflict")
     assert f"{first}/mine" in accepted()["message"]
     assert [_show(host, f"{unit}.service", "MainPID") for host in cluster.hosts] == before
     # Arrival of the daemons in any order changes nothing.
     for host in cluster.hosts:
         host.run("systemctl", "restart", "tambourine.service", "tambourine-sync.service")
-    cluster.wait(lambda: accepted()["status"] == "False", 20, "the conflict to stay")
+    cluster.wait(lambda: accepted()["status"] == "False", "the conflict to stay")
     assert [_show(host, f"{unit}.service", "MainPID") for host in cluster.hosts] == before
     cluster.kubectl("delete", "tmb", "mine", "-n", first, "--timeout=30s")
     _wait_ready(cluster, "mine", second)

@@ -20,7 +20,7 @@ from tests.lab import cluster, controlplane, kubebuild, kubecontroller, kubejoin
 from tests.lab.controlplane import ControlPlane
 from tests.lab.hosts import CommandFailed, Host
 from tests.lab.state import LabState
-from tests.waiting import MOST, rest
+from tests.waiting import LONGEST_PAUSE, PATIENCE, rest
 
 if TYPE_CHECKING:
     from tambourinefs.kube.api import Api
@@ -34,8 +34,6 @@ _CONDITIONS = (
     "jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.generation}:"
     "{range .status.conditions[*]} {.type}={.status} {.reason} {.observedGeneration} {.message};{end}{'\\n'}{end}"
 )
-# What a wait is given beyond what it says: the bounds are for this project's machines, and CI's may be busy.
-_PATIENCE = 3 if os.environ.get("CI") else 1
 
 
 class Cluster:
@@ -149,9 +147,11 @@ class Cluster:
             host.run("systemctl", "restart", "tambourine.service", "tambourine-sync.service")
         for host in self.hosts:
             self.wait(
-                lambda name=host.name: self.get("tmbn", name)["status"]["namespaces"] == list(namespaces),  # type: ignore[misc]
-                20, f"{host.name} to respect {namespaces}",
-            )  # fmt: skip
+                lambda name=host.name: (  # type: ignore[misc]
+                    self.get("tmbn", name)["status"]["namespaces"] == list(namespaces)
+                ),
+                f"{host.name} to respect {namespaces}",
+            )
 
     def controller_options(self, *options: str) -> None:
         """Start the controller anew, with these."""
@@ -222,12 +222,11 @@ class Cluster:
         return "\n".join(f"== {what}\n{text[-6000:]}" for what, text in said.items())
 
     @staticmethod
-    def wait(condition: Callable[[], object], seconds: float, what: str) -> None:
+    def wait(condition: Callable[[], object], what: str, *, seconds: float = PATIENCE) -> None:
         """Return when condition() is true; AssertionError naming `what` and the last complaint after so long.
 
         Each look is work of the API server too. So the longer it took already, the longer is the rest: a fifteenth of that.
         """
-        seconds *= _PATIENCE
         since = time.monotonic()
         said: object = None
         while (began := time.monotonic()) < since + seconds:
@@ -236,7 +235,7 @@ class Cluster:
                     return
             except (AssertionError, KeyError, ValueError) as error:  # not there yet
                 said = error
-            rest(began, least=max(0.05, min((began - since) / 15, MOST)))
+            rest(began, least=max(0.05, min((began - since) / 15, LONGEST_PAUSE)))
         raise AssertionError(f"waited {seconds:g} s for {what}: {said}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from tambourinefs.errors import TambourineError
 from tests.e2e.chaos import client_of, manifest, put, wait_ready
 from tests.lab.hosts import Host
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 SILO = "tambourine-silo.service"
 AGENT = "tambourine.service"
@@ -31,10 +31,14 @@ UNIT = "[Service]\nExecStart=/bin/sleep infinity\n# {mark}\n"
 
 
 def wait_until(
-    condition: Callable[[], object], seconds: float, what: str, *, fleeting: bool = False
+    condition: Callable[[], object],
+    what: str,
+    *,
+    seconds: float = PATIENCE,
+    fleeting: bool = False,
 ) -> float:
     """Wait for a condition with a deadline, closely where it soon passes; returns how many seconds it took."""
-    return until(condition, seconds, what, share=1.0 if fleeting else 4.0)
+    return until(condition, what, seconds=seconds, share=1.0 if fleeting else 4.0)
 
 
 def prop(host: Host, unit: str, name: str) -> str:
@@ -93,5 +97,5 @@ def answers(host: Host) -> bool:
     return props(host, "ActiveState", *DAEMONS) == ["active"] * len(DAEMONS)
 
 
-def wait_answering(host: Host, seconds: float = 10) -> float:
-    return wait_until(lambda: answers(host), seconds, "the chain answers")
+def wait_answering(host: Host, seconds: float = PATIENCE) -> float:
+    return wait_until(lambda: answers(host), "the chain answers", seconds=seconds)

@@ -23,9 +23,9 @@ from tambourinefs.model.manifest import Manifest, parse_json
 from tambourinefs.model.status import StatusReport
 from tambourinefs.rpc.client import Client
 from tests.lab.hosts import Host
+from tests.waiting import PATIENCE
 
 T = TypeVar("T")
-PATIENCE = 60.0  # seconds that one step may take while everything is being killed
 _PAUSE = threading.Event()  # never set: only its timeout is used, between two attempts
 
 SERVICE = """\

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tests.e2e.chain import wait_until
+from tests.waiting import PATIENCE
 
 SECONDS = 40.0  # for one examination, with everything hung and the machine busy
-PATIENCE = 60.0  # seconds for each step of a fault
 
 
 class Runs(Protocol):
@@ -90,8 +90,8 @@ def break_and_fix(
         said = [_fix(host, fault, found, patience) for fault in faults]
         wait_until(
             lambda: troubles(examine(host, seconds=seconds)) <= before,
-            patience / 3,
             f"healthy after {said}",
+            seconds=patience,
         )
     finally:
         for fault in faults:

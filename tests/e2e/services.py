@@ -9,9 +9,9 @@ from typing import Any
 
 from tests import waiting
 from tests.lab.hosts import Host
+from tests.waiting import PATIENCE
 
 SLEEPS = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
-DEADLINE = 30.0  # seconds
 OWN = ("tambourine.service", "tambourine-silo.service", "tambourine-bombshell.service")
 
 
@@ -55,12 +55,12 @@ def condition(host: Host, name: str, kind: str) -> tuple[str, str]:
     return "", ""
 
 
-def until(what: Callable[[], bool], message: str, *, within: float = DEADLINE) -> None:
+def until(what: Callable[[], bool], message: str, *, within: float = PATIENCE) -> None:
     """Wait until it holds; AssertionError when it does not come in time."""
-    waiting.until(what, within, message, least=0.02)
+    waiting.until(what, message, seconds=within, least=0.02)
 
 
-def until_ready(host: Host, name: str, *, within: float = DEADLINE) -> None:
+def until_ready(host: Host, name: str, *, within: float = PATIENCE) -> None:
     until(lambda: condition(host, name, "Ready")[0] == "True", f"{name} ready", within=within)
 
 

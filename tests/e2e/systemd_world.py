@@ -10,8 +10,9 @@ from pathlib import Path
 import trio
 
 from tambourinefs.agent.units.systemd import HostSystemd
-from tests.fakes.systemd_rules import DEADLINE, World
+from tests.fakes.systemd_rules import World
 from tests.lab.hosts import Host
+from tests.waiting import PATIENCE
 
 UNITS = "etc/systemd/system"
 
@@ -74,7 +75,7 @@ async def systemd_of(host: Host, *, reply_timeout: float = 20.0) -> AsyncIterato
     systemd = HostSystemd(address=bus_of(host), root=host.root, reply_timeout=reply_timeout)
     async with trio.open_nursery() as nursery:
         await nursery.start(systemd.run)
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(PATIENCE):
             await systemd.wait_connected()
         yield systemd
         nursery.cancel_scope.cancel()

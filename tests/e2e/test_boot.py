@@ -49,7 +49,7 @@ def test_kill_9_in_any_order(host: Host, managed: str, order: tuple[str, ...]) -
     *before, service = pids(host, *order, managed)
     for unit in order:
         host.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit)
-    wait_until(lambda: ended(host, before), 10, "the old processes have ended")
+    wait_until(lambda: ended(host, before), "the old processes have ended")
     wait_answering(host, 10)
     apply(host, "steady", mark=names(order))  # the way down and the way up, not only reading
     assert props(host, "ActiveState", *DAEMONS) == ["active"] * len(DAEMONS)
@@ -64,8 +64,8 @@ def test_restart_in_any_order(host: Host, managed: str, order: tuple[str, ...]) 
     assert all(before)
     for unit in order:
         host.run("systemctl", "restart", "--no-block", unit)
-    wait_until(lambda: ended(host, before), 20, "the old processes have ended")
-    wait_answering(host, 15)
+    wait_until(lambda: ended(host, before), "the old processes have ended")
+    wait_answering(host)
     assert pids(host, managed) == (service,)
 
 
@@ -103,7 +103,7 @@ def test_frozen_daemons_are_replaced_by_the_watchdog(
 ) -> None:
     *frozen, service = pids(host, *DAEMONS, managed)
     host.run("kill", "-STOP", *map(str, frozen))
-    wait_until(lambda: ended(host, frozen), 30, "the frozen ones are gone")
+    wait_until(lambda: ended(host, frozen), "the frozen ones are gone")
     wait_answering(host, 20)
     assert not {*frozen, 0} & set(pids(host, *DAEMONS)), "new ones in all three places"
     for unit in DAEMONS:
@@ -116,7 +116,7 @@ def test_a_frozen_silo_that_is_killed_is_replaced(host: Host, managed: str) -> N
     pid, service = pids(host, SILO, managed)
     host.run("kill", "-STOP", str(pid))
     host.run("kill", "-KILL", str(pid))
-    wait_until(lambda: ended(host, [pid]), 10, "the old silo is gone")
+    wait_until(lambda: ended(host, [pid]), "the old silo is gone")
     wait_answering(host)
     new, same = pids(host, SILO, managed)
     assert new not in {pid, 0}
@@ -128,7 +128,7 @@ def test_a_reader_in_the_silo_gets_an_error_and_then_the_new_mount(host: Host) -
     try:
         before = pids(host, SILO)
         host.run("systemctl", "kill", "--signal=KILL", SILO)
-        wait_until(lambda: ended(host, before), 10, "the old silo is gone")
+        wait_until(lambda: ended(host, before), "the old silo is gone")
         wait_answering(host)
         with pytest.raises(OSError, match=r"Transport endpoint|Input/output|Stale"):
             os.listdir(directory)
@@ -154,12 +154,12 @@ def test_reboot_and_power_cut(host: Host, managed: str) -> None:
     apply(host, "steady")
     boot = prop(host, managed, "InvocationID")
     host.reboot()
-    wait_answering(host, 15)
-    wait_until(runs, 10, "the service runs again")
+    wait_answering(host)
+    wait_until(runs, "the service runs again")
     assert prop(host, managed, "InvocationID") != boot
     host.crash()
     host.start()
-    wait_answering(host, 15)
-    wait_until(runs, 10, "the service runs again")
+    wait_answering(host)
+    wait_until(runs, "the service runs again")
     apply(host, "steady", mark="after the power cut")
     assert answers(host)

@@ -116,10 +116,10 @@ def test_a_oneshot_that_ends_while_the_agent_is_dead_is_not_run_again(host: Host
         for count in (2, 3):
             wish.change("restart")
             generation = put(client, wish.manifest())
-            wait_until(partial(has_run, count), 5, "it runs")
+            wait_until(partial(has_run, count), "it runs")
             (pid,) = pids(host, AGENT)
             host.run("kill", "-KILL", str(pid))
-            wait_until(lambda: not prop(host, "once.service", "InvocationID"), 5, "it is forgotten")
+            wait_until(lambda: not prop(host, "once.service", "InvocationID"), "it is forgotten")
             wait_ready(client, wish.name, generation)
             assert len(ledger(host, wish.name)) == count
             last = report(client, wish.name).last_command
@@ -155,7 +155,6 @@ def test_killed_while_systemd_checks_its_mount(
         restarting = host.popen("systemctl", "restart", unit)
         wait_until(
             lambda: of_unit(host, unit, *check) or restarting.poll() is not None,  # noqa: B023
-            10,
             "it is checked",
             fleeting=True,
         )
@@ -163,7 +162,7 @@ def test_killed_while_systemd_checks_its_mount(
             os.kill(pid, signal.SIGKILL)
         hit = prop(host, unit, "SubState") == "start-post"
         restarting.communicate(timeout=30)
-        wait_answering(host, 10)
+        wait_answering(host)
         if hit:
             return
     raise AssertionError("the check was never hit")
@@ -220,4 +219,4 @@ def test_200_applies_while_every_daemon_is_killed_again_and_again(host: Host) ->
             assert (state == "active") == (wish.running and wish.text == SERVICE), wish.name
             marks = [int(line.split()[0]) for line in ledger(host, wish.name)]
             assert marks == sorted(marks), f"{wish.name}: an older unit after a newer one: {marks}"
-        wait_until(lambda: not temporaries(host), 5, "no temporary file is left")
+        wait_until(lambda: not temporaries(host), "no temporary file is left")

@@ -122,7 +122,7 @@ def test_power_cuts_amid_applies(fresh_host: Host) -> None:
         answered = cut_amid(host, others, f"{seed}-{cut}")
         in_the_middle += 0 < answered < APPLIES
         host.start()
-        wait_answering(host, 20)
+        wait_answering(host)
         print(f"cut {cut} after {answered} answers")
         for service in services:
             check_stored(host, service)
@@ -145,7 +145,7 @@ def test_power_cuts_amid_applies(fresh_host: Host) -> None:
         for service in services:
             persistently(partial(remove, client, service.name))
         wait_gone(client, [service.name for service in services])
-    wait_until(lambda: not temporaries(host), 10, "no temporary file is left")
+    wait_until(lambda: not temporaries(host), "no temporary file is left")
     host.run(
         "systemctl", "restart", "tambourine.service"
     )  # originals that nobody names go when it starts

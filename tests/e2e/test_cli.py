@@ -42,8 +42,8 @@ def clean(host: Host) -> Iterator[Host]:
         host.run("tambourine", "delete", *names, "--timeout", "60s")
 
 
-def until(what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
-    waiting.until(condition, seconds, what)
+def until(what: str, condition: Callable[[], bool]) -> None:
+    waiting.until(condition, what)
 
 
 def tambourine(

@@ -280,7 +280,7 @@ def together() -> list[tuple[Fault, ...]]:
 @pytest.fixture
 def patient(own_host: Host) -> Host:
     """A healthy host with one service."""
-    wait_answering(own_host, 20)
+    wait_answering(own_host)
     if not (own_host.root / PROC.lstrip("/") / "local/steady").is_dir():
         apply(own_host, "steady")
     return own_host
@@ -346,7 +346,7 @@ def test_nothing_is_left_of_what_hung(patient: Host) -> None:
     assert line is not None
     shell(patient, line.command)
     asking = ("pgrep", "--full", "os[.]statvfs|head --byte[s]")  # brackets: not this command itself
-    wait_until(lambda: patient.run(*asking, check=False).returncode == 1, 10, "all gone")
+    wait_until(lambda: patient.run(*asking, check=False).returncode == 1, "all gone")
 
 
 def test_with_everything_broken_it_answers_all_the_same(patient: Host) -> None:

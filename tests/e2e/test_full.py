@@ -47,6 +47,6 @@ def test_the_person_is_told_of_a_quota_and_the_old_one_runs_on(host: Host) -> No
             assert prop(host, f"{NAME}.service", "ActiveState") == "active"
         assert pids(host, f"{NAME}.service") == service
         apply(host, NAME, mark="fits again")
-        wait_until(lambda: pids(host, f"{NAME}.service") not in {service, (0,)}, 5, "it is new")
+        wait_until(lambda: pids(host, f"{NAME}.service") not in {service, (0,)}, "it is new")
     finally:
         delete(host, NAME)

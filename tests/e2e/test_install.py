@@ -268,7 +268,7 @@ def test_uninstalled_nothing_is_left_and_services_run_on_or_go_as_asked(
         assert all(lines), lines
         # What it had started goes on to its end, and applied state has one user at a time.
         wait_until(
-            lambda: host.run("pgrep", "-f", "withdraw-all", check=False).returncode == 1, 30, "end"
+            lambda: host.run("pgrep", "-f", "withdraw-all", check=False).returncode == 1, "end"
         )
     assert len(host.run(*remove).stdout.splitlines()) == REMOVAL_STEPS
     assert host.run("cat", leaving.ORIGINAL).stdout == "original\n"

@@ -116,7 +116,7 @@ def test_a_lab_goes_down_with_its_owner_however_that_ends(lab_name: str) -> None
         done = lab_command(lab_name, "up", "--bare", "--owner", str(owner.pid))
         assert done.returncode == 0, done.stderr
         owner.kill()
-    wait_until(lambda: not traces(lab_name), 20, "the watcher took it down")
+    wait_until(lambda: not traces(lab_name), "the watcher took it down")
 
 
 def test_up_clears_a_lab_whose_owner_and_watcher_are_gone(lab_name: str) -> None:
@@ -135,9 +135,7 @@ def test_up_clears_what_an_interrupted_one_left(lab_name: str) -> None:
     with subprocess.Popen(
         [LAB, "--name", lab_name, "up", "--bare"], stderr=subprocess.DEVNULL
     ) as up:
-        wait_until(
-            lambda: list(LabState(lab_name).directory.glob("h1/host.json")), 20, "it has begun"
-        )
+        wait_until(lambda: list(LabState(lab_name).directory.glob("h1/host.json")), "it has begun")
         up.kill()
     assert traces(lab_name)
     assert lab_command(lab_name, "up", "--bare").returncode == 0

@@ -57,12 +57,12 @@ def test_fifty_services_come_and_go(host: Host) -> None:
                     found.append(f"{unit}: {was} became {now}")
             return found
 
-        wait_until(lambda: not grown(), 15, "what was opened is closed")
+        wait_until(lambda: not grown(), "what was opened is closed")
         for unit in DAEMONS:
             now = size(host, unit)
             print(f"{unit}: {before[unit]} -> {now}")
             assert now.rss_kib - before[unit].rss_kib < GROWTH_KIB, unit
-    wait_until(lambda: not temporaries(host), 5, "no temporary file is left")
+    wait_until(lambda: not temporaries(host), "no temporary file is left")
     assert not list((host.root / "var/lib/tambourine/agent/services").glob("local_leak-*"))
     for n in range(AT_ONCE):
         (host.root / f"run/leak-{n}.ran").unlink()

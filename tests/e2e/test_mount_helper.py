@@ -58,7 +58,7 @@ def test_unmounting_by_hand_is_a_clean_stop(served: Host, place: str) -> None:
     unit = UNITS[place]
     started = prop(served, unit, "NRestarts")
     served.run("umount", place)
-    wait_until(lambda: ended(served, unit), 10, f"{unit} has ended")
+    wait_until(lambda: ended(served, unit), f"{unit} has ended")
     assert prop(served, unit, "Result") == "success"
     assert prop(served, unit, "NRestarts") == started
     assert served.run("systemctl", "--failed", "--no-legend").stdout == ""
@@ -134,7 +134,7 @@ def test_umount_knows_the_mount_once_however_often_it_was_made(served: Host, pla
     wait_answering(served)
     served.run("umount", place)
     assert entries() == []
-    wait_until(lambda: ended(served, unit), 10, f"{unit} has ended")
+    wait_until(lambda: ended(served, unit), f"{unit} has ended")
     served.run("systemctl", "start", unit)
     assert len(entries()) == 1
 
@@ -208,7 +208,7 @@ def test_lines_in_fstab(served: Host, fstab: None) -> None:
     served.run("mount", "--all")  # they are there: nothing to do
     for place, unit in UNITS.items():
         served.run("umount", place)
-        wait_until(lambda unit=unit: ended(served, unit), 10, f"{unit} has ended")  # type: ignore[misc]
+        wait_until(lambda unit=unit: ended(served, unit), f"{unit} has ended")  # type: ignore[misc]
         served.run("mount", place)
         assert [mount.is_tambourine for mount in mounted(served, place)] == [True]
     # systemd's own way: its unit of the mount runs mount(8).
@@ -218,12 +218,12 @@ def test_lines_in_fstab(served: Host, fstab: None) -> None:
     ):
         assert prop(served, mount, "SourcePath") == "/etc/fstab"
         served.run("systemctl", "stop", mount)
-        wait_until(lambda unit=unit: ended(served, unit), 10, f"{unit} has ended")  # type: ignore[misc]
+        wait_until(lambda unit=unit: ended(served, unit), f"{unit} has ended")  # type: ignore[misc]
         served.run("systemctl", "start", mount)
         assert prop(served, unit, "ActiveState") == "active"
     wait_answering(served)
     served.reboot()  # it waits until systemd says "running": no unit failed
-    wait_answering(served, 15)
+    wait_answering(served)
     assert len(mounted(served, STORE)) == len(mounted(served, STATUSES)) == 1
 
 

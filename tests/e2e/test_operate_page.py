@@ -41,7 +41,7 @@ def test_what_the_page_shows_is_what_happens(fresh_host: Host) -> None:
                 + "\nhappens:\n  "
                 + "\n  ".join(actual)
             )
-    wait_answering(fresh_host, 20)
+    wait_answering(fresh_host)
 
 
 def test_each_given_is_before_a_block_of_its_own() -> None:

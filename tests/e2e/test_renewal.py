@@ -64,7 +64,9 @@ def test_certificates_end_under_live_connections_and_are_renewed(host: Host) -> 
         host.run("systemctl", "start", RENEWER)  # as its timer does
         assert min(ends(host, name) for name in old) > max(old.values()) + 86400
         assert ends(host, "ca") > max(old.values())
-        wait_until(lambda: time.time() > max(old.values()) + 1, SECONDS + 5, "the old ones ended")
+        wait_until(
+            lambda: time.time() > max(old.values()) + 1, "the old ones ended", seconds=SECONDS + 5
+        )
         assert clients.poll() is None
     finally:
         said, _ = clients.communicate("\n", timeout=60)
@@ -74,14 +76,14 @@ def test_certificates_end_under_live_connections_and_are_renewed(host: Host) -> 
     assert host.run("systemctl", "show", "--property=Result", RENEWER).stdout == "Result=success\n"  # fmt: skip
     wanted = f'{{certificate="server"}} {ends(host, "server"):.0f}'
     metrics = host.root / "run/tambourine/proc/metrics.prom"
-    wait_until(lambda: wanted in metrics.read_text(), 90, "metrics.prom tells it")
+    wait_until(lambda: wanted in metrics.read_text(), "metrics.prom tells it", seconds=90)
 
 
 def test_what_has_ended_already_is_renewed_all_the_same(host: Host) -> None:
     """A host that was off for years: nobody gets in, until the timer's service has run."""
     host.run("tambourine", "pki", "init", "--force", "--lifetime", "1s")
     end = ends(host, "client")
-    wait_until(lambda: time.time() > end + 1, 10, "they ended")
+    wait_until(lambda: time.time() > end + 1, "they ended")
     assert host.run("tambourine", "get", check=False).returncode == 4
     host.run("systemctl", "start", RENEWER)
     wait_answering(host)

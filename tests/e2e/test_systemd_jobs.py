@@ -12,8 +12,8 @@ import trio.testing
 from tambourinefs.agent.ports import JobRefused, JobResult, UnitNotFound
 from tambourinefs.model.unit import Unit
 from tests.e2e.systemd_world import HostWorld, systemd_of, world_of
-from tests.fakes.systemd_rules import DEADLINE
 from tests.lab.hosts import Host
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.trio
 
@@ -36,7 +36,7 @@ async def under_way(world: HostWorld, name: str) -> AsyncIterator[list[JobResult
     async def start() -> None:
         results.append(await world.systemd.start(name))
 
-    with trio.fail_after(DEADLINE * 3):
+    with trio.fail_after(PATIENCE * 3):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(start)
             await world.wait(name, starting)
@@ -123,7 +123,7 @@ async def test_two_restarts_at_once_and_a_third_behind(bare_host: Host) -> None:
         async def restart() -> None:
             results.append(await world.systemd.restart("j-restarts.service"))
 
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 for _ in range(3):
                     nursery.start_soon(restart)

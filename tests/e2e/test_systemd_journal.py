@@ -11,8 +11,8 @@ import trio
 
 from tambourinefs.agent.journal.lines import HostJournal
 from tests.e2e.systemd_world import HostWorld, world_of
-from tests.fakes.systemd_rules import DEADLINE
 from tests.lab.hosts import Host
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.trio
 
@@ -118,5 +118,5 @@ async def test_a_frozen_journald_holds_up_nobody(bare_host: Host) -> None:
 async def test_no_journal_is_no_lines(bare_host: Host, announce: Callable[[str], None]) -> None:
     announce("journal of a.service: .*No such file")
     journal = HostJournal(directory=bare_host.root / "nonexistent", boot_id="0" * 32)
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         assert await journal.last_lines("a.service", "0" * 32, 10) == ()

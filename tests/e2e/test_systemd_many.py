@@ -11,8 +11,9 @@ import trio
 from tambourinefs.agent.dbus.incoming import Incoming
 from tambourinefs.agent.ports import Changes
 from tests.e2e.systemd_world import HostWorld, world_of
-from tests.fakes.systemd_rules import DEADLINE, SLEEPS
+from tests.fakes.systemd_rules import SLEEPS
 from tests.lab.hosts import Host
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.trio, pytest.mark.slow]
 
@@ -49,7 +50,7 @@ async def quiet(world: HostWorld) -> list[Changes]:
 
 async def test_a_thousand_units_cost_a_bounded_number_of_calls(bare_host: Host) -> None:
     async with world_of(bare_host) as world:
-        with trio.fail_after(DEADLINE * 6):
+        with trio.fail_after(PATIENCE * 6):
             async with many_units(world, MANY) as names:
                 await world.run("systemctl", "start", *names[:5])
                 await quiet(world)
@@ -89,7 +90,7 @@ async def test_references_stay_below_what_systemds_connection_bears(bare_host: H
         names = [f"m-{number}.target" for number in range(600)]
         for name in names:
             await world.write(name, "[Unit]\nDescription=Held\n")
-        with trio.fail_after(DEADLINE * 3):
+        with trio.fail_after(PATIENCE * 3):
             for name in names:
                 await world.systemd.ref(name)
             async with trio.open_nursery() as nursery:
@@ -110,7 +111,7 @@ async def test_a_storm_loses_nothing(bare_host: Host, monkeypatch: pytest.Monkey
             real(signal)
 
         monkeypatch.setattr(world.systemd, "heard", count)
-        with trio.fail_after(DEADLINE * 6):
+        with trio.fail_after(PATIENCE * 6):
             async with many_units(world, 100) as names:
                 await world.systemd.units(names)
                 await quiet(world)

@@ -13,8 +13,9 @@ import trio
 from tambourinefs.agent.ports import SystemdUnavailable
 from tests.e2e.systemd_world import HostWorld, world_of
 from tests.e2e.test_systemd_jobs import WAITS, under_way
-from tests.fakes.systemd_rules import DEADLINE, SLEEPS
+from tests.fakes.systemd_rules import SLEEPS
 from tests.lab.hosts import Host
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.trio
 
@@ -28,13 +29,13 @@ def _outages_are_told(announce: Callable[[str], None]) -> None:
 
 async def lost(world: HostWorld) -> None:
     """Wait until the outage is noticed: the proof that it happened."""
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         while world.systemd.connected:
             await world.systemd.changes.wait()
 
 
 async def found(world: HostWorld) -> None:
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         await world.systemd.wait_connected()
 
 
@@ -149,7 +150,7 @@ async def test_a_frozen_pid_1_is_noticed_and_said(bare_host: Host) -> None:
             began = time.monotonic()
             with pytest.raises(SystemdUnavailable, match="no reply within 1 s") as caught:
                 await world.systemd.unit("dbus.service")
-            assert time.monotonic() - began < DEADLINE
+            assert time.monotonic() - began < PATIENCE
             assert caught.value.may_have_happened
             await lost(world)
         finally:

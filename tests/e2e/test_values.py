@@ -78,7 +78,7 @@ def zoo(host: Host) -> Iterator[Host]:
     documents = "---\n".join(manifest(name, spec) + "\n" for name, spec in specs.items())
     try:
         host.run("tambourine", "apply", "--no-wait", "-f", "-", input=documents)
-        until(lambda: _settled(host), 120, "the zoo has settled")
+        until(lambda: _settled(host), "the zoo has settled", seconds=120)
         yield host
     finally:
         host.run("tambourine", "delete", *NAMES, check=False)
@@ -226,7 +226,7 @@ def test_every_value_is_systemctls(zoo: Host, name: str) -> None:
 
     try:
         # A number may move between two looks, and then holds still; what is wrong stays wrong.
-        until(same, 5, "the values are the same")
+        until(same, "the values are the same")
     except AssertionError:
         assert not found
         raise
@@ -247,7 +247,7 @@ def test_the_whole_block_is_systemctls(zoo: Host, name: str) -> None:
         )
 
     try:
-        until(same, 5, "the values are the same")
+        until(same, "the values are the same")
     except AssertionError:
         assert ours == theirs
         raise
@@ -306,7 +306,7 @@ def test_values_are_in_the_hosts_zone_also_when_it_changes_meanwhile(zoo: Host, 
         for name in ("running", "failed", "timer"):
             theirs = values_of(systemctl(zoo, OBSERVED[name]))
             assert f" {word}" in theirs["active"]
-            until(partial(same, name), 5, "the values are the same")
+            until(partial(same, name), "the values are the same")
         block = systemctl(zoo, OBSERVED["timer"])  # with the time of its next run
         assert _without_ages(zoo.run("cat", f"{PROC}/timer/status").stdout) == _without_ages(block)
     finally:
@@ -345,7 +345,7 @@ def stopped(host: Host, pid: int) -> Iterator[None]:
     send(signal.SIGSTOP)
     try:
         status = ("cat", f"/proc/{pid}/status")
-        until(lambda: "State:\tT" in host.run(*status).stdout, 5, "it is stopped")
+        until(lambda: "State:\tT" in host.run(*status).stdout, "it is stopped")
         yield
     finally:
         send(signal.SIGCONT)
@@ -382,7 +382,7 @@ def test_every_read_answers_while_dbus_is_stopped_and_journald_and_pid_1_are_fro
     # And it goes on by itself when they are back.
     for verb, state in (("stop", "inactive (dead)"), ("start", "active (running)")):
         host.run("systemctl", verb, "zoo-running.service")
-        until(partial(shows, state), 10, state)
+        until(partial(shows, state), state)
 
 
 WATCH = """

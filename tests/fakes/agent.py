@@ -29,9 +29,9 @@ from tambourinefs.agent.state.record import Record
 from tambourinefs.agent.state.store import Store
 from tambourinefs.model.view import ServiceView
 from tests.fakes.systemd import FakeSystemd
+from tests.waiting import PATIENCE
 
 SLEEPS = "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"
-DEADLINE = 20.0  # seconds until what must happen has happened
 
 
 class Killed(BaseException):
@@ -195,7 +195,7 @@ class Host:
 
     async def until(self, condition: Callable[[], bool], what: str = "") -> None:
         """Wait until it holds; AssertionError when it does not come."""
-        with trio.move_on_after(DEADLINE) as scope:
+        with trio.move_on_after(PATIENCE) as scope:
             while not condition():
                 with trio.move_on_after(0.01):
                     await self.board.changed.wait()

@@ -21,8 +21,7 @@ from tambourinefs.agent.ports import (
     UnitNotFound,
 )
 from tambourinefs.model.unit import Unit
-
-DEADLINE = 20.0  # seconds for anything to become true
+from tests.waiting import PATIENCE
 
 
 class World(ABC):
@@ -47,7 +46,7 @@ class World(ABC):
     async def wait(self, name: str, holds: Callable[[Unit], bool]) -> Unit:
         """Wait until a unit is so; AssertionError with what it is instead."""
         unit = await self.systemd.unit(name)
-        with trio.move_on_after(DEADLINE):
+        with trio.move_on_after(PATIENCE):
             while not holds(unit):
                 await self.systemd.changes.wait()
                 unit = (await self.systemd.units([name]))[name]

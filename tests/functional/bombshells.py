@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,16 +18,14 @@ from tambourinefs.model.paths import SILO_ID_FILE
 from tambourinefs.rpc import pki, reach
 from tambourinefs.rpc.client import SERVER_NAME, Client
 from tambourinefs.rpc.io_pb2_grpc import BombshellStub
+from tests.waiting import PATIENCE, until
 
 TAMBOURINE = Path(sys.executable).with_name("tambourine")
 
 
-def wait_until(holds: Callable[[], object], what: str, timeout: float = 15.0) -> None:
-    """Poll a condition that nobody can ring a bell for."""
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-        threading.Event().wait(0.02)
+def wait_until(holds: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+    """Poll closely: what is waited for comes within milliseconds."""
+    until(holds, what, seconds=seconds, least=0.02)
 
 
 class Running:

@@ -26,9 +26,9 @@ TAMBOURINE = (sys.executable, "-m", "tambourinefs.cli.main")
 View = dict[str, Any]
 
 
-def until(what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(what: str, condition: Callable[[], bool]) -> None:
     """Wait for a condition."""
-    waiting.until(condition, seconds, what, least=0.01)
+    waiting.until(condition, what, least=0.01)
 
 
 def condition(kind: str, status: str, reason: str, generation: int, message: str = "") -> View:

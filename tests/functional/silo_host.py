@@ -18,15 +18,15 @@ import pytest
 
 from tambourinefs.mount import mounts
 from tests import waiting
+from tests.waiting import PATIENCE
 
 TAMBOURINE = Path(sys.executable).parent / "tambourine"
-DEADLINE = 20.0
 NAMES = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP"}  # the same number as ENOTSUP
 
 
-def wait_for(what: str, condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
+def wait_for(what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until `condition()` holds; the test fails with `what` after so many seconds."""
-    waiting.until(condition, seconds, what, least=0.005)
+    waiting.until(condition, what, seconds=seconds, least=0.005)
 
 
 class SiloHost:
@@ -80,7 +80,7 @@ class SiloHost:
         """SIGTERM; its exit status."""
         assert self.process is not None
         self.process.terminate()
-        status = self.process.wait(DEADLINE)
+        status = self.process.wait(PATIENCE)
         self._ended()
         return status
 
@@ -88,7 +88,7 @@ class SiloHost:
         """kill -9: the mount stays, dead."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(DEADLINE)
+        self.process.wait(PATIENCE)
         self._ended()
 
     @contextmanager

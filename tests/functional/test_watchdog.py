@@ -15,10 +15,10 @@ import pytest
 
 from tests.functional.bombshells import Running
 from tests.functional.silo_host import SiloHost
+from tests.waiting import PATIENCE
 
 HANGABLE = Path(__file__).with_name("hangable.py")
 USEC = 200_000  # WatchdogSec=; a sign comes twice as often
-PATIENCE = 20.0  # seconds until a daemon is up, on a busy machine
 
 
 class Manager:
