@@ -98,5 +98,5 @@ def test_a_namespace_that_no_flag_names_is_not_obeyed(home: Host) -> None:
     conditions = home.root / f"{HOME[1:]}/proc/local/e2e-alone/conditions"
     with agent(home):
         until(conditions.exists, "its status")
-        assert "NamespaceNotRespected" in conditions.read_text()
+        assert "NamespaceNotAllowed" in conditions.read_text()
     assert home.run("systemctl", "cat", "e2e-alone", check=False).returncode

@@ -460,7 +460,7 @@ async def test_nothing_is_done_in_a_namespace_that_is_not_respected_any_more(hos
     host.delete("x", "storage")
     async with host.agent() as reconciler:
         await reconciler.started.wait()
-        assert host.condition("x", "Accepted", "storage") == ("False", "NamespaceNotRespected")
+        assert host.condition("x", "Accepted", "storage") == ("False", "NamespaceNotAllowed")
     assert await host.active("x.service") == "active"
 
 

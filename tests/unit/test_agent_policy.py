@@ -116,15 +116,15 @@ def test_refused(spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spec", "begins"),
     [
-        ({"name": "ssh", "command": "stop"}, "spec.name: ssh.service may be observed"),
+        ({"name": "ssh", "command": "stop"}, "spec.name: ssh.service may only be observed"),
         ({"name": "run.mount", "command": "stop"}, "spec.name: run.mount mounts over"),
         (
             {"unit": UNIT, "files": (*files("/etc/ok"), *files("/etc/tambourine/x"))},
-            "spec.files[1].path: /etc/tambourine/x: nothing is written below /etc/tambourine",
+            "spec.files[1].path: /etc/tambourine/x is at or below /etc/tambourine, where no file is allowed",
         ),
         ({"unit": UNIT + "User=bombshell\n"}, "spec.unit: User=bombshell"),
         ({"drop_ins": (DropIn("x.conf", "[Service]\nUser=bombshell\n"),)}, "spec.dropIns[0].content: User="),
-        ({"unit": UNIT + "[Install]\nAlias=ssh.service\n"}, "spec.unit: Alias= or Also= takes ssh.service"),
+        ({"unit": UNIT + "[Install]\nAlias=ssh.service\n"}, "spec.unit: Alias= or Also= names ssh.service"),
         # systemd reads them as one: neither is to blame alone.
         ({"unit": UNIT + "User=bombshell\n", "drop_ins": (DropIn("x.conf", ""),)}, "User=bombshell"),
     ],
@@ -185,7 +185,7 @@ def test_a_denial_of_a_template_or_of_an_instance_covers_what_would_change_it() 
 def test_namespaces(namespaces: tuple[str, ...], namespace: str, obeyed: bool) -> None:
     said = refusal(manifest(namespace, unit=UNIT), Policy(namespaces=namespaces))
     assert (said is None) == obeyed
-    assert said is None or said.reason == "NamespaceNotRespected"
+    assert said is None or said.reason == "NamespaceNotAllowed"
 
 
 def test_what_is_claimed() -> None:

@@ -51,7 +51,7 @@ def test_conditions_of_an_older_generation_say_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", ["DeniedByPolicy", "NamespaceNotRespected", "ForeignUnit", "NameConflict"]
+    "reason", ["DeniedByPolicy", "NamespaceNotAllowed", "ForeignUnit", "NameConflict"]
 )
 def test_what_the_hosts_rules_refuse_ends_with_3(reason: str) -> None:
     found = verdict(GOAL, report(condition("Accepted", "False", reason)))

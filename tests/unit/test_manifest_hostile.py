@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tambourinefs.agent.admission import unittext
 from tambourinefs.errors import InvalidManifest
-from tambourinefs.model import exposure
 from tambourinefs.model.manifest import (
     Manifest,
     content_digest,
@@ -153,8 +153,8 @@ def use(found: Manifest) -> None:
     assert len(content_digest(found)) == 64
     names_claimed(found)
     drop_ins_claimed(found)
-    exposure.mentions(found.spec.texts, found.spec.unit_name)
-    exposure.users(found.spec.texts, found.spec.unit_name)
+    unittext.own_paths(found.spec.texts, found.spec.unit_name)
+    unittext.users(found.spec.texts, found.spec.unit_name)
     for file in found.spec.files:
         assert (file.inline_bytes() is None) == (file.content_from is not None)
         assert 0 <= file.permissions <= 0o777

@@ -105,9 +105,9 @@ def judge_missing(record: Record, rules: Policy, silo: str) -> Judgement | None:
     """
     if record.removing:
         return None
-    if not policy.respects(rules, record.namespace):
+    if not policy.allows(rules, record.namespace):
         message = f"its manifest is gone, and this host does not respect namespace {record.namespace}: it is kept"
-        return Judgement(Verdict(FALSE, policy.NOT_RESPECTED, message))
+        return Judgement(Verdict(FALSE, policy.NOT_ALLOWED, message))
     if record.silo != silo:
         message = "it came from another silo, which was replaced: it is kept until its manifest is seen here"
         return Judgement(Verdict(FALSE, "InvalidManifest", message))

@@ -1,9 +1,8 @@
-"""What this host's administrator allows a manifest to do. Pure: it gets the configuration and says
-no, or nothing.
+"""What this host's configuration allows a manifest to do. Pure.
 
-It guards against mistakes and against a cluster that asks for more than the host gives; whoever may
-write a respected namespace is root on the host all the same (docs/security.md), since any unit of
-theirs runs as root.
+It guards against mistakes and against a cluster that asks for more than the host allows. A user who
+may write in an allowed namespace is root on the host all the same, since a unit runs as root
+(docs/security.md).
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from itertools import chain
 from posixpath import normpath
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.agent.admission import fieldpath
-from tambourinefs.model import exposure, names, paths, unitfile
+from tambourinefs.agent.admission import fieldpath, unittext
+from tambourinefs.model import names, paths, unitfile
 from tambourinefs.model.names import is_at_or_below
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from tambourinefs.model.manifest import Manifest, Spec
 
-NOT_RESPECTED: Final = "NamespaceNotRespected"
+NOT_ALLOWED: Final = "NamespaceNotAllowed"
 DENIED: Final = "DeniedByPolicy"
 
 # Where systemd finds units, generators and presets (systemd.unit(5), UNIT FILE LOAD PATH; systemd.generator(7)).
@@ -50,20 +49,20 @@ KERNEL: Final = ("/proc", "/sys", "/dev")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The part of the configuration that decides. Paths are normalised."""
+    """The part of the configuration that admission uses. Paths are normalised."""
 
     namespaces: tuple[str, ...] = ("local",)  # "*": all
     denied_units: tuple[str, ...] = ()  # globs
-    allowed_units: tuple[str, ...] = ()  # globs that lift a denial
+    allowed_units: tuple[str, ...] = ()  # globs that override denied_units
     file_prefixes: tuple[str, ...] = ("/etc", "/usr/local", "/opt", "/var/lib")
     forbidden: tuple[str, ...] = ()  # this host's own paths, beside the fixed ones
-    mounts: tuple[str, ...] = (str(paths.SILO), str(paths.PROC), str(paths.PROC_LITERAL))
+    mounts: tuple[str, ...] = unittext.MOUNTS
     writers: tuple[str, ...] = ()  # users that may write the silo, by name and by number
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why not: a reason of the condition Accepted, and words for people."""
+    """Reason and message of the condition Accepted when it is False."""
 
     reason: str
     message: str
@@ -76,7 +75,7 @@ FORBIDDEN: Final = (
     str(paths.STATE),
     str(paths.RUN),
     str(paths.PREFIX),
-    # What the installation laid down elsewhere, and what would stand before it (tmpfiles.d(5), sysusers.d(5)).
+    # What the installation has elsewhere, and what would override it (tmpfiles.d(5), sysusers.d(5)).
     "/usr/local/bin/tambourine",
     *(
         f"{root}/{kind}/tambourine.conf"
@@ -86,14 +85,15 @@ FORBIDDEN: Final = (
 )
 
 
-def respects(policy: Policy, namespace: str) -> bool:
-    """Whether this host obeys that namespace. `local` never by "*": it is the host's own."""
+def allows(policy: Policy, namespace: str) -> bool:
+    """Whether this host allows that namespace. "*" does not cover `local`, which is the host's."""
     return namespace in policy.namespaces or ("*" in policy.namespaces and namespace != "local")
 
 
 def is_denied(policy: Policy, unit: str) -> bool:
-    """Whether the unit may only be observed. Our own units always; a template's denial covers its
-    instances, and a unit's denial covers what would change it: its template, `a-.service` for `a-b.service`.
+    """Whether the unit may only be observed. Tambourine's own units always; to deny a template denies
+    its instances, and to deny a unit denies what would change it: its template, and `a-.service`
+    for `a-b.service`.
     """
     if names.is_own_unit(unit):
         return True
@@ -108,7 +108,9 @@ def is_denied(policy: Policy, unit: str) -> bool:
 
 
 def _reaches_some(unit: str, glob: str) -> bool:
-    """Whether drop-ins of `unit` may be those of a unit that the glob matches, by what stands before its first wildcard."""
+    """Whether drop-ins of `unit` may apply to a unit that the glob matches, judged by the glob's
+    literal prefix.
+    """
     literal = _WILDCARD.split(glob)[0]
     if literal == glob:
         return names.reaches(unit, glob)
@@ -119,33 +121,31 @@ def _reaches_some(unit: str, glob: str) -> bool:
 
 
 def refusal(manifest: Manifest, policy: Policy) -> Refusal | None:
-    """The first reason why this host does not do what the manifest says; None: it may."""
+    """Why this host's configuration does not allow the manifest; None: it does."""
     namespace = manifest.metadata.namespace
-    if not respects(policy, namespace):
+    if not allows(policy, namespace):
         return Refusal(
-            NOT_RESPECTED,
-            f"this host does not respect namespace {namespace}: its administrator can add it to"
-            f" agent.namespaces in {paths.CONFIG}",
+            NOT_ALLOWED,
+            f"namespace {namespace} is not allowed on this host: add it to agent.namespaces in"
+            f" {paths.CONFIG} to allow it",
         )
     message = next(_denials(manifest.spec, policy), None)
     return None if message is None else Refusal(DENIED, message)
 
 
 def alias_refusal(spec: Spec, called: Iterable[str], policy: Policy) -> Refusal | None:
-    """The same for the names that the unit has besides on this host: sshd.service is ssh.service. None: it may."""
+    """The same for `called`, the names that the unit has on this host: sshd.service is ssh.service."""
     if only_observes(spec) or any(fnmatchcase(spec.unit_name, g) for g in policy.allowed_units):
         return None
     denied = next((name for name in sorted(set(called)) if name and is_denied(policy, name)), None)
     if denied is None:
         return None
-    message = (
-        f"{spec.unit_name} is {denied} on this host, which may not be changed (agent.denied_units)"
-    )
+    message = f"{spec.unit_name} is {denied} on this host, which agent.denied_units denies"
     return Refusal(DENIED, fieldpath.at(fieldpath.NAME, message))
 
 
 def only_observes(spec: Spec) -> bool:
-    """Whether it changes nothing on the host and commands nothing."""
+    """Whether the manifest changes nothing on the host and commands nothing."""
     changes = spec.unit is not None or spec.drop_ins or spec.files
     return not changes and spec.command is None and spec.enabled is None
 
@@ -164,21 +164,21 @@ def _denials(spec: Spec, policy: Policy) -> Iterator[str]:
 
 def _name_denials(unit: str, policy: Policy) -> Iterator[str]:
     if names.is_own_unit(unit):
-        yield f"{unit} is Tambourine's own: it may be observed, not changed or commanded"
+        yield f"{unit} is part of Tambourine: it may only be observed"
     if is_denied(policy, unit):
-        yield f"{unit} may be observed, not changed or commanded, on this host (agent.denied_units)"
+        yield f"{unit} may only be observed on this host (agent.denied_units)"
     if any(at in policy.writers for at in _instances(unit)):
         yield f"{unit}: a template with User=%i would run it as a writer of the silo"
     if covered := _covers(unit):
-        yield f"{unit} mounts over {covered}, which is Tambourine's"
+        yield f"{unit} mounts over {covered}, a directory of Tambourine"
 
 
 def _other_names(spec: Spec, policy: Policy) -> Iterator[str]:
     for other in sorted(unitfile.aliases(spec.texts, spec.unit_name)):
         if "%" in other:
-            yield f"Alias= or Also= {names.printable(other)}: what it names depends on the host"
+            yield f"Alias= or Also= {names.printable(other)}: its value depends on the host"
         if is_denied(policy, other):
-            yield f"Alias= or Also= takes {other}, which may not be changed on this host (agent.denied_units)"
+            yield f"Alias= or Also= names {other}, which agent.denied_units denies"
 
 
 def _instances(unit: str) -> Iterator[str]:
@@ -188,7 +188,9 @@ def _instances(unit: str) -> Iterator[str]:
 
 
 def _covers(unit: str) -> str:
-    """What of ours a mount unit would hide, or take away when it stops; "" for nothing. Its name is its Where=."""
+    """The directory of Tambourine that a mount unit hides, or removes when it stops; "" for none. Its
+    name is its Where=.
+    """
     if names.unit_type(unit) not in {"mount", "automount"}:
         return ""
     where = names.unescape_path(unit.rpartition(".")[0])
@@ -199,42 +201,42 @@ def _covers(unit: str) -> str:
 def _path_denials(path: str, policy: Policy) -> Iterator[str]:
     for root in (*FORBIDDEN, *policy.forbidden):
         if is_at_or_below(path, root):
-            yield f"{path}: nothing is written below {root}"
+            yield f"{path} is at or below {root}, where no file is allowed"
     if not any(is_at_or_below(path, prefix) for prefix in policy.file_prefixes):
         allowed = ", ".join(policy.file_prefixes)
-        yield f"{path}: this host allows files below {allowed} (agent.file_prefixes)"
+        yield f"{path} is not below an allowed prefix: {allowed} (agent.file_prefixes)"
 
 
 def _text_denials(spec: Spec, policy: Policy) -> Iterator[str]:
-    for mention in exposure.mentions(spec.texts, spec.unit_name, policy.mounts):
-        setting = f"{mention.setting.key}={names.printable(mention.setting.value)}"
-        yield f"{setting} reaches {mention.root}, which is Tambourine's: systemd could wait for it"
-    for user in sorted(exposure.users(spec.texts, spec.unit_name)):
+    for setting, root in unittext.own_paths(spec.texts, spec.unit_name, policy.mounts):
+        value = names.printable(setting.value)
+        yield f"{setting.key}={value} names a path of {root}, which belongs to Tambourine"
+    for user in sorted(unittext.users(spec.texts, spec.unit_name)):
         if user in policy.writers or _may_be_any(user, policy.writers):
             yield f"User={user} would run the unit as a writer of the silo"
-    for other in sorted(exposure.required_by(spec.texts, spec.unit_name)):
+    for other in sorted(unittext.required_by(spec.texts, spec.unit_name)):
         if "%" in other or is_denied(policy, other):
             yield (
-                f"RequiredBy= {names.printable(other)}, which may not be changed on this host: it would stop with this unit"
-                " (WantedBy= does not)"
+                f"RequiredBy={names.printable(other)}: that unit would stop with this one, and"
+                " agent.denied_units denies it; use WantedBy="
             )
-    for other in sorted(exposure.stops(spec.texts, spec.unit_name)):
+    for other in sorted(unittext.stops(spec.texts, spec.unit_name)):
         if names.is_own_unit(other):
-            yield f"Conflicts= or PropagatesStopTo= of {other} would stop Tambourine itself"
-    for other in sorted(exposure.holds_up(spec.texts, spec.unit_name)):
+            yield f"Conflicts= or PropagatesStopTo= {other} would stop Tambourine"
+    for other in sorted(unittext.delays(spec.texts, spec.unit_name)):
         if names.is_own_unit(other):
-            yield f"Before= {other}: Tambourine itself would not start until this unit is up"
+            yield f"Before={other}: Tambourine would not start until this unit is up"
 
 
 def _may_be_any(user: str, writers: Iterable[str]) -> bool:
-    """Whether specifiers that only the host knows could make it one of them: `bomb%wshell` where %w is empty."""
+    """Whether specifiers that only the host knows may make it one of them: `bomb%wshell`, %w empty."""
     pattern = _SPECIFIER.sub("*", user)
-    # Nothing but a specifier (User=%i of a template) is nobody until there is an instance.
+    # A specifier alone (User=%i of a template) names no user until there is an instance.
     return (
         "%" in user and pattern.strip("*") != "" and any(fnmatchcase(w, pattern) for w in writers)
     )
 
 
 def normal_paths(configured: Iterable[str]) -> tuple[str, ...]:
-    """Configured paths, normalised; relative and empty ones are left out."""
+    """Configured paths, normalised, without relative and empty ones."""
     return tuple(normpath(path) for path in configured if path.startswith("/"))

@@ -12,7 +12,7 @@ from tambourinefs.model.status import ACCEPTED, APPLIED, READY, Condition, Statu
 
 # Reasons of Accepted=False that speak of the host's rules; every other one speaks of the manifest.
 POLICY_REASONS: Final = frozenset(
-    {"DeniedByPolicy", "NamespaceNotRespected", "ForeignUnit", "NameConflict"}
+    {"DeniedByPolicy", "NamespaceNotAllowed", "ForeignUnit", "NameConflict"}
 )
 # Reasons that come and go by themselves, whatever the condition's status is.
 PASSING_REASONS: Final = frozenset(

@@ -1,4 +1,4 @@
-"""What a unit would do to Tambourine is seen however it is written."""
+"""What a unit's texts would do to Tambourine is found however it is written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tambourinefs.model.exposure import holds_up, mentions, stops, users
+from tambourinefs.agent.admission.unittext import delays, own_paths, stops, users
 
 
 def unit(*lines: str, section: str = "Service") -> tuple[str, ...]:
@@ -45,9 +45,6 @@ def unit(*lines: str, section: str = "Service") -> tuple[str, ...]:
         "ExecStart=-@/run/tambourine/proc/x name",
         "ListenFIFO=/run/tambourine/proc/fifo",
         "Where=/run/tambourine/proc/x",
-        "Where=/run",
-        "Where=/var/lib",
-        "Where=/",
         "RuntimeDirectory=tambourine",
         "RuntimeDirectory=a tambourine/proc",
         "StateDirectory=x:tambourine",
@@ -55,8 +52,8 @@ def unit(*lines: str, section: str = "Service") -> tuple[str, ...]:
         "SomeSettingOfALaterSystemd=/run/tambourine/proc/x",
     ],
 )  # fmt: skip
-def test_a_setting_by_which_systemd_would_look_us_up_is_found(line: str) -> None:
-    found = mentions(unit(line), "x.service")
+def test_a_setting_that_names_a_path_of_our_mounts_is_found(line: str) -> None:
+    found = own_paths(unit(line), "x.service")
     assert found, line
     assert found[0].setting.key == line.partition("=")[0]
 
@@ -72,7 +69,8 @@ def test_a_setting_by_which_systemd_would_look_us_up_is_found(line: str) -> None
         "EnvironmentFile=/run/tambourine-not/proc/x",
         "EnvironmentFile=/run/tambourine/process",
         "EnvironmentFile=/run/tambourine",
-        "EnvironmentFile=/run/t*x/proc/y",
+        "EnvironmentFile=/run/t*x/other/y",
+        "EnvironmentFile=/etc/*/env",
         "# EnvironmentFile=/run/tambourine/proc/x",
         "ConditionPathExists=/var/lib/x",
         "RuntimeDirectory=tambourine-x",
@@ -80,21 +78,22 @@ def test_a_setting_by_which_systemd_would_look_us_up_is_found(line: str) -> None
         "ExecStart=sleep infinity",
     ],
 )
-def test_a_setting_that_does_us_nothing_is_let_be(line: str) -> None:
-    assert mentions(unit(line), "x.service") == ()
+def test_a_setting_that_systemd_does_not_look_up_in_our_mounts_is_allowed(line: str) -> None:
+    assert own_paths(unit(line), "x.service") == []
 
 
-def test_a_section_of_others_is_let_be() -> None:
-    assert mentions(unit("X=/run/tambourine/proc/x", section="X-Mine"), "x.service") == ()
+def test_an_x_section_is_ignored() -> None:
+    assert own_paths(unit("X=/run/tambourine/proc/x", section="X-Mine"), "x.service") == []
 
 
 def test_drop_ins_and_instances_count() -> None:
     texts = ("[Service]\n", "[Service]\nEnvironmentFile=%I/x\n")
-    assert mentions(texts, "a@-run-tambourine-proc.service")[0].path == "/run/tambourine/proc/x"
-    assert mentions(texts, "a@-srv.service") == ()
+    found = own_paths(texts, "a@-run-tambourine-proc.service")
+    assert found[0].root == "/run/tambourine/proc"
+    assert own_paths(texts, "a@-srv.service") == []
 
 
-def test_who_runs_it_is_found_in_any_text_and_under_any_name() -> None:
+def test_the_user_is_found_in_every_text_by_name_and_number() -> None:
     assert users(unit("User=bombshell"), "x.service") == {"bombshell"}
     assert users(unit("User=%i"), "x@bombshell.service") == {"bombshell"}
     assert users(unit("User=61000", "User=", "User=root"), "x.service") == {"61000"}
@@ -103,7 +102,7 @@ def test_who_runs_it_is_found_in_any_text_and_under_any_name() -> None:
     assert users(unit("DynamicUser=no"), "bombshell.service") == frozenset()
 
 
-def test_what_it_would_stop_is_found() -> None:
+def test_units_that_stop_with_it_are_found() -> None:
     lines = ("Conflicts=tambourine.service a.service", "PropagatesStopTo=%p-b.service")
     found = stops(unit(*lines, section="Unit"), "x.service")
     assert found == {"tambourine.service", "a.service", "x-b.service"}
@@ -123,8 +122,8 @@ def test_what_it_would_stop_is_found() -> None:
         "PIDFile=/run/tambourine/x.pid",
     ],
 )
-def test_what_would_be_made_in_a_directory_of_ours_is_found(line: str) -> None:
-    assert mentions(unit(line, section="Socket"), "x.socket"), line
+def test_what_systemd_would_make_in_a_directory_of_tambourine_is_found(line: str) -> None:
+    assert own_paths(unit(line, section="Socket"), "x.socket"), line
 
 
 @pytest.mark.parametrize(
@@ -137,14 +136,14 @@ def test_what_would_be_made_in_a_directory_of_ours_is_found(line: str) -> None:
         "PIDFile=x.pid",
     ],
 )
-def test_what_is_made_elsewhere_is_let_be(line: str) -> None:
-    assert mentions(unit(line, section="Socket"), "x.socket") == ()
+def test_what_systemd_makes_elsewhere_is_allowed(line: str) -> None:
+    assert own_paths(unit(line, section="Socket"), "x.socket") == []
 
 
-def test_who_would_wait_for_it_is_found() -> None:
+def test_units_that_wait_for_it_are_found() -> None:
     texts = unit("Before=tambourine.service", "Before=%p-b.service", section="Unit")
-    assert holds_up(texts, "x.service") == {"tambourine.service", "x-b.service"}
-    assert holds_up(unit("After=tambourine.service", section="Unit"), "x.service") == frozenset()
+    assert delays(texts, "x.service") == {"tambourine.service", "x-b.service"}
+    assert delays(unit("After=tambourine.service", section="Unit"), "x.service") == frozenset()
 
 
 def test_hostile_patterns_cost_little() -> None:
@@ -163,7 +162,7 @@ def test_hostile_patterns_cost_little() -> None:
         "/proc/1/root",
     ):
         size = 80_000 // len(piece)
-        mentions(unit("ConditionPathExistsGlob=/run/" + piece * size), "x@a.service")
-        mentions(unit(*["EnvironmentFile=/run/" + piece * 40] * (size // 50)), "x@a.service")
-        mentions(unit("PathExistsGlob=/" + piece * size + "*/tambourine/proc"), "x@a.service")
+        own_paths(unit("ConditionPathExistsGlob=/run/" + piece * size), "x@a.service")
+        own_paths(unit(*["EnvironmentFile=/run/" + piece * 40] * (size // 50)), "x@a.service")
+        own_paths(unit("PathExistsGlob=/" + piece * size + "*/tambourine/proc"), "x@a.service")
     assert time.process_time() - begun < 8
