@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tambourinefs.agent.dbus.incoming import Incoming
+from tambourinefs.agent.dbus.messages import Received
 from tambourinefs.agent.ports import Changes
 from tests.e2e.systemd_world import HostWorld, world_of
 from tests.fakes.systemd_rules import SLEEPS
@@ -103,10 +103,10 @@ async def test_references_stay_below_what_systemds_connection_bears(bare_host: H
 
 async def test_a_storm_loses_nothing(bare_host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     async with world_of(bare_host) as world:
-        heard: list[Incoming] = []
+        heard: list[Received] = []
         real = world.systemd.heard
 
-        def count(signal: Incoming) -> None:
+        def count(signal: Received) -> None:
             heard.append(signal)
             real(signal)
 

@@ -27,10 +27,9 @@ RECORDED = Path(__file__).parent / "recorded" / "systemd_properties.json"
 
 
 def recorded(name: str) -> Unit:
-    properties: dict[str, Any] = json.loads(RECORDED.read_text())[name]
-    for signature, value in list(properties.items()):
-        if isinstance(value[1], dict):
-            properties[signature] = (value[0], bytes.fromhex(value[1]["bytes"]))
+    properties: dict[str, Any] = {}
+    for key, (_, value) in json.loads(RECORDED.read_text())[name].items():
+        properties[key] = bytes.fromhex(value["bytes"]) if isinstance(value, dict) else value
     return to_unit(name, properties)
 
 
@@ -97,7 +96,7 @@ def test_conditions() -> None:
 def test_unset_is_none_and_missing_properties_are_defaults() -> None:
     unit = to_unit(
         "a.service",
-        {"MemoryCurrent": ("t", UNSET), "TasksCurrent": ("t", 0), "MemoryMin": ("t", UNSET)},
+        {"MemoryCurrent": UNSET, "TasksCurrent": 0, "MemoryMin": UNSET},
     )
     assert (unit.memory_current, unit.tasks_current, unit.memory_min) == (None, 0, None)
     assert to_unit("a.service", {}).load_state == "not-found"

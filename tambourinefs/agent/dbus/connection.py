@@ -1,35 +1,28 @@
-"""A client of the D-Bus system bus that comes back: jeepney on trio, and the only module that
-imports it.
+"""A connection to the D-Bus system bus, on trio.
 
-It knows messages, not systemd. Why not jeepney's own DBusRouter: its channels drop signals when
-they are full, and its waiters end in KeyError instead of RouterClosed when the connection goes.
-Here a signal is a synchronous call of `on_signal`, which cannot block and so cannot lose one; a
-lost connection ends every waiting call in SystemdUnavailable. What comes in is read by incoming.py,
-which does a fifth of the work of jeepney's parser; what it cannot read ends the connection too.
+It knows messages, not systemd. A signal is a synchronous call of `on_signal`, which cannot block
+and so cannot lose one; a lost connection ends every waiting call in SystemdUnavailable, and so does
+a message that cannot be read.
 
-Wire rules: D-Bus Specification, https://dbus.freedesktop.org/doc/dbus-specification.html
+Authentication (EXTERNAL) and addresses: https://dbus.freedesktop.org/doc/dbus-specification.html
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import trio
-from jeepney import DBusAddress, new_method_call  # type: ignore[import-untyped]
-from jeepney.auth import BEGIN, AuthenticationError, Authenticator  # type: ignore[import-untyped]
-from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]
-from jeepney.io.trio import DBusConnection  # type: ignore[import-untyped]
+from dbus_fast import MessageType
 
-from tambourinefs.agent.dbus.incoming import ERROR, METHOD_RETURN, SIGNAL, Incoming, Messages
-from tambourinefs.agent.dbus.unmarshal import Malformed
+from tambourinefs.agent.dbus.messages import Malformed, Received, Stream, method_call
 from tambourinefs.agent.ports import SystemdUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Container
-
-_Read = TypeVar("_Read")
+    from collections.abc import Awaitable, Callable
 
 log: Final = logging.getLogger(__name__)
 
@@ -44,7 +37,7 @@ REPLY_TIMEOUT: Final = (
 BACKOFF_FIRST: Final = 0.05  # seconds
 BACKOFF_LAST: Final = 5.0
 LOST: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel)
-CLOSED: Final = b"ERROR closed during authentication\r\n"  # what an end of file is taken for
+LINE_MAX: Final = 16384  # bytes of an answer during authentication
 RECEIVED: Final = (
     65536  # bytes at once, where there are so many; all properties of a unit are 14,000
 )
@@ -66,49 +59,62 @@ def system_bus_address() -> str:
 
 
 def _socket_path(address: str) -> str:
-    try:
-        return str(next(get_connectable_addresses(address)))
-    except (RuntimeError, ValueError, StopIteration) as error:
-        raise SystemdUnavailable(f'D-Bus address "{address}" cannot be used: {error}') from error
+    """The first Unix socket of a D-Bus address, abstract ones with a leading NUL."""
+    for entry in address.split(";"):
+        transport, _, written = entry.partition(":")
+        options = dict(option.partition("=")[::2] for option in written.split(","))
+        if transport == "unix" and "path" in options:
+            return unquote(options["path"])
+        if transport == "unix" and "abstract" in options:
+            return "\0" + unquote(options["abstract"])
+    raise SystemdUnavailable(f'D-Bus address "{address}" names no Unix socket')
 
 
 def _ended(error: Exception) -> str:
     return f"connection to the system bus lost ({str(error) or type(error).__name__})"
 
 
-async def _open(address: str) -> DBusConnection:
-    """Connect and authenticate (EXTERNAL); the caller says Hello. Raises SystemdUnavailable."""
+async def _open(address: str) -> trio.SocketStream:
+    """Connect and authenticate; the caller says Hello. Raises SystemdUnavailable."""
     path = _socket_path(address)
-    sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    stream = trio.SocketStream(trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM))
     try:
-        await sock.connect(path)
-        stream = trio.SocketStream(sock)
-        await stream.send_all(b"\0")
-        conversation = Authenticator(inc_null_byte=False)
-        for line in conversation:
-            await stream.send_all(line)
-            received = await stream.receive_some()
-            conversation.feed(received or CLOSED)
-        await stream.send_all(BEGIN)
-    except (OSError, trio.BrokenResourceError, AuthenticationError) as error:
-        sock.close()
+        await stream.socket.connect(path)
+        await _authenticate(stream)
+    except (OSError, trio.BrokenResourceError) as error:
+        stream.socket.close()
         raise SystemdUnavailable(f"cannot connect to the system bus at {path}: {error}") from error
     except BaseException:
-        sock.close()
+        stream.socket.close()
         raise
-    return DBusConnection(sock)
+    return stream
+
+
+async def _authenticate(stream: trio.SocketStream) -> None:
+    user = str(os.geteuid()).encode().hex()
+    await stream.send_all(f"\0AUTH EXTERNAL {user}\r\n".encode())
+    answer = b""
+    while not answer.endswith(b"\r\n") and len(answer) < LINE_MAX:
+        answer += (received := await stream.receive_some())
+        if not received:
+            raise trio.BrokenResourceError("closed during authentication")
+    if not answer.startswith(b"OK "):
+        raise trio.BrokenResourceError(f"authentication failed: {answer[:80]!r}")
+    await stream.send_all(b"BEGIN\r\n")
 
 
 class Connection:
     """One connection, from Hello to its loss. It is never used again after that."""
 
-    def __init__(self, wire: DBusConnection, on_signal: Callable[[Incoming], None]) -> None:
-        self.unique_name = ""
-        self.calls = 0  # made so far; tests count them
-        self._wire = wire
+    def __init__(
+        self, socket: trio.socket.SocketType, on_signal: Callable[[Received], None]
+    ) -> None:
+        self._socket = socket
         self._on_signal = on_signal
+        self._serials = itertools.count(1)
         self._waiting: dict[int, _Reply] = {}
         self._slots = trio.CapacityLimiter(PIPELINE)
+        self._sending = trio.Lock()
         self._closed = ""  # why, once it is
 
     async def call(
@@ -120,7 +126,7 @@ class Connection:
         signature: str = "",
         *body: Any,
         within: float = REPLY_TIMEOUT,
-    ) -> tuple[Any, ...]:
+    ) -> list[Any]:
         """Call a method and return the values of its reply. `within` in seconds counts from
         sending.
 
@@ -128,45 +134,31 @@ class Connection:
         in time, or one that cannot be read; in these cases the connection is closed, so that
         whoever keeps it makes a new one).
         """
-        address = DBusAddress(path, bus_name=destination, interface=interface or None)
-        message = new_method_call(address, member, signature or None, body)
-        return await self._exchange(message, member, within, lambda reply: reply.body)
-
-    async def properties(
-        self, destination: str, path: str, names: Container[bytes], *, within: float = REPLY_TIMEOUT
-    ) -> dict[str, tuple[str, Any]]:
-        """Of all properties of an object, of all its interfaces, those with these names, each a (signature, value).
-        Errors: as call().
-        """
-        message = new_method_call(DBusAddress(path, destination, PROPERTIES), "GetAll", "s", ("",))
-        return await self._exchange(
-            message, "GetAll", within, lambda reply: reply.properties(names)
+        data = method_call(
+            serial := next(self._serials), destination, path, interface, member, signature, body
         )
-
-    async def _exchange(
-        self, message: Any, what: str, within: float, read: Callable[[Incoming], _Read]
-    ) -> _Read:
         async with self._slots:
-            reply = await self._reply(message, what, within)
+            reply = await self._reply(serial, data, member, within)
         try:
-            if reply.kind == ERROR:
-                raise _failure(reply)
-            return read(reply)
+            values = reply.body
         except Malformed as error:
             self.close(f"a reply cannot be read: {error}")
-            raise SystemdUnavailable(f"{what}: {self._closed}", may_have_happened=True) from error
+            raise SystemdUnavailable(f"{member}: {self._closed}", may_have_happened=True) from error
+        if reply.header.message_type is MessageType.ERROR:
+            text = values[0] if values and isinstance(values[0], str) else ""
+            raise CallFailed(reply.header.error_name or "", text)
+        return values
 
-    async def _reply(self, message: Any, what: str, within: float) -> Incoming:
+    async def _reply(self, serial: int, data: bytes, what: str, within: float) -> Received:
         if self._closed:
             raise SystemdUnavailable(f"{what}: {self._closed}")
-        serial = next(self._wire.outgoing_serial)
         reply = self._waiting[serial] = _Reply()
-        self.calls += 1
         sent = False
         try:
             with trio.move_on_after(within):
-                sent = True  # from here on a part of it may have left
-                await self._wire.send(message, serial=serial)
+                async with self._sending:
+                    sent = True  # from here on a part of it may have left
+                    await self._send(data)
                 await reply.event.wait()
         except LOST as error:
             self.close(_ended(error))
@@ -177,12 +169,22 @@ class Connection:
         self.close(f"no reply within {within:g} s")
         raise SystemdUnavailable(f"{what}: {self._closed}", may_have_happened=sent)
 
+    async def _send(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[await self._socket.send(left) :]
+            except trio.Cancelled:
+                if len(left) < len(data):  # what follows would be read as the rest of this message
+                    self.close("a call was cancelled while it was sent")
+                raise
+
     async def receive(self) -> None:
         """Read until the connection is lost, which is SystemdUnavailable. One task does this."""
-        messages = Messages()
+        stream = Stream()
         try:
-            while received := await self._wire.socket.recv(RECEIVED):
-                for message in messages.feed(received):
+            while received := await self._socket.recv(RECEIVED):
+                for message in stream.feed(received):
                     self._dispatch(message)
             raise trio.EndOfChannel("closed at the other end")
         except (*LOST, Malformed) as error:
@@ -191,19 +193,20 @@ class Connection:
         finally:
             self.close("no connection")
 
-    def _dispatch(self, message: Incoming) -> None:
-        if message.kind == SIGNAL:
-            self._on_signal(message)
-        elif message.kind in (METHOD_RETURN, ERROR):
-            reply = self._waiting.get(message.reply_serial)
-            if reply is not None:  # else: its caller has gone
-                reply.message = message
-                reply.event.set()
+    def _dispatch(self, message: Received) -> None:
+        match message.header.message_type:
+            case MessageType.SIGNAL:
+                self._on_signal(message)
+            case MessageType.METHOD_RETURN | MessageType.ERROR:
+                reply = self._waiting.get(message.header.reply_serial)
+                if reply is not None:  # else: its caller was cancelled
+                    reply.message = message
+                    reply.event.set()
 
     def close(self, why: str) -> None:
         """Close the socket; every waiting call ends in SystemdUnavailable. The first reason stays."""
         self._closed = self._closed or why
-        self._wire.socket.close()
+        self._socket.close()
         for reply in self._waiting.values():
             reply.event.set()
 
@@ -211,18 +214,12 @@ class Connection:
 class _Reply:
     def __init__(self) -> None:
         self.event = trio.Event()
-        self.message: Incoming | None = None
-
-
-def _failure(message: Incoming) -> CallFailed:
-    """The error that a reply is. Raises Malformed."""
-    first, *_ = *message.body, ""
-    return CallFailed(message.error_name, first if isinstance(first, str) else "")
+        self.message: Received | None = None
 
 
 async def keep_connected(
     address: str,
-    on_signal: Callable[[Incoming], None],
+    on_signal: Callable[[Received], None],
     session: Callable[[Connection], Awaitable[None]],
 ) -> None:
     """Connect, run `session` on the connection until it is lost, and again, for ever.
@@ -247,24 +244,22 @@ async def keep_connected(
 
 async def _one_connection(
     address: str,
-    on_signal: Callable[[Incoming], None],
+    on_signal: Callable[[Received], None],
     session: Callable[[Connection], Awaitable[None]],
 ) -> None:
-    wire = None
+    stream = None
     with trio.move_on_after(CONNECT_TIMEOUT):
-        wire = await _open(address)
-    if wire is None:
+        stream = await _open(address)
+    if stream is None:
         raise SystemdUnavailable(
             f"the system bus at {address} did not answer in {CONNECT_TIMEOUT:g} s"
         )
-    connection = Connection(wire, on_signal)
+    connection = Connection(stream.socket, on_signal)
     lost: list[SystemdUnavailable] = []
 
     async def talk() -> None:
         try:
-            (connection.unique_name,) = await connection.call(
-                BUS, BUS_PATH, BUS, "Hello", within=CONNECT_TIMEOUT
-            )
+            await connection.call(BUS, BUS_PATH, BUS, "Hello", within=CONNECT_TIMEOUT)
         except CallFailed as error:
             raise SystemdUnavailable(f"the system bus refused us: {error}") from error
         await session(connection)

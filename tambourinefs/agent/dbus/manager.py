@@ -22,10 +22,9 @@ from tambourinefs.agent.ports import (
     UnitMasked,
     UnitNotFound,
 )
-from tambourinefs.agent.units.properties import READ, to_path
 
 if TYPE_CHECKING:
-    from tambourinefs.agent.dbus.incoming import Incoming
+    from tambourinefs.agent.dbus.messages import Received
     from tambourinefs.errors import TambourineError
 
 log: Final = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ def translate(error: dbus.CallFailed, what: str) -> TambourineError:
 class Listener(Protocol):
     """Who is told. `heard` is synchronous and must not fail."""
 
-    def heard(self, signal: Incoming) -> None: ...
+    def heard(self, signal: Received) -> None: ...
 
     async def found(self) -> None:
         """systemd answers (again): signals flow, some may have been missed."""
@@ -113,12 +112,14 @@ class Manager:
 
     # -- the connection
 
-    def _heard(self, signal: Incoming) -> None:
-        if signal.sender == dbus.BUS:
-            if signal.member == "NameOwnerChanged" and signal.body[0] == SYSTEMD:
-                self._owner = signal.body[2]
-                self._owner_changed.set()
-        elif signal.sender == self._owner:
+    def _heard(self, signal: Received) -> None:
+        if signal.header.sender == dbus.BUS:
+            if signal.header.member == "NameOwnerChanged":
+                name, _, owner = signal.body
+                if name == SYSTEMD:
+                    self._owner = owner
+                    self._owner_changed.set()
+        elif signal.header.sender == self._owner:
             self._listener.heard(signal)
 
     async def _session(self, connection: dbus.Connection) -> None:
@@ -187,13 +188,6 @@ class Manager:
 
     # -- calls
 
-    def _connected(self, what: str) -> dbus.Connection:
-        """The connection for one call, which is counted."""
-        if self._connection is None:
-            raise SystemdUnavailable(f"{what}: systemd is not reachable over the system bus")
-        self.calls += 1
-        return self._connection
-
     async def _call(
         self,
         path: str,
@@ -203,10 +197,12 @@ class Manager:
         body: tuple[Any, ...],
         what: str,
         within: float,
-    ) -> tuple[Any, ...]:
-        connection = self._connected(what)
+    ) -> list[Any]:
+        if self._connection is None:
+            raise SystemdUnavailable(f"{what}: systemd is not reachable over the system bus")
+        self.calls += 1
         try:
-            return await connection.call(
+            return await self._connection.call(
                 SYSTEMD, path, interface, member, signature, *body, within=within
             )
         except dbus.CallFailed as error:
@@ -214,32 +210,27 @@ class Manager:
 
     async def call(
         self, member: str, signature: str = "", *body: Any, within: float | None = None
-    ) -> tuple[Any, ...]:
+    ) -> list[Any]:
         """A method of the Manager."""
         what = f"{member} {body[0]}" if body and isinstance(body[0], str) else member
         within = self._reply_timeout if within is None else within
         return await self._call(MANAGER_PATH, MANAGER, member, signature, body, what, within)
 
-    async def properties(self, unit: str) -> dict[str, tuple[str, Any]]:
-        """The properties that to_unit() reads, of all interfaces of a unit; systemd loads it for that."""
-        what = f"GetAll {unit}"
-        connection = self._connected(what)
-        try:
-            return await connection.properties(
-                SYSTEMD, to_path(unit), READ, within=self._reply_timeout
-            )
-        except dbus.CallFailed as error:
-            raise translate(error, what) from error
+    async def properties(self, path: str, what: str) -> dict[str, Any]:
+        """All properties of an object, of all its interfaces; `what` names it in errors. Asked of a
+        unit that is not loaded, systemd loads it.
+        """
+        (found,) = await self._properties(path, "GetAll", "s", ("",), f"GetAll {what}")
+        return {name: variant.value for name, variant in found.items()}
 
     async def property(self, path: str, interface: str, name: str) -> Any:
         """One property of one object."""
-        ((_, value),) = await self._call(
-            path,
-            dbus.PROPERTIES,
-            "Get",
-            "ss",
-            (interface, name),
-            f"Get {name}",
-            self._reply_timeout,
+        (found,) = await self._properties(path, "Get", "ss", (interface, name), f"Get {name}")
+        return found.value
+
+    async def _properties(
+        self, path: str, member: str, signature: str, body: tuple[str, ...], what: str
+    ) -> list[Any]:
+        return await self._call(
+            path, dbus.PROPERTIES, member, signature, body, what, self._reply_timeout
         )
-        return value

@@ -98,7 +98,9 @@ class Jobs:
         """Signals may have been lost: end those jobs that are not there any more."""
         for path, job in list(self._jobs.items()):
             if not job.ended.is_set() and not await self._exists(path):
-                unit = to_unit(job.unit, await self._manager.properties(job.unit))
+                unit = to_unit(
+                    job.unit, await self._manager.properties(to_path(job.unit), job.unit)
+                )
                 job.end(inferred(job.kind, job.sent_usec, unit))
 
     async def _exists(self, path: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tambourinefs.agent.ports import SystemdRefused, UnitNotFound, UnitState
-from tambourinefs.agent.units.properties import to_state, to_unit, unloaded
+from tambourinefs.agent.units.properties import to_path, to_state, to_unit, unloaded
 from tambourinefs.errors import TambourineError
 from tambourinefs.model import names as unit_names
 from tambourinefs.model.unit import OLDEST_RELEASE, Process, Unit
@@ -187,7 +187,7 @@ class Observer:
 
     async def _read(self, name: str) -> Unit:
         try:
-            unit = to_unit(name, await self._manager.properties(name))
+            unit = to_unit(name, await self._manager.properties(to_path(name), name))
         except (UnitNotFound, SystemdRefused) as error:
             return Unit(name=name, id=name, load_error=("", error.message))
         return replace(

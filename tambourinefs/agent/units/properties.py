@@ -63,11 +63,11 @@ def to_state(name: str, row: Sequence[Any]) -> UnitState:
 class _Reader:
     """Values by property name, with systemd's "unset" as None and missing ones as that too."""
 
-    def __init__(self, properties: Mapping[str, tuple[str, Any]]) -> None:
+    def __init__(self, properties: Mapping[str, Any]) -> None:
         self._properties = properties
 
     def value(self, name: str, default: Any) -> Any:
-        return self._properties.get(name, ("", default))[1]
+        return self._properties.get(name, default)
 
     def text(self, name: str) -> str:
         return str(self.value(name, ""))
@@ -108,8 +108,8 @@ class _Reader:
         )
 
 
-def to_unit(name: str, properties: Mapping[str, tuple[str, Any]]) -> Unit:
-    """A Unit from what GetAll("") answers: properties of all interfaces, each a (signature, value).
+def to_unit(name: str, properties: Mapping[str, Any]) -> Unit:
+    """A Unit from what GetAll("") answers: the properties of all its interfaces.
 
     What is not a property is left at its default: processes, job type, commands of PIDs, states of
     triggering units.
@@ -214,27 +214,6 @@ def to_unit(name: str, properties: Mapping[str, tuple[str, Any]]) -> Unit:
 
 def _protection(p: _Reader, name: str) -> int | None:
     return 0 if p.value(name, None) is None else p.size(name)
-
-
-class _Asked(dict[str, tuple[str, Any]]):
-    """The properties of a unit that has none, and the names that were asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.names.add(name)
-        return default
-
-
-def _read() -> frozenset[bytes]:
-    asked = _Asked()
-    to_unit("", asked)
-    return frozenset(name.encode() for name in asked.names)
-
-
-READ: Final = _read()  # the properties that to_unit() looks at: a quarter of those that a unit has
 
 
 def to_release(version: str) -> int:

@@ -35,7 +35,7 @@ from tambourinefs.agent.units.properties import from_path, to_release
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tambourinefs.agent.dbus.incoming import Incoming
+    from tambourinefs.agent.dbus.messages import Received
     from tambourinefs.model.unit import Unit
 
 log: Final = logging.getLogger(__name__)
@@ -106,13 +106,14 @@ class HostSystemd:
 
     # -- what the connection tells (manager.Listener)
 
-    def heard(self, signal: Incoming) -> None:
+    def heard(self, signal: Received) -> None:
         """Turn a signal into stale memories and a ring. Bounded work, no waiting."""
-        if signal.member == "PropertiesChanged":  # its path says all: the body is not even read
-            if unit := from_path(signal.path):
+        header = signal.header
+        if header.member == "PropertiesChanged":  # its path says all: the body is not even read
+            if unit := from_path(header.path or ""):
                 self._bell.ring(self._observer.stale(unit))
             return
-        match signal.member, signal.body:
+        match header.member, signal.body:
             case "JobRemoved", (_, str(path), str(name), str(result), *_):
                 self._jobs.removed(path, result)
                 self._bell.ring(self._observer.stale(name))
