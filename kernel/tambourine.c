@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Makes the directory /proc/tambourine, for Tambourine's statuses to be mounted on: procfs knows no mkdir(2).
+ * Makes the directory /proc/tambourine, the mount point of Tambourine's status files: procfs knows no mkdir(2).
  *
  * The directory is permanently empty (as /proc/fs/nfsd is), so that a mount on it does not keep a user namespace from
  * mounting a procfs of its own (mount_too_revealing() in fs/namespace.c). Every procfs of the machine shows it, and it
- * holds nothing anywhere but where somebody mounts something.
+ * is empty except where something is mounted.
  *
  * procfs takes no reference on the module for a directory, and removing one that carries a mount detaches the mount
- * without a word. So whoever mounts there holds /dev/tambourine open meanwhile: an open file of ours is a reference, and
+ * silently. So a process holds /dev/tambourine open while something is mounted: its open file is a reference, and
  * rmmod says that the module is in use. The device does nothing else.
  */
 #include <linux/errno.h>

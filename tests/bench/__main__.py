@@ -1,4 +1,4 @@
-"""Runs the rows that are asked for, prints each as soon as it is measured, writes bench.json."""
+"""Run the requested rows, print each when it is measured, write bench.json."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 # Each is a module beside this one with `measure(host) -> Row`; `silo` needs no lab host.
 HOST_ROWS: Final = ("values", "status", "new", "edit", "thousand", "silo", "idle")
 WITHOUT_HOST: Final = frozenset({"silo"})
-# With `measure(cluster, sizes) -> Row`, on a control plane with so many hosts that have joined.
+# With `measure(cluster, sizes) -> Row`, on a control plane that this number of hosts has joined.
 CLUSTER_ROWS: Final = {
     "kube_apply": 1,
     "kube_seen": 1,
@@ -38,7 +38,7 @@ ROWS: Final = (*HOST_ROWS, *CLUSTER_ROWS)
 
 @contextmanager
 def bench_host() -> Iterator[Host]:
-    """A lab host with Tambourine, for this run alone."""
+    """A lab host with Tambourine, used by this run only."""
     from tests.lab import lab
     from tests.lab.hosts import Host
     from tests.lab.state import LabState
@@ -52,7 +52,7 @@ def bench_host() -> Iterator[Host]:
 
 @contextmanager
 def bench_cluster(hosts: int) -> Iterator[Cluster]:
-    """A control plane of this run alone, with our controller where there are hosts; they respect `default`."""
+    """A control plane of this run, with the controller if there are hosts; they allow `default`."""
     from tests.cluster.world import Cluster
     from tests.lab import lab
     from tests.lab.hosts import Host
@@ -74,9 +74,9 @@ def measure(name: str, sizes: Sizes) -> Row:
     elif name in WITHOUT_HOST:
         row = module.measure()
     else:
-        # Rivals come first: a host sees this machine's programs as they were when it was made.
+        # Install rivals first: a host sees this machine's programs as they were at its start.
         getattr(module, "prepare", lambda: None)()
-        with bench_host() as host:  # a fresh one for each: no row inherits another's units
+        with bench_host() as host:  # a new host for each row, without another row's units
             row = module.measure(host)
     assert isinstance(row, Row)
     return row

@@ -1,4 +1,4 @@
-"""What the Kubernetes rows do with their cluster: objects, when something was seen, what the API server counted."""
+"""Objects, observation times and API server request counts for the Kubernetes rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.cluster.world import Cluster
     from tests.lab.hosts import Host
 
-NAMESPACE: Final = "default"  # the lab's hosts respect it
+NAMESPACE: Final = "default"  # the lab's hosts allow it
 UNIT: Final = "[Unit]\nDescription=Bench {label}\n[Service]\nExecStart=/usr/bin/sleep infinity\n"
 _WRITES: Final = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
 _SAMPLE: Final = re.compile(r"apiserver_request_total\{(.*)\} (\S+)")
@@ -33,18 +33,18 @@ def service(name: str, label: str = "0", **spec: Any) -> dict[str, Any]:
 
 
 def changed_at(host: Host, unit: str) -> float:
-    """When its state changed last, in seconds of CLOCK_MONOTONIC, which hosts of a lab share with this machine."""
+    """The last change of state, in seconds of CLOCK_MONOTONIC, which lab hosts share."""
     said = host.run("systemctl", "show", "-P", "StateChangeTimestampMonotonic", unit).stdout
     return int(said) / 1e6
 
 
 class Seen:
-    """A watch of one kind as `kubectl get -w` has it; remembers when each object was first seen in each state."""
+    """A watch of one kind, as `kubectl get -w`; records when each state was first observed."""
 
     def __init__(self, cluster: Cluster, resource: Resource, state: Callable[[Any], str]) -> None:
         self._state = state
         self._lock = threading.Condition()
-        self._now: dict[str, tuple[str, float]] = {}  # name: state, since when we know
+        self._now: dict[str, tuple[str, float]] = {}  # name: state, when it was observed
         self._stop = threading.Event()
         self.reflector = Reflector(
             cluster.api, resource, project=self._project, bell=lambda: None, namespace=NAMESPACE
@@ -63,14 +63,14 @@ class Seen:
         return True
 
     def when(self, name: str, state: str, seconds: float = 60) -> float:
-        """Since when (CLOCK_MONOTONIC) this object is seen in that state; waits for it."""
+        """Wait for an object's state; the CLOCK_MONOTONIC time of its observation."""
         with self._lock:
             if not self._lock.wait_for(lambda: self._now.get(name, ("",))[0] == state, seconds):
                 raise SystemExit(f"{name} is not {state} but {self._now.get(name)}")
             return self._now[name][1]
 
     def all(self, names: list[str], state: str, seconds: float) -> float:
-        """Since when all of them are; waits for it."""
+        """Wait for the state of all objects; the time of the last."""
         deadline = time.monotonic() + seconds
         return max(self.when(name, state, deadline - time.monotonic()) for name in names)
 
@@ -104,7 +104,7 @@ def ready(item: dict[str, Any]) -> str:
 
 
 def writes(cluster: Cluster) -> Counter[tuple[str, str]]:
-    """What the API server has been asked to write so far, by (verb, resource/subresource), by its own metrics."""
+    """Writes that the API server counted, by (verb, resource/subresource)."""
     text = kubeapi.page(cluster.plane.server, cluster.plane.pki, "/metrics")
     found: Counter[tuple[str, str]] = Counter()
     for line in text.splitlines():

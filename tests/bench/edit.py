@@ -1,4 +1,4 @@
-"""An edit until the service runs again, beside write, daemon-reload and restart; with 10 and with 1,000 units loaded."""
+"""An edit until the service runs again, against write, daemon-reload and restart."""
 
 from __future__ import annotations
 

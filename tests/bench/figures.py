@@ -1,4 +1,4 @@
-"""Samples, and what is said of them: the median, and between which values eight of ten lie. Pure."""
+"""Samples and their figures: median, 10th and 90th percentile. Pure."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ HEADER = "| what | measured: median (p10-p90) | promise | note |\n|---|---|---|-
 
 
 def times_faster(text: str, ours: Figure, theirs: Figure, bound: float) -> Claim:
-    """How many times the median of theirs is ours."""
+    """The ratio of Tambourine's median to the rival's."""
     return Claim(text, theirs.median / ours.median, bound, at_least=True)
 
 

@@ -1,9 +1,9 @@
-"""Plays many nodes against a real API server: Node, TambourineNode, Lease, and for what they are assigned the statuses that
-sync would write. It asks the API server as the administrator, with a bounded number of requests in flight.
+"""Simulate many nodes against a real API server: Node, TambourineNode, Lease and the statuses that sync
+would write for their assignments. A bounded number of requests is in progress at a time.
 
 python -m tests.bench.fleet KUBECONFIG COUNT
 
-Prints `ready` when all are there, then works until its standard input ends.
+Prints `ready` when all nodes exist, then runs until its standard input ends.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ from tambourinefs.kube.resources import CORE_NODES, INSTANCES, LEASES, NODES
 from tambourinefs.model import cluster
 from tests.cluster.member import condition, status_of
 
-WORKERS: Final = 6  # requests in flight
-BEAT_EVERY: Final = (
-    20.0  # seconds; sync's 10 would take most of a small machine from what is measured
-)
+WORKERS: Final = 6  # requests in progress
+BEAT_EVERY: Final = 20.0  # seconds; sync's 10 would use most of a small machine
 BEATERS: Final = 4  # threads
 LATE: Final = 0.75 * cluster.NODE_LOST_AFTER  # seconds
 PREFIX: Final = "fleet"
@@ -45,7 +43,7 @@ Work = Callable[[Api], object]
 
 
 class Fleet:
-    """The nodes; what is assigned to them is answered in the order in which it comes."""
+    """The simulated nodes; assignments are answered in the order of their arrival."""
 
     def __init__(self, kubeconfig: Path, count: int) -> None:
         self._kubeconfig = kubeconfig
@@ -58,7 +56,7 @@ class Fleet:
         self.made = threading.Event()
 
     def run(self) -> None:
-        """Make the nodes and begin to play them; returns when all are there."""
+        """Create the nodes and start to simulate them; return when all exist."""
         for name in self.names:
             self._work.put(lambda api, name=name: self._make(api, name))  # type: ignore[misc]
         for _ in range(WORKERS):
@@ -73,7 +71,7 @@ class Fleet:
         watching.synced.wait()
 
     def _thread(self, work: Callable[[], None]) -> None:
-        """One whose failure ends the process: nodes that fall silent would be measured as something else."""
+        """A thread whose failure ends the process: silent nodes would falsify the measurement."""
 
         def run() -> None:
             try:
@@ -118,7 +116,7 @@ class Fleet:
         api.merge(LEASES, cluster.lease_name(name), cluster.LEASE_NAMESPACE, {"spec": spec})
 
     def _beats(self, names: list[str]) -> None:
-        """Theirs in turn, evenly, by a thread of its own: a queue of statuses delays no heartbeat."""
+        """Renew Leases evenly, on a separate thread that a queue of statuses cannot delay."""
         api = connect(self._kubeconfig, user_agent="tambourine-bench-fleet")
         while not self._stop.is_set():
             begin = time.monotonic()
@@ -126,7 +124,7 @@ class Fleet:
                 self._stop.wait(begin + number * BEAT_EVERY / len(names) - time.monotonic())
                 self._beat(api, name)
             late = time.monotonic() - begin
-            if late > LATE:  # they would be taken for lost, rightly, and another thing be measured
+            if late > LATE:  # they would count as lost, and falsify the measurement
                 raise SystemExit(
                     f"heartbeats take {late:.0f} s: this machine is too busy for {len(self.names)} nodes"
                 )

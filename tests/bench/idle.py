@@ -1,4 +1,4 @@
-"""What the three daemons cost when nothing happens: memory and wakeups, with 100 services."""
+"""The cost of the three idle daemons: memory and wakeups, with 100 services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNITS = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.
 
 def measure(host: Host) -> Row:
     install(host, "idle", SERVICES)
-    time.sleep(10)  # what the install stirred up settles; the next seconds are measured
+    time.sleep(10)  # let the installation settle; the next seconds are measured
     taken = [probe(host, "idling", str(SECONDS), *UNITS) for _ in range(ROUNDS)]
     figures = []
     for what, unit in (("pss", "MiB"), ("wakeups", "1/s")):

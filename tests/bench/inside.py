@@ -1,4 +1,4 @@
-"""What the rows do with their lab host."""
+"""Operations of the rows on their lab host."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def columns(rows: list[list[float]]) -> list[list[float]]:
 
 
 def manifests(prefix: str, count: int) -> str:
-    """So many services that sleep, as one YAML file."""
+    """Sleeping services, as one YAML file."""
     return "---\n".join(SERVICE.format(name=f"{prefix}-{n}") for n in range(count))
 
 
 def install(host: Host, prefix: str, count: int) -> None:
-    """So many services, running and reported as such."""
+    """Apply services and wait until they are reported running."""
     host.run("tambourine", "apply", "-f", "-", input=manifests(prefix, count), timeout=1200)

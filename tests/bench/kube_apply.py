@@ -21,7 +21,7 @@ def measure(cluster: Cluster, _: Sizes) -> Row:
     (host,) = cluster.hosts
     ours, alone = [], []
     with seen(cluster, INSTANCES, active) as watching:
-        for turn in range(TURNS):  # in turns, so that the machine's moods meet both
+        for turn in range(TURNS):  # in turns, so that variations of the machine affect both
             alone += [one["ours"] for one in probe(host, "applying", "active", str(ROUNDS), python=PYTHON)]  # fmt: skip
             for n in range(ROUNDS):
                 name = f"kube-{turn}-{n}"

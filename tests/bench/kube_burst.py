@@ -1,4 +1,4 @@
-"""Many Tambourines applied at once to two hosts, beside the same manifests given to both hosts' own chains."""
+"""Many Tambourines at once on two hosts, against `tambourine apply` on each host."""
 
 from __future__ import annotations
 

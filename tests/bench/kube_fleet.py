@@ -1,4 +1,4 @@
-"""The controller in front of many nodes: from nothing to Ready everywhere, one edit, and then nothing to do."""
+"""The controller with many nodes: from empty to Ready everywhere, one edit, then idle."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def idle_writes(cluster: Cluster) -> Counts:
 
 @contextmanager
 def fleet(cluster: Cluster, count: int) -> Iterator[None]:
-    """So many nodes, played by a process of their own."""
+    """Simulate nodes in a separate process."""
     command = [sys.executable, "-m", "tests.bench.fleet", str(cluster.kubeconfig), str(count)]
     root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen(
@@ -130,7 +130,7 @@ def fleet(cluster: Cluster, count: int) -> Iterator[None]:
 
 @contextmanager
 def weighed(cluster: Cluster) -> Iterator[list[float]]:
-    """The PSS of the controller in MiB, each second (proc(5), smaps_rollup). It must be the same process to the end."""
+    """The controller's PSS in MiB each second (proc(5), smaps_rollup); one process throughout."""
     controller = kubecontroller.process(cluster.plane)
     stop, found = threading.Event(), [0.0]
 

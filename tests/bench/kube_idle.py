@@ -1,4 +1,4 @@
-"""What sync costs when nothing happens: memory, and writes to the API server by its own count."""
+"""The cost of an idle sync: memory, and writes to the API server by its own count."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 SERVICES = 100
 UNIT = "tambourine-sync.service"
-# The cluster's own: its deployment controller says once, after ten minutes, that pods do not come, for which the lab has no
-# kubelet. Nobody of ours may write it.
+# Written by the deployment controller after ten minutes without pods (the lab has no kubelet);
+# Tambourine's components must not write it.
 NOT_OURS = ("PUT", "deployments/status")
 SETTLE = 30.0  # seconds after the last of them became Ready
 

@@ -1,4 +1,4 @@
-"""What we are compared with, installed by the bench itself."""
+"""The programs to compare with, installed by the bench."""
 
 from __future__ import annotations
 

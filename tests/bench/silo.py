@@ -100,7 +100,7 @@ def compare(silo: Path, bare: Path, c: Path) -> Row:
     places = {"silo": silo, "store": bare, "bindfs": c}
     data = os.urandom(2048)
     replaces: dict[str, list[float]] = {name: [] for name in places}
-    for _ in range(REPLACES):  # in turns, so that the disk's moods meet all of them
+    for _ in range(REPLACES):  # in turns, so that variations of the disk affect all
         for name, directory in places.items():
             replaces[name].append(replace(directory, data))
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in places}

@@ -1,4 +1,4 @@
-"""How much is measured. Smaller ones are for work on the bench itself: what they give is no row of the README."""
+"""How much is measured. Smaller sizes are for work on the bench, not for docs/performance.md."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ class Sizes:
     """The whole by default."""
 
     idle_minutes: float = 10
-    nodes: int = 1000  # that kube_fleet plays
+    nodes: int = 1000  # that kube_fleet simulates

@@ -1,4 +1,4 @@
-"""`make demo-machine`: the product on a whole Debian machine, step by step, and then a shell there."""
+"""`make demo-machine`: Tambourine on a whole Debian machine, step by step, then a shell there."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def _installed() -> Iterator[Machine]:
 @pytest.fixture
 def machine(_installed: Machine) -> Machine:
     """The machine, on, with Tambourine installed as a user would install it."""
-    if not _installed.on:  # a test before this one failed amid a boot
+    if not _installed.on:  # an earlier test failed during a boot
         _installed.cut_power()
         _installed.start()
     return _installed

@@ -27,7 +27,7 @@ INDEXES: Final = "$(REPO_URI) $(RELEASE) $(LABEL)"
 
 @dataclass(frozen=True)
 class Image:
-    """A finished image; nobody writes into it, machines run on overlays."""
+    """A finished image; it is read-only, machines run on overlays."""
 
     directory: Path
 

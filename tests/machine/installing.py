@@ -1,4 +1,4 @@
-"""Tambourine comes to a machine as a user would bring it: its packages, copied there, and no network."""
+"""Install Tambourine as a user would: copied packages, no network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def packages() -> list[Path]:
 
 
 def apt(machine: Machine, *argv: str) -> str:
-    """apt-get as a person types it, but that nobody is there to be asked; what it printed."""
+    """apt-get without questions; returns what it printed."""
     command = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--yes", *argv]
     return machine.run(*command, timeout=PATIENCE).stdout
 

@@ -1,4 +1,4 @@
-"""Where what is large and does not last lies: in memory, where there is plenty of it."""
+"""The directory for large temporary files: in memory if there is enough."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEEDED: Final = (
 
 
 def roomy() -> bool:
-    """Whether this machine has memory to spare."""
+    """Whether this machine has enough free memory."""
     told = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
     return told is not None and int(told[1]) << 10 >= NEEDED
 

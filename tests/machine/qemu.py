@@ -9,7 +9,7 @@ MEBIBYTES: Final = 2048
 # Each byte of the serial console costs an exit of the emulated processor: it gets what goes wrong, the journal has all.
 # No job of a boot ends for being slow: a processor that is shared may take minutes for what takes seconds.
 # The clock of an emulated processor is this machine's own and steady, the same on each: the kernel cannot know that, and
-# would ask an emulated chip for the time instead. Drivers of what QEMU would have and nobody uses stay out.
+# would ask an emulated chip for the time instead. Unused drivers are left out.
 KERNEL: Final = (
     "root=/dev/vda rw console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr systemd.show_status=error"
     " systemd.default_timeout_start_sec=900 net.ifnames=0 tsc=reliable no_timer_check nowatchdog cryptomgr.notests"
@@ -17,8 +17,8 @@ KERNEL: Final = (
     " modprobe.blacklist=kvm,kvm_amd,kvm_intel,powernow_k8,acpi_cpufreq,cfg80211,floppy,pcspkr,libata,ata_piix,ata_generic,"
     "psmouse,i2c_piix4,parport,parport_pc,ppdev,evdev,button"
 )
-# Instead of Debian's default, AppArmor. Files have their labels from when the image was made; to lay them anew, file by
-# file, after a boot without SELinux would take an hour here.
+# Instead of Debian's default, AppArmor. Files have their labels from when the image was made; labelling
+# every file again after a boot without SELinux would take an hour here.
 SELINUX: Final = "security=selinux selinux=1 noautorelabel"
 
 

@@ -29,8 +29,8 @@ PACKAGES: Final = (
 def sources(indexes: str) -> list[str]:
     """The lines of a sources.list for the image, from where this machine's own packages come.
 
-    `indexes` is what `apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(LABEL)'` prints. Raises ValueError where
-    there is nothing of Debian's in it.
+    `indexes` is what `apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(LABEL)'` prints. Raises ValueError if it
+    names no Debian archive.
     """
     found = []
     for line in indexes.splitlines():

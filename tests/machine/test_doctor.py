@@ -1,5 +1,7 @@
-"""`tambourine doctor` on a host of packages, with a kernel of its own: what only such a host has is broken in turn, named,
-and mended by the command that stands below it.
+"""`tambourine doctor` on a host with the packages and its own kernel.
+
+Each part that only such a host has is broken in turn, reported, and fixed by the command that doctor
+prints below it.
 """
 
 from __future__ import annotations

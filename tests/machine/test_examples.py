@@ -16,7 +16,7 @@ PATIENCE = "900"  # seconds, as an option: to build a policy takes an emulated p
 
 @contextmanager
 def applied(machine: Machine, example: str, name: str) -> Iterator[None]:
-    """The example is there and as asked; afterwards its unit and its files are gone."""
+    """Apply the example until it is ready; afterwards its unit and its files are gone."""
     machine.run("tambourine", "apply", "-f", f"{EXAMPLES}/{example}.yaml", "--timeout", PATIENCE)
     try:
         yield
@@ -95,7 +95,7 @@ def test_zfs_has_a_pool_while_the_service_is_there(machine: Machine) -> None:
         )
     assert machine.run("zpool", "list", "-H").stdout == ""
     assert machine.run("ls", "/etc/modprobe.d/alice-zfs.conf", check=False).returncode != 0
-    # The pool is gone, its data is not: it is nobody's to delete but a person's, and comes back with the service.
+    # The pool is exported; its data stays and comes back with the service.
     with applied(machine, "zfs", "alice-zfs"):
         assert machine.run("cat", file).stdout == "kept\n"
     assert machine.run("zpool", "list", "-H").stdout == ""

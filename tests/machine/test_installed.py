@@ -139,7 +139,7 @@ def test_the_literal_path_is_mounted_by_hand(unmounted: Machine) -> None:
     wait_until(
         lambda: active(machine, MOUNT, "tambourine-module.service") == ["inactive"] * 2,
         240,
-        "who held the module has let go of it",
+        "the module's holder has stopped",
     )
 
 

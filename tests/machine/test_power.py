@@ -46,7 +46,7 @@ class Answers:
 
 
 def edit(client: Client, services: list[Service], answers: Answers, seed: str) -> int:
-    """One person's edits, without waiting, until nobody answers; how many were on their way then."""
+    """Apply edits without waiting until the machine does not answer; the number sent."""
     rng = random.Random(seed)
     try:
         while True:
@@ -63,7 +63,7 @@ def edit(client: Client, services: list[Service], answers: Answers, seed: str) -
             service.answered, service.pending = wanted, []
             answers.add()
     finally:
-        answers.enough.set()  # whatever ended it, nobody waits for more
+        answers.enough.set()  # the round is over
 
 
 def connected(machine: Machine, stack: ExitStack) -> Client:

@@ -1,4 +1,4 @@
-"""A newer package is installed, and in the end all is purged: services run on, and nothing of ours is left."""
+"""Upgrade to a newer package, then purge: services run on, and nothing else is left."""
 
 from __future__ import annotations
 

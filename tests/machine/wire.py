@@ -47,7 +47,7 @@ class Wire:
         return ["ssh", "-F", "none", *named, *options, *place]
 
     def connect(self) -> bool:
-        """One attempt; False when nobody answers yet."""
+        """One attempt; False when there is no answer yet."""
         self.close()
         master = subprocess.Popen(
             [*PROGRAM_DIES_WITH_US, *self._ssh("-N", "-o", "ControlMaster=yes")],
@@ -128,7 +128,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody had a moment ago."""
+    """A free TCP port of 127.0.0.1."""
     import socket
 
     with socket.socket() as taken:

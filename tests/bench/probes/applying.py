@@ -1,8 +1,9 @@
-"""Seconds until a service runs, Tambourine's way and the way without it, in turns: applying.py new|edit|active ROUNDS.
+"""Seconds until a service runs, with and without Tambourine in turns: applying.py new|edit|active ROUNDS.
 
-Ours: a manifest written through Bombshell, until the agent's status says it is as asked at that generation and systemd runs
-it. Theirs: the unit file written, then systemctl (for an edit: daemon-reload, restart). Both are warm: our connection is
-open, as systemctl's is at hand. `active` is ours of a new service alone, and ends when systemd says that it became active.
+With: write a manifest through Bombshell, until the agent's status says that this generation is
+ready and systemd runs it. Without: write the unit file, then systemctl (for an edit: daemon-reload
+and restart). The connection to Bombshell is open. `active` measures a new service with Tambourine
+only, and ends when systemd says that it became active.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def main(kind: str, rounds: int) -> list[dict[str, float]]:
             found.append(
                 {"ours": ours(client, name, f"{turn}"), "theirs": theirs(rival, f"{turn}")}
             )
-            assert pid(name) not in ("0", before), "it was not started anew"
+            assert pid(name) not in ("0", before), "it was not restarted"
     return found
 
 

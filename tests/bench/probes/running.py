@@ -7,7 +7,7 @@ import time
 
 
 def run(argv: list[str]) -> float:
-    """posix_spawn(3), so that this process's size costs nobody anything; output goes to /dev/null."""
+    """posix_spawn(3): the size of this process does not matter; output goes to /dev/null."""
     null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     begin = time.perf_counter()
     pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=null)
