@@ -6,7 +6,6 @@ Rules: systemd.unit(5) and systemd's unit_name_is_valid(); systemd-escape(1); Ku
 
 from __future__ import annotations
 
-import difflib
 import re
 import string
 from typing import TYPE_CHECKING, Final
@@ -282,6 +281,8 @@ def _escaped(character: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known name that was probably meant, or "". `drop_ins` and `dropins` both find `dropIns`."""
+    import difflib  # not worth its cost at each start
+
     folded: dict[str, str] = {}
     for name in known:
         folded.setdefault(_fold(name), name)
