@@ -138,7 +138,7 @@ def _object(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
     if len(made) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _Refused(f'field "{twice[:64]}" is there twice', twice[:64])
+        raise _Refused(f'duplicate field "{twice[:64]}"', twice[:64])
     return made
 
 

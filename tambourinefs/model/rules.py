@@ -167,7 +167,7 @@ def _drop_ins(spec: Spec) -> Iterator[Problem]:
         at = f"spec.dropIns[{index}]"
         yield from _drop_in(drop_in, at)
         if drop_in.name in seen:
-            yield Problem(f'drop-in "{drop_in.name}" is there twice', f"{at}.name")
+            yield Problem(f'duplicate drop-in "{drop_in.name}"', f"{at}.name")
         seen.add(drop_in.name)
 
 
@@ -188,7 +188,7 @@ def _files(spec: Spec) -> Iterator[Problem]:
         at = f"spec.files[{index}]"
         yield from _file(file, at)
         if file.path in seen:
-            yield Problem(f"path {file.path} is there twice", f"{at}.path")
+            yield Problem(f"duplicate path {file.path}", f"{at}.path")
         seen.add(file.path)
     # Sorted by component, what is below a path follows it at once.
     for above, below in pairwise(sorted(seen, key=lambda path: path.split("/"))):

@@ -1,15 +1,14 @@
-"""YAML to documents, built from libyaml's events instead of by a loader, so that every bound and position is ours.
+"""YAML to documents: libyaml composes nodes, and plain scalars get the types that kubectl gives them.
 
-A plain scalar means what it means to kubectl, so that one file gives one result whichever of the two reads it: the
-table is that of sigs.k8s.io/yaml (goyaml.v2/resolve.go). `no` and `off` are false, 0644 and 0o644 are 420, a date is a
-string. Where kubectl would guess, we refuse: a key that is not a string, a tag other than !!str, a merge key. Anchors
-and aliases work; each use counts in full, so a small file cannot unfold into a large one.
+The table is that of sigs.k8s.io/yaml (goyaml.v2/resolve.go), so that one file means the same to both: `no` and `off` are
+false, 0644 and 0o644 are 420, a date is a string. What kubectl guesses is refused: a key that is not a string, a tag
+other than !!str, a merge key. Anchors and aliases work; each use counts in full, so that a small file cannot unfold into
+a large one.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -45,7 +44,12 @@ _INTEGER: Final = re.compile(
 )
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE: Final = re.compile(r"\.(?:nan|NaN|NAN)|[-+]?\.(?:inf|Inf|INF)")
-_OWN_TAGS: Final = {None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
+# libyaml takes quadratic time for many %TAG.
+_DIRECTIVE: Final = re.compile(r"^%(?!YAML[ \t])", re.MULTILINE)
+_TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
+_PLAIN: Final = "plain scalar"  # no tag of a file: it has a space
+_STR: Final = "tag:yaml.org,2002:str"
+_OF_CONTAINERS: Final = {None, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
 def resolve(text: str) -> Value:
@@ -68,7 +72,7 @@ def resolve(text: str) -> Value:
 
 
 def is_plain(text: str) -> bool:
-    """Whether kubectl and we would read this string back as itself when it stands without quotes."""
+    """Whether a plain scalar of this text is the string itself."""
     try:
         return resolve(text) == text
     except ValueError:
@@ -89,48 +93,163 @@ def _integer(digits: str) -> int | float:
 
 
 def from_yaml(data: bytes, source: str) -> Iterator[Document]:
-    """The documents of a YAML stream, the empty ones left out, each as soon as it is whole.
-
-    Raises InvalidManifest.
-    """
+    """The documents of a YAML stream without the empty ones. Raises InvalidManifest."""
     text = decode(data, source, MAX_STREAM)
-    building: _Building | None = None
+    if found := _DIRECTIVE.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise wrong("not YAML: only the directive %YAML is supported", source, line)
+    loader = _Loader(text, source)
     count = 0
     try:
-        for event in _events(text):
-            if isinstance(event, yaml.DocumentStartEvent):
-                count += 1
-                if count > MAX_DOCUMENTS:
-                    raise wrong(f"more than {MAX_DOCUMENTS} documents", source)
-                building = _Building(source, *_place(event.start_mark))
-            elif isinstance(event, yaml.DocumentEndEvent):
-                assert building is not None
-                if building.root is not None:
-                    yield building.document(text[building.start : _place(event.end_mark)[0]])
-            elif building is not None:
-                building.take(event)
+        while loader.check_node():
+            root: Any = loader.get_node()
+            count += 1
+            if count > MAX_DOCUMENTS:
+                raise wrong(f"more than {MAX_DOCUMENTS} documents", source)
+            start, end = root.start_mark.index, root.end_mark.index
+            if end - start > MAX_BYTES or len(text[start:end].encode()) > MAX_BYTES:
+                raise wrong(f"larger than {MAX_BYTES >> 20} MiB", source, _line(root))
+            reader = _Reader(source)
+            value = reader.value(root, 0)
+            if value is not None:
+                yield Document(value, source, _line(root), reader.lines)
     except yaml.YAMLError as error:
         raise _syntax_error(error, text, source) from error
+    finally:
+        loader.dispose()
 
 
-def _events(text: str) -> Iterator[Any]:
-    """libyaml's events. Their marks count characters; the stubs say that marks may be missing, libyaml always sets them."""
-    return yaml.parse(text, Loader=yaml.CSafeLoader)
+class _Loader(yaml.CSafeLoader):
+    """Composes nodes of bounded number and depth; a plain scalar without a tag has the tag _PLAIN."""
+
+    def __init__(self, text: str, source: str) -> None:
+        super().__init__(text)
+        self.source = source
+        self.depth = self.nodes = 0
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:  # noqa: ARG002
+        """The tag of a node that has none; `implicit` is (plain, quoted) for a scalar."""
+        if kind is yaml.ScalarNode:
+            return _PLAIN if implicit[0] else _STR
+        return None
+
+    def descend_resolver(self, parent: Any, index: Any) -> None:  # noqa: ARG002
+        """Called by the composer before each node that is not an alias."""
+        if parent is None:
+            self.nodes = 0
+        self.nodes += 1
+        self.depth += 1
+        line = _line(parent) if parent else 0
+        if self.nodes > MAX_VALUES:
+            raise wrong(f"more than {MAX_VALUES} values", self.source, line)
+        if self.depth > MAX_DEPTH + 1:  # the scalars in the innermost container
+            raise wrong(_TOO_DEEP, self.source, line)
+
+    def ascend_resolver(self) -> None:
+        """Called by the composer after each node that is not an alias."""
+        self.depth -= 1
 
 
-def _place(mark: Any) -> tuple[int, int]:
-    """(character, line from 1)."""
-    return mark.index, mark.line + 1
+class _Reader:
+    """One document from nodes to plain data. An alias is read again at each use, so that it counts in full.
+
+    `line` is the last line reached: of what an alias stands for, the line of the alias.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.line = 0
+        self.lines: dict[tuple[int, str | int], int] = {}
+        self.values = 0
+        self.size = 0
+
+    def value(self, node: Any, depth: int) -> Value:
+        """Raises InvalidManifest."""
+        self.reach(node)
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node)
+        if node.tag not in _OF_CONTAINERS:
+            raise self.wrong(f"tag {node.tag} is not supported")
+        if depth >= MAX_DEPTH:
+            raise self.wrong(_TOO_DEEP)
+        self.count(0)
+        if isinstance(node, yaml.SequenceNode):
+            return self.sequence(node, depth)
+        return self.mapping(node, depth)
+
+    def scalar(self, node: Any) -> Value:
+        text = self.text(node)
+        self.count(len(text))
+        try:
+            return resolve(text) if node.tag == _PLAIN else text
+        except ValueError as error:
+            raise self.wrong(str(error)) from None
+
+    def text(self, node: Any) -> str:
+        text: str = node.value
+        if problem := text_problem(text):
+            raise self.wrong(problem)
+        if node.tag not in {_PLAIN, _STR}:
+            raise self.wrong(f"tag {node.tag} is not supported")
+        return text
+
+    def sequence(self, node: Any, depth: int) -> Value:
+        made: list[Value] = []
+        for index, item in enumerate(node.value):
+            self.lines[id(made), index] = self.reach(item)
+            made.append(self.value(item, depth + 1))
+        return made
+
+    def mapping(self, node: Any, depth: int) -> Value:
+        made: dict[str, Value] = {}
+        for key_node, item in node.value:
+            key = self.key(key_node)
+            if key in made:
+                raise self.wrong(f'duplicate field "{key[:64]}"', key[:64])
+            self.lines[id(made), key] = self.line
+            made[key] = self.value(item, depth + 1)
+        return made
+
+    def key(self, node: Any) -> str:
+        self.reach(node)
+        if not isinstance(node, yaml.ScalarNode):
+            raise self.wrong("a key must be a string")
+        key = self.text(node)
+        if node.tag == _PLAIN:
+            if key == "<<":
+                raise self.wrong("merge keys (<<) are not supported: write the fields out")
+            if not isinstance(_resolved_or_none(key), str):
+                raise self.wrong(f"key {key[:64]} is not a string: put quotes around it")
+        self.count(len(key))
+        return key
+
+    def count(self, size: int) -> None:
+        self.values += 1
+        self.size += size
+        if self.values > MAX_VALUES:
+            raise self.wrong(f"more than {MAX_VALUES} values, aliases unfolded")
+        if self.size > MAX_BYTES:
+            raise self.wrong(f"larger than {MAX_BYTES >> 20} MiB, aliases unfolded")
+
+    def reach(self, node: Any) -> int:
+        """The line of a node, or of the alias that stands for it: what is read follows the text."""
+        self.line = max(self.line, _line(node))
+        return self.line
+
+    def wrong(self, reason: str, path: str = "") -> InvalidManifest:
+        return wrong(reason, self.source, self.line, path=path)
+
+
+def _line(node: Any) -> int:
+    return int(node.start_mark.line) + 1
 
 
 def _syntax_error(error: yaml.YAMLError, text: str, source: str) -> InvalidManifest:
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         reason = getattr(error, "problem", None) or "cannot be read"
-        if (
-            "nesting depth" in reason
-        ):  # libyaml's own bound, which it may meet while it looks ahead of us
-            reason = f"nested deeper than {MAX_DEPTH} levels"
+        if "nesting depth" in reason:  # libyaml's own bound, which it may meet while it reads ahead
+            reason = _TOO_DEEP
         return wrong(f"not YAML: {reason} (column {mark.column + 1})", source, mark.line + 1)
     reason = getattr(error, "reason", None) or "cannot be read"
     position = getattr(error, "position", 0)  # of a byte that YAML does not allow
@@ -138,150 +257,8 @@ def _syntax_error(error: yaml.YAMLError, text: str, source: str) -> InvalidManif
     return wrong(f"not YAML: {reason}", source, line)
 
 
-@dataclass(slots=True)
-class _Open:
-    """A container that is being filled. `values` and `size` are what it weighs, aliases counted in full."""
-
-    container: list[Value] | dict[str, Value]
-    anchor: str | None
-    line: int
-    key: str | None = None
-    key_line: int = 0
-    values: int = 1
-    size: int = 0
-
-
-@dataclass(slots=True)
-class _Building:
-    """One document while its events come in."""
-
-    source: str
-    start: int  # character of the stream
-    line: int
-    root: Value = None
-    stack: list[_Open] = field(default_factory=list)
-    anchors: dict[str, tuple[Value, int, int]] = field(default_factory=dict)
-    lines: dict[tuple[int, str | int], int] = field(default_factory=dict)
-    values: int = 0
-    size: int = 0
-
-    def take(self, event: Any) -> None:
-        """One event of libyaml."""
-        line = event.start_mark.line + 1
-        if event.end_mark.index - self.start > MAX_BYTES:
-            raise self.wrong(f"larger than {MAX_BYTES >> 20} MiB", self.line)
-        if isinstance(event, yaml.ScalarEvent):
-            self.scalar(event, line)
-        elif isinstance(event, yaml.AliasEvent):
-            self.alias(str(event.anchor), line)
-        elif isinstance(event, yaml.MappingStartEvent):
-            self.open({}, event, line)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            self.open([], event, line)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            done = self.stack.pop()
-            self.place(done.container, done.values, done.size, done.line, done.anchor)
-
-    def scalar(self, event: Any, line: int) -> None:
-        text = event.value
-        if problem := text_problem(text):
-            raise self.wrong(problem, line)
-        if event.tag not in {None, "!", "tag:yaml.org,2002:str"}:
-            raise self.wrong(f"tag {event.tag} is not supported", line)
-        if self.wants_key():
-            self.take_key(event, line)
-            return
-        value: Value = text
-        if event.implicit[0] and event.tag is None:
-            try:
-                value = resolve(text)
-            except ValueError as error:
-                raise self.wrong(str(error), line) from None
-        self.weigh(1, len(text), line)
-        self.place(value, 1, len(text), line, event.anchor)
-
-    def take_key(self, event: Any, line: int) -> None:
-        top, key = self.stack[-1], event.value
-        assert isinstance(top.container, dict)
-        if event.implicit[0] and event.tag is None:
-            if key == "<<":
-                raise self.wrong("merge keys (<<) are not supported: write the fields out", line)
-            if not isinstance(_resolved_or_text(key), str):
-                raise self.wrong(f"key {key[:64]} is not a string: put quotes around it", line)
-        if key in top.container:
-            raise self.wrong(f'field "{key[:64]}" is there twice', line, key[:64])
-        self.weigh(1, len(key), line)
-        top.values += 1
-        top.size += len(key)
-        top.key, top.key_line = key, line
-        if event.anchor:
-            self.anchors[event.anchor] = (key, 1, len(key))
-
-    def alias(self, anchor: str, line: int) -> None:
-        if anchor not in self.anchors:
-            raise self.wrong(f"alias *{anchor[:64]} names no anchor that is complete here", line)
-        if self.wants_key():
-            raise self.wrong("an alias cannot be a key", line)
-        value, values, size = self.anchors[anchor]
-        self.weigh(values, size, line)
-        self.place(value, values, size, line, None)
-
-    def open(self, container: list[Value] | dict[str, Value], event: Any, line: int) -> None:
-        if event.tag not in _OWN_TAGS:
-            raise self.wrong(f"tag {event.tag} is not supported", line)
-        if self.wants_key():
-            raise self.wrong("a key must be a string", line)
-        if len(self.stack) >= MAX_DEPTH:
-            raise self.wrong(f"nested deeper than {MAX_DEPTH} levels", line)
-        self.weigh(1, 0, line)
-        self.stack.append(_Open(container, event.anchor, line))
-
-    def wants_key(self) -> bool:
-        """Whether the next value is the key of a mapping."""
-        if not self.stack:
-            return False
-        top = self.stack[-1]
-        return isinstance(top.container, dict) and top.key is None
-
-    def weigh(self, values: int, size: int, line: int) -> None:
-        """Count what was added, so that aliases cannot unfold without end."""
-        self.values += values
-        self.size += size
-        if self.values > MAX_VALUES:
-            raise self.wrong(f"more than {MAX_VALUES} values, aliases unfolded", line)
-        if self.size > MAX_BYTES:
-            raise self.wrong(f"larger than {MAX_BYTES >> 20} MiB, aliases unfolded", line)
-
-    def place(self, value: Value, values: int, size: int, line: int, anchor: str | None) -> None:
-        """Put a value that is whole where it belongs."""
-        if anchor:
-            self.anchors[anchor] = (value, values, size)
-        if not self.stack:
-            self.root = value
-            return
-        top = self.stack[-1]
-        top.values += values
-        top.size += size
-        if isinstance(top.container, list):
-            self.lines[id(top.container), len(top.container)] = line
-            top.container.append(value)
-        else:
-            assert top.key is not None
-            self.lines[id(top.container), top.key] = top.key_line
-            top.container[top.key] = value
-            top.key = None
-
-    def document(self, text: str) -> Document:
-        if len(text) * 4 > MAX_BYTES and len(text.encode()) > MAX_BYTES:
-            raise self.wrong(f"larger than {MAX_BYTES >> 20} MiB", self.line)
-        return Document(self.root, self.source, self.line, self.lines)
-
-    def wrong(self, reason: str, line: int, path: str = "") -> InvalidManifest:
-        return wrong(reason, self.source, line, path=path)
-
-
-def _resolved_or_text(text: str) -> Value:
+def _resolved_or_none(text: str) -> Value:
     try:
         return resolve(text)
     except ValueError:
-        return None  # a number, only not one that we take
+        return None  # an unsupported number

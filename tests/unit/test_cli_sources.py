@@ -84,5 +84,5 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 def test_one_name_twice_is_refused(tmp_path: Path) -> None:
     first, second = write(tmp_path / "1.yaml", "a"), write(tmp_path / "2.yaml", "a")
-    with pytest.raises(InvalidManifest, match=r"is there twice, in .*1.yaml and in .*2.yaml"):
+    with pytest.raises(InvalidManifest, match=r"duplicate manifest: in .*1.yaml and in .*2.yaml"):
         read_all([first, second])

@@ -129,7 +129,7 @@ def _twice(sources: Iterable[Source]) -> Iterator[InvalidManifest]:
         name = source.manifest.metadata.name
         if name in first:
             yield InvalidManifest(
-                f"is there twice, in {first[name]} and in {source.origin}",
+                f"duplicate manifest: in {first[name]} and in {source.origin}",
                 source=f"{LOCAL}/{name}",
                 field="metadata.name",
             )
