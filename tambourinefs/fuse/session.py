@@ -43,7 +43,7 @@ async def serve(
                 raise
     finally:
         pyfuse3.close(unmount=False)
-    raise HostError("the mount was unmounted or its connection was cut")
+    raise HostError("the connection of the mount was cut")
 
 
 async def _answer(scope: trio.CancelScope, ended: trio.Event, max_tasks: int) -> None:

@@ -19,6 +19,7 @@ PROC_LITERAL: Final = P(
 )  # a bind of PROC where the kernel module made the directory
 KUBECONFIG: Final = P("/etc/tambourine/kubernetes/kubeconfig")
 IDENTITY: Final = STATE / "identity" / "node.pem"  # key and certificate of the node, sync's own
+EXPIRATIONS: Final = "expirations.json"  # beside certificates: {name: end in seconds since 1970}
 SYNC_LOCK: Final = RUN / "sync" / "lock"
 SOCKET: Final = RUN / "bombshell" / "bombshell.sock"
 PREFIX: Final = P("/opt/tambourine")  # the private Python environment

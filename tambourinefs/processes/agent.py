@@ -27,8 +27,7 @@ from tambourinefs.agent.units.systemd import HostSystemd
 from tambourinefs.model import paths
 from tambourinefs.mount import serving
 from tambourinefs.processes.run import run_until_stopped
-from tambourinefs.procfs import expiry
-from tambourinefs.procfs.serving import make_status_store, serve_status_store
+from tambourinefs.procfs.serving import make_status_store, publish_expirations, serve_status_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,7 +81,7 @@ async def _work(
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await systemd.wait_connected()
         nursery.start_soon(reconciler.run)
-        nursery.start_soon(expiry.watch, _certificates(config), statuses.certificates)
+        nursery.start_soon(publish_expirations, statuses, _expirations(config))
         if config.agent.journal_lines:
             nursery.start_soon(listen, reconciler.heard)
         with trio.move_on_after(FIRST_PASS_SECONDS):
@@ -130,12 +129,10 @@ def _say_without_module(place: Path) -> None:
         _log.info(_NO_MODULE, paths.PROC_LITERAL, place)
 
 
-def _certificates(config: Config) -> dict[str, Path]:
-    """What of this host's ends some day."""
-    pki = Path(config.bombshell.pki)
-    return {name: pki / f"{name}.crt" for name in ("ca", "server", "client")} | {
-        "node": Path(paths.IDENTITY)
-    }
+def _expirations(config: Config) -> tuple[Path, Path]:
+    """Where `pki` and sync write when their certificates expire."""
+    identity = Path(paths.IDENTITY)
+    return Path(config.bombshell.pki) / paths.EXPIRATIONS, identity.with_name(paths.EXPIRATIONS)
 
 
 def _boot_id() -> str:

@@ -27,8 +27,8 @@ _MAX_TEXT: Final = 512  # characters of one event
 class EventLog:
     """The last events, oldest first.
 
-    What was added is seen when `shown` says so: once the kernel has dropped the values that it makes old, so that whoever
-    reads of a change and then looks finds it.
+    An event is visible up to `shown`: once the kernel has dropped the values that it makes old, so that a reader who reads
+    the changed file after the event finds the change.
     """
 
     def __init__(self, keep: int = KEEP) -> None:
@@ -70,7 +70,7 @@ class EventReader:
 
     @property
     def ready(self) -> bool:
-        """Whether a read would give something."""
+        """Whether a read returns anything."""
         return bool(self._rest) or self._next <= self._log.shown
 
     @property
@@ -110,36 +110,36 @@ class EventReader:
 
 
 def changes(old: ServiceView | None, new: ServiceView | None) -> Iterator[str]:
-    """One text a change, `WHAT OLD -> NEW`, oldest cause first; nothing where no reader of states would care."""
+    """One text for each change, `WHAT OLD -> NEW`, causes first; none for a change of ages, numbers or log lines."""
     if new is None:
         yield "removed"
         return
     if old is None:
         yield "added"
-    before, after = _facts(old) if old else {}, _facts(new)
-    for fact in {**before, **after}:
-        was, now = before.get(fact, ""), after.get(fact, "")
+    before, after = _states(old) if old else {}, _states(new)
+    for name in {**before, **after}:
+        was, now = before.get(name, ""), after.get(name, "")
         if was != now:
-            yield printable(f"{fact} {was or '-'} -> {now or '-'}")[:_MAX_TEXT]
+            yield printable(f"{name} {was or '-'} -> {now or '-'}")[:_MAX_TEXT]
 
 
-def _facts(view: ServiceView) -> dict[str, str]:
-    """What is worth an event, by name. Ages, numbers and log lines are not."""
-    facts = {
+def _states(view: ServiceView) -> dict[str, str]:
+    """What is worth an event, by name."""
+    states = {
         "generation": f"{view.generation}",
         "observed-generation": f"{view.observed_generation}",
     }
     if view.unit is not None:
-        facts |= {
+        states |= {
             "loaded": values.loaded(view.unit),
             "active": values.state(view.unit),
             "pid": f"{view.unit.main_pid}" if view.unit.main_pid else "",
             "restarts": f"{view.unit.n_restarts}" if view.unit.n_restarts else "",
         }
     for condition in view.conditions:
-        facts[condition.type] = f"{condition.status} {condition.reason}"
-    facts["command"] = _command(view.last_command)
-    return facts
+        states[condition.type] = f"{condition.status} {condition.reason}"
+    states["command"] = _command(view.last_command)
+    return states
 
 
 def _command(command: LastCommand | None) -> str:

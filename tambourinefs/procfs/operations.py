@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tambourinefs.procfs.store import StatusStore
-    from tambourinefs.procfs.tree import AnyNode
+    from tambourinefs.procfs.tree import AnyInode
 
 _FOREVER: Final = 365 * 86400.0  # seconds; ended by an invalidation
 _BLOCK: Final = 4096
@@ -36,10 +36,10 @@ class StatusOperations(fuse.Operations):
     """A status store as a file system. `groups`: gid by group name; a group that is not there is root's."""
 
     def __init__(
-        self, store: StatusStore, bells: fuse.Invalidator, groups: Mapping[str, int]
+        self, store: StatusStore, invalidator: fuse.Invalidator, groups: Mapping[str, int]
     ) -> None:
         super().__init__()
-        self._bells = bells
+        self._invalidator = invalidator
         self._store = store
         self._inodes = store.inodes
         self._groups = groups
@@ -48,8 +48,8 @@ class StatusOperations(fuse.Operations):
         self._listings: dict[int, tuple[Directory, list[tuple[bytes, Child]]]] = {}
 
     def init(self) -> None:
-        """The kernel has said hello; before that it takes no bells."""
-        self._store.readers.attach(self._bells)
+        """The kernel has initialized the mount; before that it takes no invalidations."""
+        self._store.readers.attach(self._invalidator)
 
     # --- names -----------------------------------------------------------------------------------------------------
 
@@ -67,7 +67,7 @@ class StatusOperations(fuse.Operations):
         if not isinstance(child, Slot):
             return child
         rendering = await self._store.renderer.current(child)
-        if child.directory.gone:  # withdrawn while it was rendered
+        if child.directory.removed:  # withdrawn while it was rendered
             self._inodes.collect(rendering)
             raise fuse.FUSEError(errno.ENOENT)
         return rendering
@@ -76,7 +76,7 @@ class StatusOperations(fuse.Operations):
         for inode, count in inode_list:
             self._inodes.forget(inode, count)
 
-    def _known(self, inode: int) -> AnyNode:
+    def _known(self, inode: int) -> AnyInode:
         node = self._inodes.get(inode)
         if node is None:  # a placeholder of a listing: the kernel looks the name up again
             raise fuse.FUSEError(errno.ESTALE)
@@ -93,7 +93,7 @@ class StatusOperations(fuse.Operations):
     async def getattr(self, inode: InodeT, ctx: fuse.RequestContext) -> fuse.EntryAttributes:
         return self._attributes(self._known(inode))
 
-    def _attributes(self, node: AnyNode) -> fuse.EntryAttributes:
+    def _attributes(self, node: AnyInode) -> fuse.EntryAttributes:
         entry = fuse.EntryAttributes()
         entry.st_ino = InodeT(node.inode)
         entry.attr_timeout = _FOREVER
@@ -115,13 +115,13 @@ class StatusOperations(fuse.Operations):
 
     def _of_directory(self, entry: fuse.EntryAttributes, node: Directory) -> fuse.EntryAttributes:
         entry.st_mode = ModeT(stat.S_IFDIR | 0o555)
-        below = sum(isinstance(child, Directory) for child in node.children.values())
-        entry.st_nlink = 0 if node.gone else 2 + below
+        subdirectories = sum(isinstance(child, Directory) for child in node.children.values())
+        entry.st_nlink = 0 if node.removed else 2 + subdirectories
         entry.entry_timeout = _FOREVER
         return _at(entry, node.changed_ns)
 
     def _placeholder(self, slot: Slot) -> fuse.EntryAttributes:
-        """What a listing says of a live file that nobody has looked at: its kind. Its name expires at once."""
+        """What a listing says of a live file: its kind. Its name expires at once."""
         entry = fuse.EntryAttributes()
         entry.st_ino = InodeT(slot.placeholder)
         entry.st_mode = ModeT(stat.S_IFREG | slot.spec.mode)
@@ -141,7 +141,7 @@ class StatusOperations(fuse.Operations):
     async def opendir(self, inode: InodeT, ctx: fuse.RequestContext) -> FileHandleT:
         directory = self._directory(inode)
         handle = next(self._handles)
-        # As it is now: entries that come and go meanwhile move nobody's place in it.
+        # A copy: entries that come and go meanwhile do not shift the reader's offset.
         self._listings[handle] = directory, list(directory.children.items())
         return FileHandleT(handle)
 
@@ -152,7 +152,7 @@ class StatusOperations(fuse.Operations):
             if directory.children.get(name) is not child:
                 continue
             if isinstance(child, Slot) and child.spec.live:
-                # Rendering `services.json` because somebody typed ls would cost a second on a large host.
+                # Rendering `services.json` for each `ls` would cost a second on a large host.
                 if not fuse.readdir_reply(token, name, self._placeholder(child), place + 1):
                     return
                 continue
@@ -208,7 +208,7 @@ class StatusOperations(fuse.Operations):
             return (_READABLE if held.ready else 0) | (select.POLLPRI if held.outdated else 0)
         if poll_handle is not None:
             held.pollers[fh] = poll_handle
-        return _READABLE | (select.POLLPRI if held.told else 0)
+        return _READABLE | (select.POLLPRI if held.notified else 0)
 
 
 def _at(entry: fuse.EntryAttributes, when_ns: int) -> fuse.EntryAttributes:

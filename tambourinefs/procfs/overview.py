@@ -1,6 +1,6 @@
-"""The files of the top level, which say something of every service: services.txt, services.json, metrics.prom.
+"""The files of the top level, about all services: services.txt, services.json, metrics.prom.
 
-A host may have thousands of services: between some of them other requests get their turn.
+A host may have thousands of services: other requests are answered between them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tambourinefs.procfs.render import metrics, report, tables
 from tambourinefs.procfs.render.files import Needs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.host.reader import HostReader
@@ -30,7 +30,7 @@ async def _in_turns(views: Sequence[ServiceView]) -> AsyncIterator[ServiceView]:
 
 
 async def version_txt(_: Sequence[ServiceView]) -> bytes:
-    """The version of Tambourine, alone."""
+    """The version of Tambourine."""
     return f"{__version__}\n".encode()
 
 
@@ -50,10 +50,12 @@ async def services_json(views: Sequence[ServiceView], host: HostReader) -> bytes
     return b"[" + b",\n ".join(lines) + b"]\n"
 
 
-async def metrics_prom(views: Sequence[ServiceView], host: HostReader, events: int) -> bytes:
+async def metrics_prom(
+    views: Sequence[ServiceView], host: HostReader, expirations: Mapping[str, float], events: int
+) -> bytes:
     """Prometheus text of all services."""
     made = metrics.MetricsText(services=len(views), events=events)
-    for name, end in host.certificates.items():
+    for name, end in expirations.items():
         made.add(metrics.CERTIFICATE, metrics.labels(certificate=name), end)
     async for view in _in_turns(views):
         for sample in metrics.samples(view, host.figures(view.unit, Needs.NUMBERS)):

@@ -1,7 +1,7 @@
-"""What readers hold, and how they and the kernel learn that it is no longer true.
+"""What readers hold, and how they and the kernel's caches are told that it is outdated.
 
-A cached file is compared by content, a live one apart from the time that passed. Nothing here blocks: bells are rung by the
-Invalidator's thread, after the new state stands.
+A cached file is compared by content, a live one apart from the time that passed. Nothing here blocks: the Invalidator's
+thread notifies, after the new state is in place.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tambourinefs.procfs.tree import Services
 
 
-class _Show:
-    """A bell: show the events up to `number`, and wake who waits for them. On the Invalidator's thread."""
+class _ShowEvents:
+    """Shows the events up to `number` and wakes their pollers. On the Invalidator's thread."""
 
     def __init__(self, log: EventLog, number: int, pollers: dict[int, PollHandle]) -> None:
         self._log = log
@@ -30,13 +30,13 @@ class _Show:
 
     def notify(self) -> None:
         self._log.shown = max(self._log.shown, self._number)
-        with suppress(KeyError):  # the last one was closed just now, on trio's thread
+        with suppress(KeyError):  # trio's thread has just closed the last one
             while True:
                 self._pollers.popitem()[1].notify()  # a handle is good for one call
 
 
 class Readers:
-    """Everybody who has looked: the kernel's caches, open descriptors, polls."""
+    """The kernel's caches, open descriptors and polls."""
 
     def __init__(
         self, inodes: Inodes, services: Services, host: HostReader, events: EventLog
@@ -45,29 +45,29 @@ class Readers:
         self._services = services
         self._host = host
         self._events = events
-        self._bells: Invalidator | None = None
+        self._invalidator: Invalidator | None = None
         self.of_events: dict[int, PollHandle] = {}  # polls that wait for events.log, by file handle
 
-    def attach(self, bells: Invalidator) -> None:
-        """The kernel is there: from now on it is told."""
-        self._bells = bells
+    def attach(self, invalidator: Invalidator) -> None:
+        """The mount is initialized: from now on the kernel takes invalidations."""
+        self._invalidator = invalidator
 
     def opened(self, rendering: Rendering) -> None:
-        """A descriptor more holds it; from now on it matters whether it is still true."""
+        """One more descriptor; from now on the rendering is compared with each publish."""
         rendering.opens += 1
         slot = rendering.slot
         old = rendering.revision != self._services.revision_of(slot)
         if rendering.stale:
             return
-        if old and slot.spec.live:  # what came between lookup and open was not compared with it
-            rendering.stale = rendering.told = True
+        if old and slot.spec.live:  # a publish between lookup and open was not compared with it
+            rendering.stale = rendering.notified = True
         elif slot.watched is None:
             slot.watched = {rendering}
         else:
             slot.watched.add(rendering)
 
     def closed(self, rendering: Rendering, handle: int) -> None:
-        """A descriptor less."""
+        """One descriptor less."""
         rendering.opens -= 1
         rendering.pollers.pop(handle, None)
         if not rendering.opens:
@@ -76,7 +76,7 @@ class Readers:
             self._inodes.collect(rendering)
 
     def changed(self, slot: Slot, old: ServiceView, new: ServiceView) -> None:
-        """The slot's service has a new view: what that makes untrue is no longer current."""
+        """The slot's service has a new view: drop the renderings that it outdates."""
         if slot.spec.live:
             differs = slot.watched and self._render(slot, old) != self._render(slot, new)
             self.expire_name(slot)
@@ -89,73 +89,73 @@ class Readers:
                 self.drop(slot)
 
     def _render(self, slot: Slot, view: ServiceView) -> bytes:
-        """The content as systemd's own last figures have it, at a moment that is the same for all."""
+        """The content by systemd's last figures, at a fixed moment: what two views say apart from the time that passes."""
         figures = figures_of(view.unit) if view.unit else Figures()
         return slot.spec.render(view, figures, self._host.reference)
 
     def drop(self, slot: Slot) -> None:
-        """The slot's rendering is not current any more, and its name leads to another."""
+        """Make the name lead to another rendering."""
         rendering, slot.current = slot.current, None
         if rendering is None:
             return
-        if self._bells is not None and rendering.lookups:
-            self._bells.entry(slot.directory.inode, slot.name)
-        self._is_stale(rendering)
+        if self._invalidator is not None and rendering.lookups:
+            self._invalidator.entry(slot.directory.inode, slot.name)
+        self._mark_stale(rendering)
         self._inodes.collect(rendering)
 
     def expire_name(self, slot: Slot) -> None:
-        """A live file's name is not what it was, though its second is not over."""
-        if self._bells is not None and slot.current is not None and slot.current.lookups:
-            self._bells.entry(slot.directory.inode, slot.name)
+        """Have the kernel look a live file's name up again before its second is over."""
+        if self._invalidator is not None and slot.current is not None and slot.current.lookups:
+            self._invalidator.entry(slot.directory.inode, slot.name)
 
     def outdate(self, slot: Slot) -> None:
-        """What descriptors hold of this live file is not current any more."""
+        """The descriptors that are open on this live file hold old content."""
         watched, slot.watched = slot.watched, None
         for rendering in watched or ():
-            self._is_stale(rendering)
+            self._mark_stale(rendering)
 
-    def _is_stale(self, rendering: Rendering) -> None:
+    def _mark_stale(self, rendering: Rendering) -> None:
         rendering.stale = True
         if rendering.slot.watched:
             rendering.slot.watched.discard(rendering)
-        if self._bells is None:
-            rendering.told = True
+        if self._invalidator is None:
+            rendering.notified = True
         elif rendering.opens or rendering.lookups:
-            self._bells.wake((rendering,))
+            self._invalidator.wake((rendering,))
 
     def listing_changed(self, directory: Directory) -> None:
-        """A name came or went."""
-        if self._bells is not None and (directory.lookups or directory.parent is None):
-            self._bells.inode(directory.inode, attributes_only=True)
+        """A name was added or removed."""
+        if self._invalidator is not None and (directory.lookups or directory.parent is None):
+            self._invalidator.inode(directory.inode, attributes_only=True)
 
-    def vanished(self, directory: Directory) -> None:
-        """A directory is gone from its parent."""
+    def directory_removed(self, directory: Directory) -> None:
+        """A directory was removed from its parent."""
         assert directory.parent is not None
-        if self._bells is not None and directory.lookups:
-            self._bells.entry(directory.parent.inode, directory.name)
+        if self._invalidator is not None and directory.lookups:
+            self._invalidator.entry(directory.parent.inode, directory.name)
 
     def event(self) -> None:
-        """events.log has lines more; called after everything that they tell of was dropped."""
-        if self._bells is None:
+        """events.log has new lines; called after the values that they make old were dropped."""
+        if self._invalidator is None:
             self._events.shown = self._events.last
         else:
-            self._bells.wake((_Show(self._events, self._events.last, self.of_events),))
+            self._invalidator.wake((_ShowEvents(self._events, self._events.last, self.of_events),))
 
     def resync(self) -> None:
-        """Bells were lost: ring for every name that the kernel may keep and every poll that may wait.
+        """Invalidations were lost: repeat them for every name that the kernel may keep and every poll that may wait.
 
         Runs on the Invalidator's thread.
         """
-        bells = self._bells
-        assert bells is not None
-        for node in self._inodes.nodes():
+        invalidator = self._invalidator
+        assert invalidator is not None
+        for node in self._inodes.all():
             if isinstance(node, Rendering):
                 if node.stale or node.slot.spec.live:
-                    bells.entry(node.slot.directory.inode, node.slot.name)
+                    invalidator.entry(node.slot.directory.inode, node.slot.name)
                 if node.stale:
-                    bells.wake((node,))
+                    invalidator.wake((node,))
             elif isinstance(node, Directory):
-                bells.inode(node.inode, attributes_only=True)
-                if node.gone and node.parent is not None:
-                    bells.entry(node.parent.inode, node.name)
+                invalidator.inode(node.inode, attributes_only=True)
+                if node.removed and node.parent is not None:
+                    invalidator.entry(node.parent.inode, node.name)
         self.event()

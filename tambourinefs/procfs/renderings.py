@@ -1,4 +1,4 @@
-"""Which rendering a name stands for now: made when somebody looks, shared with everybody who looks in the same second."""
+"""Which rendering a name stands for now: made by a lookup, shared by all lookups in the same second."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tambourinefs.procfs.host.reader import HostReader
     from tambourinefs.procfs.tree import Services
 
-SHARED_SECONDS: Final = 1.0  # so long one rendering of a live file is everybody's
+SHARED_SECONDS: Final = 1.0  # that one rendering of a live file is shared for
 
 
 def _never(*_: object) -> bytes:
@@ -54,7 +54,7 @@ class Renderer:
 
     async def current(self, slot: Slot) -> Rendering:
         """The rendering that the name stands for now; one of a live file is at most a second old."""
-        ready = self._still_true(slot)
+        ready = self._still_current(slot)
         if ready is not None:
             return ready
         if slot.service is not None and slot.spec.needs < Needs.PROCESSES:
@@ -64,17 +64,17 @@ class Renderer:
             return self._settle(slot, content, slot.service.revision)
         if slot.lock is None:
             slot.lock = trio.Lock()
-        async with slot.lock:  # whoever waited takes what the first one made
-            return self._still_true(slot) or await self._make(slot)
+        async with slot.lock:  # the first one renders for all that wait
+            return self._still_current(slot) or await self._make(slot)
 
-    def _still_true(self, slot: Slot) -> Rendering | None:
+    def _still_current(self, slot: Slot) -> Rendering | None:
         rendering = slot.current
         if rendering is None or not slot.spec.live:
             return rendering
         return rendering if self.seconds_left(rendering) else None
 
     def seconds_left(self, rendering: Rendering) -> float:
-        """How long yet a live file's rendering may be shared: not at all where a publish came while it was made."""
+        """How long a live file's rendering may still be shared: not at all where a publish came while it was made."""
         if rendering.revision != self._services.revision_of(rendering.slot):
             return 0
         return max(rendering.born + SHARED_SECONDS - trio.current_time(), 0)
@@ -92,17 +92,19 @@ class Renderer:
         return self._settle(slot, content, revision)
 
     async def _metrics(self, views: list[ServiceView]) -> bytes:
-        return await overview.metrics_prom(views, self._host, self._events.last)
+        return await overview.metrics_prom(
+            views, self._host, self._services.expirations, self._events.last
+        )
 
     def _settle(self, slot: Slot, content: bytes, revision: int) -> Rendering:
-        """Make the content the slot's rendering, or keep the old one where it says the same."""
+        """Make the content the slot's rendering, or keep the old one where it is equal."""
         old = slot.current
         now = trio.current_time()
         if old is not None and not old.stale and old.content == content:
             old.born, old.revision = now, revision
             return old
         cached = slot.service if not slot.spec.live else None
-        # A cached file's age changes with its content, not with who looked: rsync and make go by it.
+        # A cached file's mtime changes with its content, not with lookups: rsync and make compare it.
         made_ns = cached.published_ns if cached else time.time_ns()
         made = Rendering(
             self._inodes.number(), slot, content, revision=revision, born=now, made_ns=made_ns

@@ -1,7 +1,7 @@
-"""The store: what the agent pins up (`publish`, `withdraw`), as the tree of names that readers of the mount see.
+"""The status store: the views that the agent publishes, as the tree of names that readers of the mount see.
 
-All of it runs on the trio thread and none of it blocks: publishing compares what readers hold, drops what is no longer
-true and leaves the kernel's caches to the Invalidator's thread. New state first, then the bell.
+All of it runs on the trio thread and none of it blocks: publishing compares what readers hold, drops what is outdated and
+leaves the kernel's caches to the Invalidator's thread. New state first, then the notification.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ _NAME_MAX: Final = 255  # bytes
 class StatusStore:
     """Everything that is published. `inodes`, `readers`, `renderer` and `events` are for the file system's operations.
 
-    The files that are about all services are there once `complete` was called: before, a service that is missing in them
-    would only be one that the agent has not come to.
+    The files about all services exist once `complete` was called: until then they would lack services that the agent has
+    not published yet.
     """
 
     def __init__(self, host: HostReader) -> None:
-        self._host = host
         self.inodes = Inodes()
         self.events = EventLog()
         self._services = Services()
@@ -58,17 +57,17 @@ class StatusStore:
         return len(self._services)
 
     def complete(self) -> None:
-        """Every service is published by now. Said twice is nothing."""
+        """Every service is published by now. Idempotent."""
         if not self._overviews:
             self._overviews = [self._slot(self.root, spec, None) for spec in TOP if spec.live]
-            self._list_anew(self.root)
+            self._listing_changed(self.root)
 
-    def certificates(self, ends: Mapping[str, float]) -> None:
-        """Tell in metrics.prom when certificates end (seconds since 1970)."""
-        self._host.certificates = ends
+    def publish_expirations(self, expirations: Mapping[str, float]) -> None:
+        """Show in metrics.prom when each certificate of this host expires (seconds since 1970)."""
+        self._services.expirations = expirations
 
     def publish(self, view: ServiceView) -> None:
-        """Show this view in place of the last one of the same service. Cheap, never blocks; an equal view is nothing."""
+        """Show this view in place of the last one of its service. Cheap, never blocks; an equal view is a no-op."""
         service = self._services.get(view.namespace, view.name)
         if service is None:
             self._add(view)
@@ -83,16 +82,16 @@ class StatusStore:
         self._record(old, view)
 
     def withdraw(self, namespace: str, name: str) -> None:
-        """Take the service's directory away; one that is not there is nothing."""
+        """Remove the service's directory; a no-op where there is none."""
         service = self._services.remove(namespace, name)
         if service is None:
             return
         slots = list(_slots(service.directory))
-        above = service.directory.parent
-        assert above is not None
+        parent = service.directory.parent
+        assert parent is not None
         self._remove(service.directory)
-        if not above.children:
-            self._remove(above)
+        if not parent.children:
+            self._remove(parent)
         for slot in slots:
             self.readers.drop(slot)
             self.readers.outdate(slot)
@@ -103,25 +102,27 @@ class StatusStore:
         namespace, name = (
             part.encode(errors="surrogateescape") for part in (view.namespace, view.name)
         )
-        # A namespace is a DNS label: without a dot, it never takes the place of a file of the top level.
+        # A namespace is a DNS label: without a dot, it cannot hide a file of the top level.
         if not (_is_name(namespace) and _is_name(name)) or b"." in namespace:
             _log.warning(
-                "%r/%r is no name of a directory and is not shown", view.namespace, view.name
+                "%r/%r is not a valid directory name: its status is not shown",
+                view.namespace,
+                view.name,
             )
             return
-        above = self.root.children.get(namespace) or self._directory(self.root, namespace)
-        assert isinstance(above, Directory)
-        service = self._services.add(view, self._directory(above, name))
+        parent = self.root.children.get(namespace) or self._directory(self.root, namespace)
+        assert isinstance(parent, Directory)
+        service = self._services.add(view, self._directory(parent, name))
         for spec in FILES:
             self._slot(service.directory, spec, service)
         self._outdate_overviews()
         self._record(None, view)
 
-    def _directory(self, above: Directory, name: bytes) -> Directory:
-        made = Directory(self.inodes.number(), above, name, time.time_ns())
+    def _directory(self, parent: Directory, name: bytes) -> Directory:
+        made = Directory(self.inodes.number(), parent, name, time.time_ns())
         self.inodes.add(made)
-        above.children[name] = made
-        self._list_anew(above)
+        parent.children[name] = made
+        self._listing_changed(parent)
         return made
 
     def _slot(self, directory: Directory, spec: FileSpec, service: Service | None) -> Slot:
@@ -130,16 +131,16 @@ class StatusStore:
         return slot
 
     def _remove(self, directory: Directory) -> None:
-        above = directory.parent
-        assert above is not None
-        del above.children[directory.name]
+        parent = directory.parent
+        assert parent is not None
+        del parent.children[directory.name]
         directory.children = {}
-        directory.gone = True
-        self._list_anew(above)
-        self.readers.vanished(directory)
+        directory.removed = True
+        self._listing_changed(parent)
+        self.readers.directory_removed(directory)
         self.inodes.collect(directory)
 
-    def _list_anew(self, directory: Directory) -> None:
+    def _listing_changed(self, directory: Directory) -> None:
         directory.changed_ns = time.time_ns()
         self.readers.listing_changed(directory)
 

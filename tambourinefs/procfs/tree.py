@@ -1,8 +1,8 @@
-"""Names and inodes of the status file system, and how long each lives. No FUSE here: numbers, counts, dictionaries.
+"""Names, inodes and services of the status file system, and how long each lives. No FUSE: numbers, counts, dictionaries.
 
 A *slot* is a name in a directory; a *rendering* is an immutable inode with one content that a slot had at one time. A change
-gives the slot a new rendering under a new number, so no reader ever sees two contents mixed. Numbers are never
-used twice. A rendering that is no longer current lives until the kernel has forgotten it and nobody holds it open.
+gives the slot a new rendering under a new number, so no reader ever sees two contents mixed. Numbers are never used
+twice. A rendering that is no longer current lives until the kernel has forgotten it and no descriptor is open on it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import trio
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ROOT: Final = 1
 
 
-class Node:
-    """Anything with an inode number; `lookups` is how often the kernel was told of it and has not forgotten it."""
+class Inode:
+    """Anything with an inode number; `lookups` is the kernel's reference count (fuse_lowlevel_ops.lookup)."""
 
     __slots__ = ("inode", "lookups")
 
@@ -33,10 +33,10 @@ class Node:
         self.lookups = 0
 
 
-class Directory(Node):
-    """A directory. `gone`: nobody can look anything up in it any more."""
+class Directory(Inode):
+    """A directory. `removed`: it has no name any more."""
 
-    __slots__ = ("changed_ns", "children", "gone", "name", "parent")
+    __slots__ = ("changed_ns", "children", "name", "parent", "removed")
 
     def __init__(self, inode: int, parent: Directory | None, name: bytes, now_ns: int) -> None:
         super().__init__(inode)
@@ -44,11 +44,11 @@ class Directory(Node):
         self.name = name
         self.children: dict[bytes, Directory | Slot | Stream] = {}
         self.changed_ns = now_ns
-        self.gone = False
+        self.removed = False
 
 
 class Slot:
-    """A name in a directory that stands for one rendering after the other. `service` is None for the top level's files."""
+    """A name in a directory that stands for one rendering after the other. `service`: None for files of the top level."""
 
     __slots__ = (
         "current",
@@ -69,28 +69,28 @@ class Slot:
         self.name = spec.name.encode()
         self.service = service
         self.current: Rendering | None = None
-        self.placeholder = placeholder  # the number that a listing shows before anybody looked
-        self.watched: set[Rendering] | None = None  # open, and still true when last compared
+        self.placeholder = placeholder  # the number that a listing shows before the first lookup
+        self.watched: set[Rendering] | None = None  # open, and current when last compared
         self.lock: trio.Lock | None = None  # held while it is rendered, where that waits
 
 
-class Rendering(Node):
+class Rendering(Inode):
     """One immutable content of a slot.
 
-    `stale`: the name says something else now. `told`: and the kernel knows, so that whoever opens the name anew gets that;
-    only then poll(2) says POLLPRI.
+    `stale`: the name has another content now. `notified`: the kernel's caches know it too, so that opening the name again
+    gives the new content; only then poll(2) reports POLLPRI.
     """
 
     __slots__ = (
         "born",
         "content",
         "made_ns",
+        "notified",
         "opens",
         "pollers",
         "revision",
         "slot",
         "stale",
-        "told",
     )
 
     def __init__(
@@ -100,21 +100,21 @@ class Rendering(Node):
         self.slot = slot
         self.content = content
         self.revision = revision  # of the view that it was rendered from
-        self.born = born  # trio.current_time() when it was last found to be true
+        self.born = born  # trio.current_time() when it was last current
         self.made_ns = made_ns  # st_mtime
         self.opens = 0
         self.stale = False
-        self.told = False
+        self.notified = False
         self.pollers: dict[int, PollHandle] = {}  # by file handle
 
     def notify(self) -> None:
-        """The bells before this were rung. On the Invalidator's thread: sets, then looks, as poll() stores, then looks."""
-        self.told = True
+        """All earlier invalidations are done. On the Invalidator's thread: sets, then reads; poll() stores, then reads."""
+        self.notified = True
         for handle in list(self.pollers.values()):
             handle.notify()
 
 
-class Stream(Node):
+class Stream(Inode):
     """A file that each descriptor reads at its own pace (`events.log`)."""
 
     __slots__ = ("made_ns", "name")
@@ -125,7 +125,7 @@ class Stream(Node):
         self.made_ns = made_ns
 
 
-AnyNode = Directory | Rendering | Stream
+AnyInode = Directory | Rendering | Stream
 
 
 class Inodes:
@@ -133,44 +133,44 @@ class Inodes:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(ROOT)
-        self._nodes: dict[int, AnyNode] = {}
+        self._by_number: dict[int, AnyInode] = {}
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self._by_number)
 
     def number(self) -> int:
         """A number that was never used before."""
         return next(self._numbers)
 
-    def add(self, node: AnyNode) -> None:
-        self._nodes[node.inode] = node
+    def add(self, node: AnyInode) -> None:
+        self._by_number[node.inode] = node
 
-    def get(self, inode: int) -> AnyNode | None:
-        return self._nodes.get(inode)
+    def get(self, inode: int) -> AnyInode | None:
+        return self._by_number.get(inode)
 
-    def nodes(self) -> Iterator[AnyNode]:
+    def all(self) -> Iterator[AnyInode]:
         """All of them, as they are now; may be called from another thread."""
-        return iter(list(self._nodes.values()))
+        return iter(list(self._by_number.values()))
 
     def forget(self, inode: int, count: int) -> None:
         """The kernel has dropped `count` references."""
-        node = self._nodes.get(inode)
+        node = self._by_number.get(inode)
         if node is not None:
             node.lookups = max(node.lookups - count, 0)
             self.collect(node)
 
-    def collect(self, node: AnyNode) -> None:
-        """Let the node go where nobody can name it any more."""
+    def collect(self, node: AnyInode) -> None:
+        """Release the inode where neither a name, nor the kernel, nor a descriptor refers to it."""
         if node.lookups:
             return
         if isinstance(node, Directory):
-            if node.gone:
-                self._nodes.pop(node.inode, None)
+            if node.removed:
+                self._by_number.pop(node.inode, None)
         elif isinstance(node, Rendering) and not node.opens:
-            self._nodes.pop(node.inode, None)
+            self._by_number.pop(node.inode, None)
             if node.slot.current is node:
                 node.slot.current = (
-                    None  # rendered anew at the next look: what nobody sees costs no memory
+                    None  # rendered again by the next lookup: unread files cost no memory
                 )
 
 
@@ -190,10 +190,13 @@ class Service:
 
 
 class Services:
-    """All of them. `revision` rises with every change of any."""
+    """All of them. `revision` rises with every change of any. `expirations`: when each of this host's certificates expires,
+    in seconds since 1970.
+    """
 
     def __init__(self) -> None:
         self.revision = 0
+        self.expirations: Mapping[str, float] = {}
         self._by_name: dict[tuple[str, str], Service] = {}
 
     def __len__(self) -> int:
@@ -221,5 +224,5 @@ class Services:
         return [self._by_name[key].view for key in sorted(self._by_name)]
 
     def revision_of(self, slot: Slot) -> int:
-        """Which publish the slot's content comes from: its service's last, or, at the top level, anybody's."""
+        """The publish that the slot's content comes from: its service's last one; at the top level, the last of all."""
         return self.revision if slot.service is None else slot.service.revision

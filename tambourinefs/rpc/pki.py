@@ -2,8 +2,9 @@
 
     ca.key      root alone, 0600        signs; no daemon ever reads it
     server.key  user bombshell, 0400    the daemon's own
-    client.key  group tambourine, 0640  whoever may read it may connect: root in effect
+    client.key  group tambourine, 0640  its readers may connect: root in effect
     *.crt       0644
+    expirations.json  0644              when each certificate ends; see `_write_expirations`
 
 Every file is replaced whole and durably, a key before its certificate. Keys are ECDSA P-256. `renew` gives a certificate a
 successor for the same key: only one file changes, and what the authority has signed stays valid. It opens no key but ca.key.
@@ -11,6 +12,7 @@ successor for the same key: only one file changes, and what the authority has si
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tambourinefs import files
 from tambourinefs.errors import AlreadyExists, HostError, NotFound
+from tambourinefs.model import paths
 
 Name = Literal["ca", "server", "client"]
 NAMES: Final[tuple[Name, ...]] = ("ca", "server", "client")
@@ -52,7 +55,7 @@ class Owners:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What `show` tells of one certificate."""
+    """One certificate on disk."""
 
     name: Name
     path: Path
@@ -76,13 +79,14 @@ def init(
     now: datetime | None = None,
     lifetime: timedelta | None = None,
 ) -> tuple[Name, ...]:
-    """Make what is missing, and with `force` everything anew; return what was made.
+    """Make what is missing, and with `force` everything again; return what was made.
 
-    A missing leaf is made from the authority that is there (ca.key may be kept elsewhere while none is missing). A key
-    without its certificate is what an interrupted `init` leaves: it is made anew. Without `force`, nothing else is
+    A missing leaf is signed by the authority that exists (ca.key may be kept elsewhere while none is missing). A key
+    without its certificate, which an interrupted `init` leaves, is made again. Without `force`, nothing else is
     overwritten. `lifetime` is that of the server's and the client's certificate, for three years.
 
-    Raises AlreadyExists where certificates are there that do not fit, HostError where a file cannot be written or read.
+    Raises AlreadyExists where existing certificates do not belong together, HostError where a file cannot be read or
+    written.
     """
     now = now or datetime.now(UTC)
     missing = tuple(name for name in NAMES if not (directory / f"{name}.crt").exists())
@@ -94,11 +98,12 @@ def init(
         for name in made:
             key = _new_key(directory, name, owners)
             _issue(directory, name, key.public_key(), now, _lifetime(name, lifetime))
+        _write_expirations(directory)
     return made
 
 
 def _make(directory: Path) -> None:
-    """Who uses a certificate may look for it here, whatever the umask (our units' is 0077); keys have modes of their own."""
+    """Readable by every user of a certificate, whatever the umask (the units' is 0077); keys have modes of their own."""
     if not directory.is_dir():
         directory.mkdir(parents=True)
         directory.chmod(0o755)
@@ -113,7 +118,7 @@ def renew(
 ) -> tuple[Name, ...]:
     """Give each certificate with less than a third of its lifetime left (`force`: each) a new one for its old key.
 
-    One file changes at a time, so no pair is ever torn. Running servers and clients take the new ones up by themselves.
+    One file changes at a time, so no pair is ever torn. Running servers and clients load the new ones by themselves.
     Returns which. New keys come from `init(force=True)`. `lifetime` as for `init`.
 
     Raises NotFound before `init`, HostError where a file cannot be written or read.
@@ -124,6 +129,7 @@ def renew(
         for name in due:
             key = _load_certificate(directory, name).public_key()
             _issue(directory, name, key, now, _lifetime(name, lifetime))
+        _write_expirations(directory)
     return due
 
 
@@ -135,18 +141,24 @@ def show(directory: Path) -> tuple[Certificate, ...]:
     return tuple(_describe(directory, name) for name in NAMES)
 
 
+def _write_expirations(directory: Path) -> None:
+    """For the agent's metrics: the agent would need 7 MiB for the library that parses certificates."""
+    ends = {one.name: one.not_after.timestamp() for one in show(directory)}
+    _write(directory, paths.EXPIRATIONS, json.dumps(ends).encode(), 0o644)
+
+
 def _check_fits(directory: Path, missing: tuple[Name, ...]) -> None:
     present = [name for name in NAMES if name not in missing]
     if "ca" in missing and present:
         raise AlreadyExists(
-            f"{directory} has {', '.join(f'{name}.crt' for name in present)} but no ca.crt that signed them",
-            hint="bring ca.crt and ca.key back, or make all anew with --force",
+            f"{directory} has {', '.join(f'{name}.crt' for name in present)} but no ca.crt",
+            hint="restore ca.crt and ca.key, or make all again with --force",
         )
     for name in present:
         if name != "ca" and not (directory / f"{name}.key").exists():
             raise AlreadyExists(
                 f"{directory} has {name}.crt without {name}.key",
-                hint="bring the key back, or make all anew with --force",
+                hint="restore the key, or make all again with --force",
             )
 
 
@@ -181,7 +193,7 @@ def _issue(
 
 
 def _with_uses(builder: x509.CertificateBuilder, name: Name) -> x509.CertificateBuilder:
-    """What the certificate is good for, after RFC 5280, 4.2.1."""
+    """Key usages (RFC 5280, 4.2.1)."""
     authority = name == "ca"
     usage = x509.KeyUsage(
         digital_signature=not authority,
@@ -279,7 +291,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise NotFound(f"there is no {path}", hint="`tambourine pki init` makes it") from error
+        raise NotFound(f"{path} does not exist", hint="make it: tambourine pki init") from error
     except OSError as error:
         raise HostError(f"cannot read {path}: {error.strerror}", hint="run it as root") from error
 

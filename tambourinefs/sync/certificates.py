@@ -1,4 +1,4 @@
-"""Do the certificates of Bombshell and its clients on this host end before anybody renews them? For a condition."""
+"""Whether the certificates of Bombshell and its clients on this host are being renewed in time. For a condition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tambourinefs.model import certificate
+from cryptography import x509
 
 # The timer renews what has a third of its life left: below a sixth it did not.
 LATE: Final = 1 / 6
@@ -24,11 +24,12 @@ def problem(directory: Path, now: float) -> str:
 def _of(path: Path, now: float) -> str:
     try:
         with path.open("rb") as file:
-            begin, end = certificate.validity(file.read(_MAX_BYTES))
+            found = x509.load_pem_x509_certificate(file.read(_MAX_BYTES))
     except OSError as error:
         return f"{path}: {error.strerror}"
-    except ValueError as error:
-        return f"{path}: {error}"
+    except ValueError:
+        return f"{path}: not a PEM certificate"
+    begin, end = found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
     if now < begin:
         return f"{path} is not valid yet"
     if end - now >= LATE * (end - begin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import random
 import threading
@@ -17,6 +18,7 @@ from tambourinefs.errors import HostError, TambourineError
 from tambourinefs.kube import csr
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.backoff import Backoff
+from tambourinefs.model import paths
 
 log = logging.getLogger(__name__)
 # Of its life; somewhere in between, so that a cluster that joined at once does not renew at once.
@@ -76,8 +78,16 @@ class Identity:
         """Seconds; negative when it is overdue."""
         found = self._certificate()
         begin, end = found.not_valid_before_utc, found.not_valid_after_utc
+        self._write_expiration(end)
         due = begin + (end - begin) * self._at
         return (due - dt.datetime.now(dt.UTC)).total_seconds()
+
+    def _write_expiration(self, end: dt.datetime) -> None:
+        """For the metrics of the agent, which has no library that parses certificates."""
+        path = self._path.with_name(paths.EXPIRATIONS)
+        text = json.dumps({"node": end.timestamp()}).encode()
+        if not path.exists() or path.read_bytes() != text:
+            files.replace_file_durably(path, text, mode=0o644)
 
     def _ended(self) -> str:
         """What to do where renewing comes too late."""

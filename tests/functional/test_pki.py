@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tambourinefs import errors
+from tambourinefs.model import paths
+from tambourinefs.procfs.serving import read_expirations
 from tambourinefs.rpc import pki
 
 MINE = pki.Owners()
@@ -30,6 +32,7 @@ def test_init_makes_three_pairs_for_those_who_need_them(tmp_path: Path) -> None:
         for path in (tmp_path / "pki").iterdir()
     }
     assert found == {
+        "expirations.json": ("0o644", 0, 0),
         "ca.crt": ("0o644", 0, 0),
         "ca.key": ("0o600", 0, 0),
         "server.crt": ("0o644", 0, 0),
@@ -101,6 +104,9 @@ def test_renew_renews_what_ends_soon_and_keeps_the_keys(tmp_path: Path) -> None:
     assert pki.renew(tmp_path, now=later) == ("server", "client")
     assert {name: data for name, data in contents(tmp_path).items() if name in keys} == keys
     assert all(not certificate.due(later) for certificate in pki.show(tmp_path))
+    assert read_expirations([tmp_path / paths.EXPIRATIONS]) == {
+        certificate.name: certificate.not_after.timestamp() for certificate in pki.show(tmp_path)
+    }
     much_later = start + timedelta(days=19 * 365)
     assert pki.renew(tmp_path, now=much_later) == ("ca", "server", "client")
 
@@ -116,7 +122,7 @@ def test_a_renewed_authority_still_vouches_for_what_it_signed(tmp_path: Path) ->
 
 def test_nothing_to_renew_or_show_before_init(tmp_path: Path) -> None:
     for call in (lambda: pki.renew(tmp_path), lambda: pki.show(tmp_path)):
-        with pytest.raises(errors.NotFound, match=r"there is no .*ca\.crt"):
+        with pytest.raises(errors.NotFound, match=r"ca\.crt does not exist"):
             call()
 
 
@@ -138,7 +144,7 @@ def tambourine(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_line(tmp_path: Path) -> None:
     where = ["--dir", str(tmp_path)]
     mine = ["--server-user", "", "--client-group", ""]
-    assert "there is no" in tambourine("show", *where).stderr
+    assert "does not exist" in tambourine("show", *where).stderr
     assert tambourine("init", *where, *mine).stdout.count("made ") == 3
     assert "nothing to do" in tambourine("init", *where, *mine).stdout
     assert "nothing to do" in tambourine("renew", *where).stdout

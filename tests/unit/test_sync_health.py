@@ -6,16 +6,34 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tambourinefs.model import cluster
 from tambourinefs.model.status import Condition
 from tambourinefs.sync import certificates, health
-from tests.unit.test_certificate_times import made
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 LIFE = timedelta(days=600)  # a sixth of it: 100 days
 FINE = {"host": "", "identity": "", "certificates": "", "clock": ""}
 LONG_AGO = "2026-01-01T00:00:00Z"
+KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+def made(begin: datetime, end: datetime, name: str = "n") -> bytes:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(KEY.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(end)
+        .sign(KEY, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What is read from the host just before a rendering: numbers and names, all kernel memory.
 
-No D-Bus, no systemd, no journald, and nothing that one stuck process could hold up: /proc/PID/cmdline takes the process's
-mmap lock (which a page fault on our own mount may hold while it waits for us), so it is read on a thread and given up on.
+No D-Bus, no systemd, no journald, and nothing that one stuck process could block: /proc/PID/cmdline takes the process's
+mmap lock (which a page fault on this mount may hold while it waits for this server), so a thread reads it, with a timeout.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from tambourinefs.procfs.render.formats import MAX_BYTES, command_line
 from tambourinefs.procfs.render.times import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tambourinefs.procfs.host.cgroups import Cgroups
 
 _log = logging.getLogger(__name__)
@@ -78,7 +76,6 @@ class HostReader:
         self._proc = str(proc)
         self._threads = trio.CapacityLimiter(_THREADS)
         self._started = self.moment()
-        self.certificates: Mapping[str, float] = {}  # when each ends, seconds since 1970
 
     @property
     def reference(self) -> Moment:
@@ -90,7 +87,7 @@ class HostReader:
         return Moment(time.time_ns() // 1000, time.monotonic_ns() // 1000, self._zone.zone())
 
     def figures(self, unit: Unit | None, needs: Needs) -> Figures:
-        """What `needs` asks for, without processes; never blocks."""
+        """What `needs` names, without processes; never blocks."""
         if unit is None:
             return Figures()
         figures = figures_of(unit)
@@ -104,33 +101,33 @@ class HostReader:
             figures = self._numbers(unit, figures)
         return figures
 
-    def _numbers(self, unit: Unit, seen: Figures) -> Figures:
-        """Fresh numbers of what systemd accounts for; where it says "unset" there is nothing to show."""
+    def _numbers(self, unit: Unit, known: Figures) -> Figures:
+        """Current numbers of what systemd accounts for; what it calls "unset" is not shown."""
         group = unit.control_group
-        tasks, memory, cpu = seen.tasks, seen.memory, seen.cpu_nsec
+        tasks, memory, cpu = known.tasks, known.memory, known.cpu_nsec
         if tasks is not None:
             tasks = _first(self._cgroups.tasks(group), tasks)
         if memory is not None:
             memory = _first(self._cgroups.memory(group), memory)
         if cpu is not None:
             cpu = max(_first(self._cgroups.cpu_nsec(group), cpu), cpu)
-        available = seen.memory_available
-        if available is not None and memory is not None and seen.memory is not None:
-            # What the unit itself took since is gone from it; what its neighbours took, systemd knows at the next look.
-            available = max(available + seen.memory - memory, 0)
+        available = known.memory_available
+        if available is not None and memory is not None and known.memory is not None:
+            # Less what this unit has taken since; systemd's next answer has what other units took.
+            available = max(available + known.memory - memory, 0)
         return replace(
-            seen, tasks=tasks, memory=memory, cpu_nsec=cpu, memory_available=available,
-            memory_peak=self._memory(group, "peak", seen.memory_peak),
-            memory_swap=self._memory(group, "swap.current", seen.memory_swap),
-            memory_swap_peak=self._memory(group, "swap.peak", seen.memory_swap_peak),
-            memory_zswap=self._memory(group, "zswap.current", seen.memory_zswap),
+            known, tasks=tasks, memory=memory, cpu_nsec=cpu, memory_available=available,
+            memory_peak=self._memory(group, "peak", known.memory_peak),
+            memory_swap=self._memory(group, "swap.current", known.memory_swap),
+            memory_swap_peak=self._memory(group, "swap.peak", known.memory_swap_peak),
+            memory_zswap=self._memory(group, "zswap.current", known.memory_zswap),
         )  # fmt: skip
 
-    def _memory(self, group: str, what: str, seen: int | None) -> int | None:
-        return None if seen is None else _first(self._cgroups.memory_figure(group, what), seen)
+    def _memory(self, group: str, what: str, known: int | None) -> int | None:
+        return None if known is None else _first(self._cgroups.memory_figure(group, what), known)
 
     async def with_processes(self, unit: Unit | None, figures: Figures) -> Figures:
-        """The figures with the processes that are in the unit's group now; those of the last look if a read hangs."""
+        """The figures with the processes that are in the unit's group now; unchanged if a read hangs."""
         if unit is None or not unit.control_group:
             return figures
         if self._threads.available_tokens < 1:  # all threads hang in stuck processes
@@ -163,7 +160,7 @@ class HostReader:
         return tuple(found)
 
     def _command_line(self, pid: int) -> str | None:
-        """None: it ended meanwhile. "": it cannot be seen from here (a sandbox)."""
+        """None: it has ended. "": the sandbox hides it."""
         comm = self._command(pid)
         try:
             with open(f"{self._proc}/{pid}/cmdline", "rb") as file:
@@ -174,7 +171,7 @@ class HostReader:
             return ""
 
     def _command(self, pid: int) -> str:
-        """comm of a process; takes no lock that the process holds. "" where there is none."""
+        """comm of a process, "" where there is none. Takes no lock that the process may hold."""
         if pid <= 0:
             return ""
         try:
@@ -184,5 +181,5 @@ class HostReader:
             return ""
 
 
-def _first(fresh: int | None, seen: int) -> int:
-    return seen if fresh is None else fresh
+def _first(current: int | None, known: int) -> int:
+    return known if current is None else current

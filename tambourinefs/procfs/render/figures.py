@@ -1,4 +1,4 @@
-"""The numbers of a unit that change without a signal, as they were read just now. Pure data."""
+"""The numbers of a unit that change without a signal. Pure data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Figures:
     tasks: int | None = None
     memory: int | None = None  # bytes
     memory_available: int | None = None  # bytes until the nearest limit
-    memory_peak: int | None = None  # bytes; the most that there were
+    memory_peak: int | None = None  # bytes
     memory_swap: int | None = None
     memory_swap_peak: int | None = None
     memory_zswap: int | None = None
@@ -24,11 +24,11 @@ class Figures:
     main_command: str = ""  # comm of the main process; "" where it does not run
     control_command: str = ""
     processes: tuple[Process, ...] = ()
-    processes_left_out: int = 0  # more than are shown
+    processes_left_out: int = 0  # beyond the limit that is shown
 
 
 def figures_of(unit: Unit) -> Figures:
-    """What systemd said when the unit was last looked at: for units without a control group that we can read."""
+    """The figures of systemd's last answer: for units whose control group cannot be read here."""
     return Figures(
         tasks=unit.tasks_current,
         memory=unit.memory_current,

@@ -31,7 +31,7 @@ class Needs(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileSpec:
-    """One file. `live`: what it says changes without a publish (ages, numbers), so nobody caches its name."""
+    """One file. `live`: its content changes without a publish (ages, numbers), so its name is not cached."""
 
     name: str
     render: Render
@@ -42,7 +42,7 @@ class FileSpec:
 
 
 def _line(text: str) -> bytes:
-    """A value as a file: the text and a newline; nothing at all where there is no value."""
+    """A value as a file: the text and a newline; empty where there is no value."""
     return f"{text}\n".encode() if text else b""
 
 

@@ -23,11 +23,11 @@ CERTIFICATE: Final = "tambourine_certificate_expiration_timestamp_seconds"
 # name: (type, help)
 FAMILIES: Final = {
     "tambourine_info": ("gauge", "The version of Tambourine on this host."),
-    "tambourine_services": ("gauge", "Tambourines that this host knows."),
+    "tambourine_services": ("gauge", "Tambourines on this host."),
     "tambourine_events_total": ("counter", "Changes written to events.log."),
     CERTIFICATE: (
         "gauge",
-        "When a certificate of this host ends: ca, server, client, and node, its identity in a cluster.",
+        "When a certificate of this host expires: ca, server, client, and node, its identity in a cluster.",
     ),
     "tambourine_service_state": ("gauge", "1 for the unit's ActiveState, 0 for the others."),
     "tambourine_service_condition": ("gauge", "1 True, 0 False, -1 Unknown."),
@@ -60,28 +60,28 @@ def _escaped(value: str) -> str:
 
 
 def samples(view: ServiceView, figures: Figures) -> Iterator[Sample]:
-    """Everything measured of one service."""
-    who = {"namespace": view.namespace, "name": view.name, "unit": view.unit_name}
-    mine = labels(**who)
+    """All samples of one service."""
+    service = {"namespace": view.namespace, "name": view.name, "unit": view.unit_name}
+    own = labels(**service)
     for condition in view.conditions:
         yield (
             "tambourine_service_condition",
-            labels(**who, type=condition.type),
+            labels(**service, type=condition.type),
             _TRUTH.get(condition.status, -1),
         )
-    yield "tambourine_service_generation", mine, view.generation
-    yield "tambourine_service_observed_generation", mine, view.observed_generation
+    yield "tambourine_service_generation", own, view.generation
+    yield "tambourine_service_observed_generation", own, view.observed_generation
     unit = view.unit
     if unit is None:
         return
     for name in _STATES:
-        yield "tambourine_service_state", labels(**who, state=name), name == unit.active_state
+        yield "tambourine_service_state", labels(**service, state=name), name == unit.active_state
     yield (
         "tambourine_service_state_change_timestamp_seconds",
-        mine,
+        own,
         changed_usec(unit) / 1e6,
     )
-    yield "tambourine_service_restarts_total", mine, unit.n_restarts
+    yield "tambourine_service_restarts_total", own, unit.n_restarts
     for family, value in (
         ("tambourine_service_tasks", figures.tasks),
         ("tambourine_service_memory_bytes", figures.memory),
@@ -91,7 +91,7 @@ def samples(view: ServiceView, figures: Figures) -> Iterator[Sample]:
         ),
     ):
         if value is not None:
-            yield family, mine, value
+            yield family, own, value
 
 
 class MetricsText:

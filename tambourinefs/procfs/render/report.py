@@ -1,4 +1,4 @@
-"""`status.json`: the same as `status`, typed, for programs. Pure."""
+"""`status.json`: the content of `status`, typed, for programs. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _encoder = msgspec.json.Encoder()
 
 def report(view: ServiceView, figures: Figures, moment: Moment) -> StatusReport:
     """The report of one service. Without a unit the unit's fields keep their empty defaults."""
-    blank = StatusReport(
+    empty = StatusReport(
         namespace=view.namespace,
         name=view.name,
         unit=printable(view.unit_name),
@@ -35,12 +35,12 @@ def report(view: ServiceView, figures: Figures, moment: Moment) -> StatusReport:
         conditions=tuple(_condition(c) for c in view.conditions),
         last_command=view.last_command and _command(view.last_command),
     )
-    return blank if view.unit is None else _with_unit(blank, view.unit, figures, moment)
+    return empty if view.unit is None else _with_unit(empty, view.unit, figures, moment)
 
 
-def _with_unit(blank: StatusReport, unit: Unit, figures: Figures, moment: Moment) -> StatusReport:
+def _with_unit(empty: StatusReport, unit: Unit, figures: Figures, moment: Moment) -> StatusReport:
     return msgspec.structs.replace(
-        blank,
+        empty,
         systemd_name=values.systemd_name(unit),
         loaded=values.loaded(unit),
         drop_in=values.drop_in(unit),
@@ -77,7 +77,7 @@ def _command(command: LastCommand) -> LastCommand:
 
 
 def to_json(one: StatusReport) -> bytes:
-    """One object, indented for people, ending in a newline."""
+    """One object, indented, ending in a newline."""
     return msgspec.json.format(_encoder.encode(one), indent=2) + b"\n"
 
 

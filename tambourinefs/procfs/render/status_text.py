@@ -1,7 +1,7 @@
 """The file `status`: what `systemctl status` prints of a unit, without its journal lines, and why it failed. Pure.
 
 Source: print_status_info() of systemd 252 and 257 (src/systemctl/systemctl-show.c), whose order and columns this
-follows line by line, in the words of the release that runs here. Of those between, the words are as we believe.
+follows line by line, in the words of the release that runs here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNMET: Final = (
 )
 _RUNS: Final = 257  # job and invocation
 _INDENT: Final = " " * 13
-# Those of mounts and swaps have ended too, and systemctl does not say so.
+# systemctl does not print those of mounts and swaps.
 _EXECS_SHOWN: Final = frozenset(
     f"Exec{name}"
     for name in (
@@ -68,7 +68,7 @@ def status_text(view: ServiceView, figures: Figures, moment: Moment) -> str:
 
 
 def _unknown(view: ServiceView) -> list[str]:
-    """A service whose unit was not looked at: refused, or not yet."""
+    """A service whose unit was not read: refused, or not yet."""
     lines = [f"○ {printable(view.unit_name or f'{view.namespace}/{view.name}')}"]
     lines += [
         _line(
@@ -82,7 +82,7 @@ def _unknown(view: ServiceView) -> list[str]:
 def _unit_lines(view: ServiceView, figures: Figures, moment: Moment) -> list[str]:
     unit = view.unit
     assert unit is not None
-    # An error without a name is the agent's: systemd could not be asked about the unit at all.
+    # An error without a name is the agent's: systemd did not answer for the unit.
     asked = bool(unit.load_error[0] or not unit.load_error[1])
     if unit.load_state == "not-found" and unit.active_state == "inactive" and asked:
         return [f"Unit {printable(unit.name)} could not be found."]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tambourinefs.model.view import ServiceView
 
 _HEADER: Final = ("NAMESPACE", "NAME", "UNIT", "ACTIVE", "PID", "READY", "GENERATION")
-_MAX_COLUMN: Final = 64  # one odd name does not push everybody's columns off the screen
+_MAX_COLUMN: Final = 64  # one long name does not widen the column of all
 
 
 def conditions(view: ServiceView) -> str:
@@ -40,12 +40,12 @@ def last_command(command: LastCommand | None) -> str:
 
 
 def journal(lines: Iterable[str]) -> str:
-    """The lines as journald gave them, each still one line."""
+    """The lines of journald, each escaped to one line."""
     return "".join(f"{printable(line, keep=chr(9))}\n" for line in lines)
 
 
 def service_row(view: ServiceView) -> tuple[str, ...]:
-    """The cells of one service in `services.txt`; `-` where there is nothing, so that awk finds its columns."""
+    """The cells of one service in `services.txt`; `-` for an empty one, so that awk finds its columns."""
     unit = view.unit
     ready = condition_of(view.conditions, READY)
     cells = (

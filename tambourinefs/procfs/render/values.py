@@ -1,8 +1,8 @@
-"""The seed's nine values of a unit, each as `systemctl status` words it. Pure.
+"""The values of a unit, each as `systemctl status` words it. Pure.
 
 A value is text without a newline at its end; docs and drop-in may have several lines; "" is "systemctl prints no such line".
-Source of the wording: print_status_info() of systemd 252 and 257 (src/systemctl/systemctl-show.c). Everything that came from
-outside is escaped here: no value can bring a line, a colour or a cursor movement that we did not write.
+Source of the wording: print_status_info() of systemd 252 and 257 (src/systemctl/systemctl-show.c). Everything is escaped
+here: no value can add a line, a colour or a cursor movement.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def drop_in(unit: Unit) -> str:
             directory = posixpath.dirname(path)
             lines.append(printable(directory))
         names.append(posixpath.basename(path))
-        # systemctl's own test: whatever begins with the directory's name goes on the same line.
+        # systemctl's own test: a path that begins with the directory's name goes on the same line.
         if not following.startswith(directory):
             lines.append("└─" + printable(", ".join(names)))
             names = []
@@ -125,7 +125,7 @@ def main_pid(unit: Unit, figures: Figures) -> str:
 
 def control_pid(unit: Unit, figures: Figures) -> str:
     """`515 (sleep)`: the process of ExecStartPre=, ExecReload= … while it runs."""
-    # An ExecStartPre= line that has ended keeps its PID; systemctl does not say it twice.
+    # An ExecStartPre= line that has ended keeps its PID; systemctl does not print it twice.
     if unit.control_pid <= 0 or any(e.code and e.pid == unit.control_pid for e in unit.execs):
         return ""
     command = printable(figures.control_command or unit.control_command)
