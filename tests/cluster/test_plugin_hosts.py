@@ -150,7 +150,7 @@ def test_a_rollout_that_stops_is_told_with_node_reason_and_journal_and_undone(
     assert excerpt.returncode == 0
     assert "it went wrong" in excerpt.stdout
     assert "an excerpt: the last" in excerpt.stderr
-    assert "its kubelet offers no log query" in excerpt.stderr
+    assert "its kubelet refuses the log query" in excerpt.stderr
 
     history = plugin("history", name).stdout.splitlines()
     assert history[0].split() == ["REVISION", "AGE", "NODES", "CURRENT", "CONTENT"]
@@ -158,7 +158,7 @@ def test_a_rollout_that_stops_is_told_with_node_reason_and_journal_and_undone(
     undone = plugin("undo", name)
     assert undone.returncode == 0, undone.stderr
     good = history[1].split()[0]
-    assert undone.stdout.splitlines()[0] == f"tambourine/{name} goes back to revision {good}"
+    assert undone.stdout.splitlines()[0] == f"tambourine/{name} rolled back to revision {good}"
     for host in cluster.hosts:
         assert _show(host, f"{name}.service", "Description") == "The good one"
         assert _show(host, f"{name}.service", "ActiveState") == "active"
@@ -179,7 +179,7 @@ def test_a_command_that_does_not_help_ends_with_1_the_reason_and_the_journal(
     cluster.wait(lambda: "Failed" in plugin("status", name).stdout, "the failure to be told")
     done = plugin("restart", name)
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"error: tambourine/{name} is not as asked: Ready: " in done.stderr
+    assert f"error: tambourine/{name} is not ready: Ready: " in done.stderr
     assert "h1: Ready: Failed: ExecStart=/bin/sh ended with exit code 3" in done.stderr
     assert "  journal of h1:" in done.stderr
     assert "it went wrong" in done.stderr
@@ -301,5 +301,5 @@ def test_logs_are_the_nodes_journal_where_its_kubelet_offers_it(
     with kubelet.serving(cluster, host, tmp_path / "other", offers=False):
         done = plugin("logs", name)
         assert (done.returncode, done.stdout) == (1, "")
-        assert "its kubelet's log query is turned off (enableSystemLogQuery)" in done.stderr
+        assert "enableSystemLogQuery is not set on its kubelet" in done.stderr
     _delete(cluster, name)

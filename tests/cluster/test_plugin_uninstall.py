@@ -112,7 +112,7 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
     assert again.returncode == 0
     assert "Nothing of Tambourine is in this cluster." in again.stdout
     assert plugin("status", "web").returncode == 1
-    assert "this cluster has no Tambourine" in plugin("nodes", namespace="").stderr
+    assert "Tambourine is not installed in this cluster" in plugin("nodes", namespace="").stderr
 
 
 def test_with_keep_services_hosts_are_told_to_let_go_and_not_to_remove(

@@ -142,7 +142,7 @@ def test_a_service_that_fails_is_told_with_its_last_lines(clean: Host) -> None:
     )  # its start is its run
     done = tambourine(clean, "apply", "-f", "-", stdin=failing)
     assert done.returncode == 1, done.stderr
-    assert "is not as asked: Ready: Failed" in done.stderr
+    assert "is not ready: Ready: Failed" in done.stderr
     assert "exit code 3" in done.stderr or "status=3" in done.stderr
     until(
         "the journal has the last words",

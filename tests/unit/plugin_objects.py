@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tambourinefs.cli.plugin.objects import Service, instance_of, service_of
+from tambourinefs.cli.plugin.objects import TambourineObject, instance_of, service_of
 from tambourinefs.model import cluster
 
 UID = "uid-1"
-UNIT = "[Service]\nExecStart=/bin/sleep infinity\n"
+UNIT = "[TambourineObject]\nExecStart=/bin/sleep infinity\n"
 Object = dict[str, Any]
 
 
@@ -27,7 +27,7 @@ def condition(
 
 def service(
     *conditions: Object, desired: int = 2, observed: int = 3, generation: int = 3, **metadata: Any
-) -> Service:
+) -> TambourineObject:
     """A Tambourine `web` in namespace `storage`."""
     return service_of(
         {

@@ -69,9 +69,9 @@ def test_an_identity_in_the_file_is_not_taken_over() -> None:
     assert successor(stored, foreign) == stored
 
 
-def test_the_unit_of_a_manifest_is_for_ever() -> None:
+def test_the_unit_of_a_manifest_is_immutable() -> None:
     stored = successor(None, manifest())
-    with pytest.raises(InvalidManifest, match=r"manages hello\.service") as caught:
+    with pytest.raises(InvalidManifest, match=r"hello\.service cannot become x\.service") as caught:
         successor(
             stored, manifest(HELLO.replace("  name: hello\n  command", "  name: x\n  command"))
         )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.cli.common.verdict import Goal, Outcome, Verdict
-from tambourinefs.cli.host.outcome import failure, next_step
+from tambourinefs.cli.common.goal import Goal, GoalResult, GoalState, GoalStatus, NodeResult
+from tambourinefs.cli.common.outcome import failure
 from tambourinefs.cli.host.rows import header, ready, row
-from tambourinefs.cli.host.wait import Result
+from tambourinefs.cli.host.watching import next_step
 from tambourinefs.cli.main import COMMANDS, run
 from tambourinefs.model.status import Condition, StatusReport
 
@@ -72,7 +72,7 @@ def test_what_is_managed_in_kubernetes_says_where(capsys: pytest.CaptureFixture[
     assert run(["restart", "-n", "storage", "alice"]) == 2
     text = capsys.readouterr().err
     assert 'tambourine/alice in namespace "storage" is read-only here' in text
-    assert "kubectl -n storage edit tambourine alice" in text
+    assert "kubectl tambourine restart alice -n storage" in text
 
 
 def test_a_wrong_configuration_names_file_and_key(
@@ -169,18 +169,19 @@ GOAL = Goal("local", "hello", "u", 1)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "about", "what", "command"),
+    ("state", "about", "what", "command"),
     [
-        (Outcome.REFUSED, "Accepted", "is refused", "tambourine config"),
-        (Outcome.INVALID, "Accepted", "is refused", "tambourine get hello -o yaml"),
-        (Outcome.NOT_AS_ASKED, "Ready", "is not as asked", "tambourine status hello"),
-        (Outcome.PENDING, "Applied", "is not as asked after 30 s", "tambourine get hello -w"),
+        (GoalState.REFUSED, "Accepted", "is refused", "tambourine config"),
+        (GoalState.INVALID, "Accepted", "is refused", "tambourine get hello -o yaml"),
+        (GoalState.FAILED, "Ready", "is not ready", "tambourine status hello"),
+        (GoalState.PROGRESSING, "Applied", "is not ready after 30 s", "tambourine get hello -w"),
     ],
 )
 def test_a_failure_says_why_and_what_to_type(
-    outcome: Outcome, about: str, what: str, command: str
+    state: GoalState, about: str, what: str, command: str
 ) -> None:
-    result = Result(GOAL, Verdict(outcome, about, "Why", "first\nsecond"), report())
+    status = GoalStatus(state, about, "Why", "first\nsecond")
+    result = GoalResult(GOAL, status, {"": NodeResult(status, report())})
     assert failure(result, 30) == [
         f"error: tambourine/hello {what}: {about}: Why: first",
         "  second",

@@ -45,7 +45,7 @@ def test_a_directory_in_the_order_of_its_names_and_below_when_asked(tmp_path: Pa
 
 
 def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="no manifest in this directory"):
+    with pytest.raises(InvalidInput, match="no manifests in this directory"):
         read_all([str(tmp_path)])
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tambourinefs.cli.plugin import complete
 from tambourinefs.cli.plugin.main import COMMANDS, root, run
-from tambourinefs.cli.plugin.target import Target, target_of
+from tambourinefs.cli.plugin.target import ClusterTarget, target_of
 
 NO_CLUSTER = """\
 apiVersion: v1
@@ -105,8 +105,8 @@ def test_options_stand_before_or_after_the_command(arguments: list[str], namespa
 
 
 def test_what_is_said_after_the_command_wins() -> None:
-    outer, inner = Target("a", "b", "c"), Target("", "x", "")
-    assert inner.over(outer) == Target("a", "x", "c")
+    outer, inner = ClusterTarget("a", "b", "c"), ClusterTarget("", "x", "")
+    assert inner.over(outer) == ClusterTarget("a", "x", "c")
 
 
 def test_completion_of_words_needs_no_cluster() -> None:

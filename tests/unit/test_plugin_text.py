@@ -73,7 +73,7 @@ def test_the_heading_says_how_far_it_is() -> None:
     fresh = service(desired=0, observed=0)
     fresh = msgspec.structs.replace(fresh, status=cluster.TambourineStatus())
     assert statustext.heading(fresh) == [
-        "tambourine/web in namespace storage: web, the controller has not seen it yet"
+        "tambourine/web in namespace storage: web, the controller has not observed it yet"
     ]
     newer = statustext.heading(service(condition("Ready"), generation=5))
     assert newer == [
@@ -152,7 +152,7 @@ def test_undo_means_the_newest_content_that_is_not_the_current_one() -> None:
     for unit, wanted in (("new", MIDDLE), ("middle", NEW), ("old", NEW), ("another", NEW)):
         now = with_unit(f"[Service]\nExecStart=/bin/{unit}\n")
         assert revisions.chosen(now, there, "") is wanted
-    with pytest.raises(NotFound, match="no revision but the current one"):
+    with pytest.raises(NotFound, match="no revision other than the current one"):
         revisions.chosen(with_unit("[Service]\nExecStart=/bin/new\n"), [NEW], "")
 
 
@@ -185,7 +185,7 @@ def test_going_back_takes_away_what_the_revision_has_not() -> None:
 def test_a_revision_that_is_not_what_its_digest_says_is_not_applied() -> None:
     content = msgspec.structs.replace(OLD.spec.content, unit="[Service]\nExecStart=/bin/evil\n")
     forged = msgspec.structs.replace(OLD, spec=msgspec.structs.replace(OLD.spec, content=content))
-    with pytest.raises(HostError, match="not what its digest says"):
+    with pytest.raises(HostError, match="does not match its digest"):
         revisions.difference(service(), forged)
 
 

@@ -1,4 +1,4 @@
-"""`tambourine apply` and `tambourine diff`: from manifests to the silo."""
+"""`tambourine apply` and `tambourine diff`: manifests to the silo."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tambourinefs.cli.host.connection import Host, host_options
-from tambourinefs.cli.host.options import file_options
-from tambourinefs.cli.host.outcome import wait_and_tell, wait_options
+from tambourinefs.cli.common.outcome import wait_options
+from tambourinefs.cli.host.connection import Connection, host_options
+from tambourinefs.cli.host.options import DEFAULT_TIMEOUT, file_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tambourinefs.cli.common.verdict import Goal
+    from tambourinefs.cli.common.goal import Goal
     from tambourinefs.cli.host.sources import Source
     from tambourinefs.model.manifest import Manifest
     from tambourinefs.rpc.client import Client
 
 
-@click.command(short_help="Install or change services from manifests, and wait until they are.")
+@click.command(
+    short_help="Install or change services from manifests, and wait until they are ready."
+)
 @file_options
-@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
-@wait_options
+@click.option("--dry-run", is_flag=True, help="Print what would change; write nothing.")
+@wait_options(DEFAULT_TIMEOUT)
 @host_options
 @click.pass_context
 def apply(
@@ -35,23 +37,23 @@ def apply(
     dry_run: bool,
     no_wait: bool,
     timeout: float,
-    host: Host,
+    host: Connection,
 ) -> None:
-    """Install or change services from manifests, and wait until they are as asked.
+    """Install or change services from manifests, and wait until they are ready.
 
-    All manifests are read and checked before the first is written. Each goes into the silo whole, by way of Bombshell;
-    the agent makes a systemd unit of it. What is there already and equal is left alone ("unchanged"). The namespace is
-    local, and need not be said; the uid and the generation are made here.
+    All manifests are read and checked before the first one is written. Bombshell writes each to the silo atomically; the
+    agent then creates the systemd unit. A manifest that is equal to the stored one is not written ("unchanged"). The
+    namespace is local and may be omitted; uid and generation are set by this command.
 
-    A file that `files[].contentFrom` names is taken from the manifest's own directory, before the manifest.
+    Files that `files[].contentFrom` names are uploaded from the manifest's directory before the manifest.
 
     \b
     Examples:
       tambourine apply -f hello.yaml
       tambourine apply -f services/ -f extra.yaml       every manifest in a directory, and one more
       sed s/8080/8081/ hello.yaml | tambourine apply -f -
-      tambourine apply -f hello.yaml --dry-run          what would change; see also: tambourine diff
-      tambourine apply -f hello.yaml --no-wait          return once it is safe on disk
+      tambourine apply -f hello.yaml --dry-run          show what would change; see also: tambourine diff
+      tambourine apply -f hello.yaml --no-wait          return once it is stored on disk
 
     \b
     A first manifest:
@@ -69,10 +71,11 @@ def apply(
           WantedBy=multi-user.target
 
     \b
-    Exit codes: 0 as asked, 1 a service is not as asked (the reason and the journal's last lines are told),
-    2 a manifest is wrong, 3 the host's policy refuses it, 4 Bombshell or the agent cannot be reached.
+    Exit codes: 0 ready, 1 a service is not ready (prints the reason and the last journal lines), 2 invalid manifest,
+    3 refused by the host's policy, 4 Bombshell or the agent cannot be reached.
     """
     from tambourinefs.cli.host.sources import read_all
+    from tambourinefs.cli.host.watching import wait_for
 
     sources = read_all(files, recursive=recursive)
     with host.connect() as client:
@@ -81,24 +84,23 @@ def apply(
             return
         goals = _apply_all(client, sources)
         if not no_wait:
-            ctx.exit(wait_and_tell(client, goals, timeout=timeout))
+            ctx.exit(wait_for(client, goals, timeout=timeout))
 
 
 def _apply_all(client: Client, sources: Sequence[Source]) -> list[Goal]:
-    """Payload first, manifest last, one service after the other; told as it happens."""
+    """Payload first, manifest last, one service after the other."""
     from tambourinefs.cli.host.edit import edit
     from tambourinefs.cli.host.payload import missing, upload
 
-    payloads = [
-        missing(client, source) for source in sources
-    ]  # what is wrong is told before a write
+    # For all of them before the first write: a wrong payload changes nothing.
+    payloads = [missing(client, source) for source in sources]
     goals = []
     for source, needed in zip(sources, payloads, strict=True):
         wanted = source.manifest
         for payload in needed:
             upload(client, payload)
         done = edit(client, wanted.metadata.name, partial(_successor, wanted))
-        click.echo(f"{done.goal} {done.outcome.value}")
+        click.echo(f"{done.goal} {done.kind.value}")
         goals.append(done.goal)
     return goals
 
@@ -116,17 +118,17 @@ def _dry_run(client: Client, sources: Sequence[Source]) -> None:
     for source in sources:
         missing(client, source)
         done = planned(client, source.manifest)
-        click.echo(f"{done.goal} {done.outcome.value} (dry run)")
+        click.echo(f"{done.goal} {done.kind.value} (dry run)")
 
 
 @click.command(short_help="Show what apply would change, as a unified diff.")
 @file_options
 @host_options
 @click.pass_context
-def diff(ctx: click.Context, *, files: Sequence[str], recursive: bool, host: Host) -> None:
+def diff(ctx: click.Context, *, files: Sequence[str], recursive: bool, host: Connection) -> None:
     """Show what `tambourine apply` would change, as a unified diff of the manifests.
 
-    What lies in the silo is on the left, the file on the right, both in the same order and spelling.
+    The manifest in the silo is on the left, the file on the right, both normalised.
 
     \b
     Examples:
@@ -134,7 +136,7 @@ def diff(ctx: click.Context, *, files: Sequence[str], recursive: bool, host: Hos
       tambourine diff -f services/ | less -R
 
     \b
-    Exit codes: 0 nothing would change, 1 something would, 2 a manifest is wrong, 4 Bombshell cannot be reached.
+    Exit codes: 0 no differences, 1 differences, 2 invalid manifest, 4 Bombshell cannot be reached.
     """
     from tambourinefs.cli.host.edit import read_stored
     from tambourinefs.cli.host.sources import read_all

@@ -1,74 +1,43 @@
-"""`tambourine start | stop | restart | reload`: an edit of spec.command in the manifest, which outlives us and a reboot."""
+"""`tambourine start | stop | restart | reload`: an edit of spec.command in the manifest, which lasts over a reboot."""
 
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from tambourinefs.cli.host.connection import LOCAL, Host, host_options
-from tambourinefs.cli.host.options import name_argument, namespace_option
-from tambourinefs.cli.host.outcome import wait_and_tell, wait_options
+from tambourinefs.cli.common.commands import ONE_SHOT, SUMMARY, check_installed, help_text
+from tambourinefs.cli.common.outcome import wait_options
+from tambourinefs.cli.host.connection import LOCAL, Connection, host_options
+from tambourinefs.cli.host.options import DEFAULT_TIMEOUT, name_argument, namespace_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tambourinefs.cli.common.verdict import Goal
+    from tambourinefs.cli.common.commands import Verb
+    from tambourinefs.cli.common.goal import Goal
     from tambourinefs.model.manifest import Manifest
     from tambourinefs.rpc.client import Client
 
-Verb = Literal["start", "stop", "restart", "reload"]
-_ONE_SHOT: Final = ("restart", "reload")
-
-_HELP: Final[dict[Verb, tuple[str, str]]] = {
-    "start": (
-        "Start services, now and at boot.",
-        """Sets spec.command to start: the agent starts the unit, and, where the manifest brings the unit and says nothing
-        of `enabled`, enables it. A service that a person stopped with systemctl is started again.""",
-    ),
-    "stop": (
-        "Stop services, now and at boot.",
-        """Sets spec.command to stop: the agent stops the unit, and, where the manifest brings the unit and says nothing of
-        `enabled`, disables it. The unit stays installed.""",
-    ),
-    "restart": (
-        "Restart services, once.",
-        """Sets spec.command to restart with a new commandID: the agent restarts the unit once, also when it is itself
-        restarted meanwhile. One that is not running is started.""",
-    ),
-    "reload": (
-        "Have services read their configuration again, once.",
-        """Sets spec.command to reload with a new commandID: the agent has systemd reload the unit (ExecReload=) once; its
-        process stays.""",
-    ),
-}
+_WAITS = (
+    "Waits until the service is ready. Services that are managed in Kubernetes are read-only here."
+)
+_EXAMPLES = """tambourine {verb} hello
+tambourine {verb} web worker --timeout 30s
+tambourine {verb} hello --no-wait"""
+_EXIT_CODES = """0 ready, 1 not ready (prints the reason and the last journal lines), 2 managed in Kubernetes,
+    3 refused by the host's policy, 4 Bombshell or the agent cannot be reached."""
 
 
 def _make(verb: Verb) -> click.Command:
-    summary, what = _HELP[verb]
-    text = f"""{summary}
+    text = help_text(verb, waits=_WAITS, examples=_EXAMPLES, exit_codes=_EXIT_CODES)
 
-    {" ".join(what.split())}
-
-    It waits until the service is as asked. A service that is managed in Kubernetes is read-only here.
-
-    \b
-    Examples:
-      tambourine {verb} hello
-      tambourine {verb} web worker --timeout 30s
-      tambourine {verb} hello --no-wait
-
-    \b
-    Exit codes: 0 as asked, 1 it is not (the reason and the journal's last lines are told), 2 it is managed elsewhere,
-    3 the host's policy refuses it, 4 Bombshell or the agent cannot be reached.
-    """
-
-    @click.command(verb, short_help=summary, help=text)
+    @click.command(verb, short_help=SUMMARY[verb], help=text)
     @name_argument(many=True)
     @namespace_option
-    @wait_options
+    @wait_options(DEFAULT_TIMEOUT)
     @host_options
     @click.pass_context
     def command(
@@ -78,26 +47,28 @@ def _make(verb: Verb) -> click.Command:
         namespace: str,
         no_wait: bool,
         timeout: float,
-        host: Host,
+        host: Connection,
     ) -> None:
         from tambourinefs.cli.host.local import check_local
+        from tambourinefs.cli.host.watching import wait_for
 
         check_local(namespace, names, verb)
         with host.connect() as client:
             goals = [_command(client, verb, name) for name in dict.fromkeys(names)]
-            for goal in goals if no_wait else ():
+            if not no_wait:
+                ctx.exit(wait_for(client, goals, timeout=timeout))
+            for goal in goals:
                 click.echo(f"{goal} configured")
-            ctx.exit(0 if no_wait else wait_and_tell(client, goals, timeout=timeout))
 
     return command
 
 
 def commanded(manifest: Manifest, verb: Verb, command_id: str) -> Manifest:
-    """The manifest with the command, as the next generation: each is a new order, also when it reads like the last one."""
+    """The manifest with the command as its next generation, also when the command is the same as before."""
     from tambourinefs.cli.host.edit import raised
 
     spec = msgspec.structs.replace(
-        manifest.spec, command=verb, command_id=command_id if verb in _ONE_SHOT else ""
+        manifest.spec, command=verb, command_id=command_id if verb in ONE_SHOT else ""
     )
     return raised(msgspec.structs.replace(manifest, spec=spec))
 
@@ -105,24 +76,17 @@ def commanded(manifest: Manifest, verb: Verb, command_id: str) -> Manifest:
 def _command(client: Client, verb: Verb, name: str) -> Goal:
     from tambourinefs.cli.host.edit import edit
     from tambourinefs.cli.host.local import not_found
-    from tambourinefs.errors import InvalidManifest
 
     command_id = str(uuid.uuid4())
 
     def change(stored: Manifest | None) -> Manifest:
         if stored is None:
             raise not_found(client, name, verb)
-        if stored.spec.state == "absent":
-            raise InvalidManifest(
-                f"cannot {verb} what is to be absent",
-                source=f"{LOCAL}/{name}",
-                field="spec.state",
-                hint="apply it with state: installed",
-            )
+        check_installed(stored.spec.state, verb, source=f"{LOCAL}/{name}")
         return commanded(stored, verb, command_id)
 
     goal = edit(client, name, change).goal
-    return goal._replace(command_id=command_id) if verb in _ONE_SHOT else goal
+    return goal._replace(command_id=command_id) if verb in ONE_SHOT else goal
 
 
 start = _make("start")

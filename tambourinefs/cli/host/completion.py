@@ -1,4 +1,4 @@
-"""`tambourine completion`: the shell's script, and the names of services that it asks for at each press of Tab."""
+"""`tambourine completion`: the shell's script, and the service names that it offers."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from tambourinefs.cli.host.connection import Host, read_reports
+from tambourinefs.cli.host.connection import Connection, read_reports
 from tambourinefs.errors import TambourineError
 
 if TYPE_CHECKING:
     from tambourinefs.model.status import StatusReport
 
 VARIABLE: Final = "_TAMBOURINE_COMPLETE"
-_SECONDS: Final = 0.7  # nobody waits longer for a Tab
+_SECONDS: Final = 0.7  # a completion is to feel immediate
 
 
-@click.command(short_help="Print a script that completes commands, options and service names.")
+@click.command(short_help="Print a shell completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a script for your shell that completes commands, options and the names of this host's services.
+    """Print a shell script that completes commands, options and the names of services on this host.
 
     \b
     Examples:
       tambourine completion bash > /usr/share/bash-completion/completions/tambourine
       tambourine completion zsh > /usr/local/share/zsh/site-functions/_tambourine
       tambourine completion fish > ~/.config/fish/completions/tambourine.fish
-      source <(tambourine completion bash)        for this shell alone
+      source <(tambourine completion bash)        in the current shell
     """
     maker = get_completion_class(shell)
     assert maker is not None
@@ -38,9 +38,9 @@ def completion(ctx: click.Context, shell: str) -> None:
 def service_names(
     ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Names that begin as typed, with their state as help; none when the host does not answer at once."""
+    """Names with the typed prefix, and their state as help; none when the host does not answer at once."""
     options = ctx.params
-    host = Host(*(str(options.get(key) or "") for key in ("socket", "pki", "config_file")))
+    host = Connection(*(str(options.get(key) or "") for key in ("socket", "pki", "config_file")))
     try:
         with host.connect(timeout=_SECONDS) as client:
             reports = read_reports(client)

@@ -1,4 +1,4 @@
-"""The way to Bombshell: the options that every command of the client has, and the few reads they share.
+"""Connecting to Bombshell: options that every client command has, and the few reads they share.
 
 grpc and the configuration are imported when a connection is made: `--help` and completion of options need neither.
 """
@@ -24,16 +24,16 @@ _T = TypeVar("_T")
 SILO: Final = "silo"
 PROC: Final = "proc"
 LOCAL: Final = "local"  # the one namespace that the host's command line writes
-CALL_SECONDS: Final = 10.0  # one request; a job is waited for by watching, not inside of a request
+CALL_SECONDS: Final = 10.0  # one request; commands wait for jobs by watching, not inside a request
 
 AGENT_AWAY: Final = (
-    "the agent serves it: `systemctl status tambourine.service` says why it is away; "
-    "services run on without it"
+    "`systemctl status tambourine.service` shows why the agent does not answer; "
+    "services keep running without it"
 )
 
 
-class Host(NamedTuple):
-    """Where this host's Bombshell is: what options and environment say; empty means as configured."""
+class Connection(NamedTuple):
+    """Where this host's Bombshell is, by options and environment; empty means as configured."""
 
     socket: str = ""
     pki: str = ""
@@ -85,20 +85,20 @@ def host_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @functools.wraps(command)
     def with_host(*args: Any, socket: str, pki: str, config_file: str, **options: Any) -> Any:
-        return command(*args, host=Host(socket, pki, config_file), **options)
+        return command(*args, host=Connection(socket, pki, config_file), **options)
 
     return with_host
 
 
 def manifest_path(name: str, namespace: str = LOCAL) -> str:
-    """Where a manifest lies in the silo."""
+    """The path of a manifest in the silo."""
     return f"{namespace}/{name}/{paths.MANIFEST_FILE}"
 
 
 def read_report(client: Client, namespace: str, name: str) -> StatusReport | None:
-    """What the agent reports of one service; None where it lists no such service.
+    """The agent's report of one service; None where it lists no such service.
 
-    Raises Unreachable where Bombshell or the agent is away.
+    Raises Unreachable where Bombshell or the agent does not answer.
     """
     from tambourinefs.model.status import StatusReport
 
@@ -110,9 +110,9 @@ def read_report(client: Client, namespace: str, name: str) -> StatusReport | Non
 
 
 def read_reports(client: Client) -> list[StatusReport]:
-    """All that the agent reports, sorted by namespace and name.
+    """All reports of the agent, sorted by namespace and name.
 
-    Raises Unreachable where Bombshell or the agent is away.
+    Raises Unreachable where Bombshell or the agent does not answer.
     """
     from tambourinefs.model.status import StatusReport
 
@@ -126,7 +126,7 @@ def read_reports(client: Client) -> list[StatusReport]:
 def read_proc(client: Client, path: str) -> bytes:
     """A file of /proc/tambourine, whole.
 
-    Raises NotFound; Unreachable, with what to do, where Bombshell or the agent is away.
+    Raises NotFound; Unreachable, with what to do, where Bombshell or the agent does not answer.
     """
     try:
         return client.read(PROC, path)[1]
@@ -141,6 +141,6 @@ def _decode(data: bytes, kind: type[_T]) -> _T:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise HostError(
-            f"the agent's report is not understood: {error}",
-            hint="the agent is of another version than this command: restart tambourine.service",
+            f"cannot read the agent's report: {error}",
+            hint="agent and command have different versions: systemctl restart tambourine.service",
         ) from error

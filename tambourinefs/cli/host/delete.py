@@ -1,4 +1,4 @@
-"""`tambourine delete`: the manifest goes first; the agent then takes off the host what it put there."""
+"""`tambourine delete`: removes the manifest; the agent then removes what it installed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tambourinefs.cli.common.verdict import Goal
+from tambourinefs.cli.common.goal import Goal
+from tambourinefs.cli.common.outcome import wait_options
 from tambourinefs.cli.host.connection import (
     LOCAL,
     SILO,
-    Host,
+    Connection,
     host_options,
     manifest_path,
     read_report,
 )
-from tambourinefs.cli.host.options import name_argument, namespace_option
-from tambourinefs.cli.host.outcome import wait_and_tell, wait_options
+from tambourinefs.cli.host.options import (
+    DEFAULT_TIMEOUT,
+    file_option,
+    name_argument,
+    namespace_option,
+)
 from tambourinefs.errors import Conflict, NotFound, Unreachable
 from tambourinefs.model import paths
 
@@ -27,20 +32,16 @@ if TYPE_CHECKING:
     from tambourinefs.rpc.client import Client
 
 
-@click.command(short_help="Take services off this host: stop, disable, remove.")
+@click.command(short_help="Remove services from this host: stop, disable, uninstall.")
 @name_argument(many=True, required=False)
+@file_option("Delete the services that these manifests name.", required=False)
 @click.option(
-    "-f",
-    "--filename",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True, allow_dash=True),
-    metavar="FILE|DIR|-",
-    help="Delete what these manifests name.",
+    "--ignore-not-found",
+    is_flag=True,
+    help='Treat "resource not found" as a successful delete.',
 )
-@click.option("--ignore-not-found", is_flag=True, help="What is not there is no failure.")
 @namespace_option
-@wait_options
+@wait_options(DEFAULT_TIMEOUT)
 @host_options
 @click.pass_context
 def delete(
@@ -52,12 +53,12 @@ def delete(
     namespace: str,
     no_wait: bool,
     timeout: float,
-    host: Host,
+    host: Connection,
 ) -> None:
-    """Take services off this host, and wait until they are gone.
+    """Remove services from this host, and wait until they are gone.
 
-    The agent stops and disables the unit and removes what it made; a file that stood there before comes back as it was.
-    With `deletionPolicy: orphan` the unit stays and runs on, no longer managed.
+    The agent stops and disables the unit and removes what it installed; a file that it had replaced is restored.
+    With `deletionPolicy: orphan` the unit stays installed and keeps running, no longer managed.
 
     \b
     Examples:
@@ -66,15 +67,16 @@ def delete(
       tambourine delete hello --ignore-not-found
 
     \b
-    Exit codes: 0 gone, 1 not there, or not gone in time, 2 it is managed elsewhere, 4 Bombshell cannot be reached.
+    Exit codes: 0 deleted, 1 not found or not deleted in time, 2 managed in Kubernetes, 4 Bombshell cannot be reached.
     """
     from tambourinefs.cli.host.local import check_local, not_found
     from tambourinefs.cli.host.sources import read_all
+    from tambourinefs.cli.host.watching import wait_for
 
     check_local(namespace, names, "delete")
     wanted = [*names, *(source.manifest.metadata.name for source in read_all(files))]
     if not wanted:
-        raise click.UsageError("say which: a NAME, or -f FILE")
+        raise click.UsageError("give a NAME or -f FILE")
     code = 0
     with host.connect() as client:
         goals = []
@@ -88,14 +90,14 @@ def delete(
             for goal in goals:
                 click.echo(f"{goal} will be deleted")
         else:
-            code = wait_and_tell(client, goals, timeout=timeout)
+            code = wait_for(client, goals, timeout=timeout)
     ctx.exit(code)
 
 
 def remove(client: Client, name: str) -> Goal | None:
-    """Remove the manifest of `local/<name>`, then what lies beside it; None where there was none.
+    """Remove the manifest of `local/<name>`, then its payload; None where there was no manifest.
 
-    Of what lies beside it only what was there before goes: somebody may be applying it anew at this moment.
+    Of the payload only what existed before is removed: another client may apply the service again meanwhile.
 
     Raises Conflict, Unreachable.
     """
@@ -115,7 +117,7 @@ def remove(client: Client, name: str) -> Goal | None:
 
 
 def _known_uid(client: Client, name: str) -> str | None:
-    """The uid that the agent reports; None where it lists no such service, "" where it cannot be asked."""
+    """The uid that the agent reports; None where it lists no such service, "" where it does not answer."""
     try:
         report = read_report(client, LOCAL, name)
     except Unreachable:

@@ -1,4 +1,4 @@
-"""Read, modify, write a manifest in the silo so that of two editors none is lost: by etag, again on a conflict."""
+"""Read, modify and write a manifest in the silo; by etag, retried on a conflict, so no concurrent edit is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tambourinefs import timestamps
-from tambourinefs.cli.common.verdict import Goal
+from tambourinefs.cli.common.goal import Goal
 from tambourinefs.cli.host.connection import LOCAL, SILO, manifest_path
 from tambourinefs.errors import AlreadyExists, Conflict, InvalidManifest, NotFound
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from tambourinefs.rpc.client import Client
 
 _KUBECTL_NOTE: Final = "kubectl.kubernetes.io/last-applied-configuration"
-_ATTEMPTS: Final = 50  # each lost race means that somebody else won one
+_ATTEMPTS: Final = 50  # each conflict means that another client made progress
 
 
-class Outcome(enum.Enum):
-    """What an edit did, in kubectl's words."""
+class EditKind(enum.Enum):
+    """What an edit did, in kubectl's terms."""
 
     CREATED = "created"
     CONFIGURED = "configured"
@@ -34,8 +34,8 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A manifest as it lies in the silo. `manifest` is None where what lies there cannot be understood."""
+class StoredManifest:
+    """A manifest in the silo. `manifest` is None where the stored one cannot be parsed."""
 
     manifest: Manifest | None
     etag: str
@@ -45,7 +45,7 @@ class Stored:
 class Edit:
     """What was done, and the manifest that is in the silo now."""
 
-    outcome: Outcome
+    kind: EditKind
     manifest: Manifest
 
     @property
@@ -55,7 +55,7 @@ class Edit:
         return Goal(LOCAL, metadata.name, metadata.uid, metadata.generation)
 
 
-def read_stored(client: Client, name: str) -> Stored | None:
+def read_stored(client: Client, name: str) -> StoredManifest | None:
     """The manifest of `local/<name>`; None where there is none.
 
     Raises Unreachable.
@@ -67,17 +67,16 @@ def read_stored(client: Client, name: str) -> Stored | None:
     except NotFound:
         return None
     try:
-        return Stored(parse_json(data, source=f"{LOCAL}/{name}"), entry.etag)
+        return StoredManifest(parse_json(data, source=f"{LOCAL}/{name}"), entry.etag)
     except InvalidManifest:
-        return Stored(None, entry.etag)
+        return StoredManifest(None, entry.etag)
 
 
 def successor(stored: Manifest | None, wanted: Manifest) -> Manifest:
-    """`wanted` as it has to lie in the silo: in `local`, with the identity of what it replaces and the next generation.
+    """`wanted` as it is stored in the silo: in `local`, with the identity of the manifest that it replaces and the next
+    generation. Equal to `stored` where nothing changes. Fields that an API server or kubectl adds are dropped.
 
-    Equal to `stored` where nothing is changed. What an API server or kubectl adds is not taken over.
-
-    Raises InvalidManifest where it names another unit than what is stored.
+    Raises InvalidManifest where it names another unit than the stored manifest.
     """
     metadata = msgspec.structs.replace(
         wanted.metadata,
@@ -99,10 +98,10 @@ def _check_unit(stored: Manifest, candidate: Manifest) -> None:
     if before != after:
         name = candidate.metadata.name
         raise InvalidManifest(
-            f"it manages {before} and cannot be made to manage {after}",
+            f"the unit of a service is immutable: {before} cannot become {after}",
             source=f"{LOCAL}/{name}",
             field="spec.name",
-            hint=f"tambourine delete {name} first, or give the new one a metadata.name of its own",
+            hint=f"`tambourine delete {name}` first, or use another metadata.name",
         )
 
 
@@ -116,7 +115,7 @@ def raised(manifest: Manifest) -> Manifest:
 
 
 def content(manifest: Manifest) -> object:
-    """What a person can change, as plain data: everything but the identity."""
+    """What a user can change, as plain data: everything but the identity."""
     from tambourinefs.model.manifest import to_json
 
     plain = json.loads(to_json(manifest))
@@ -126,21 +125,21 @@ def content(manifest: Manifest) -> object:
 
 
 def planned(client: Client, wanted: Manifest) -> Edit:
-    """What applying `wanted` would do now; nothing is written."""
+    """What applying `wanted` would do; nothing is written."""
     stored = read_stored(client, wanted.metadata.name)
     before = stored.manifest if stored else None
     after = successor(before, wanted)
     if stored is None:
-        return Edit(Outcome.CREATED, after)
-    return Edit(Outcome.UNCHANGED if after == before else Outcome.CONFIGURED, after)
+        return Edit(EditKind.CREATED, after)
+    return Edit(EditKind.UNCHANGED if after == before else EditKind.CONFIGURED, after)
 
 
 def edit(client: Client, name: str, change: Callable[[Manifest | None], Manifest]) -> Edit:
-    """Replace the manifest of `local/<name>` by what `change` makes of it (None: there is none, or none to understand).
+    """Replace the manifest of `local/<name>` by what `change` makes of it (None: there is none, or it cannot be parsed).
 
-    `change` is called again when somebody else was faster. What it returns unchanged is not written.
+    `change` is called again after a conflict. A manifest that it returns unchanged is not written.
 
-    Raises InvalidManifest where the change makes it one, Conflict after many lost races, OutOfSpace, Unreachable.
+    Raises InvalidManifest where the change makes it one, Conflict after repeated conflicts, OutOfSpace, Unreachable.
     """
     from tambourinefs.model.manifest import parse_json, to_json
 
@@ -149,9 +148,9 @@ def edit(client: Client, name: str, change: Callable[[Manifest | None], Manifest
         before = stored.manifest if stored else None
         after = change(before)
         if before is not None and after == before:
-            return Edit(Outcome.UNCHANGED, before)
+            return Edit(EditKind.UNCHANGED, before)
         data = to_json(after)
-        parse_json(data, source=f"{LOCAL}/{name}")  # nothing goes in that nobody could read back
+        parse_json(data, source=f"{LOCAL}/{name}")  # only what can be read back is stored
         try:
             client.write(
                 SILO,
@@ -163,8 +162,8 @@ def edit(client: Client, name: str, change: Callable[[Manifest | None], Manifest
             )
         except (Conflict, AlreadyExists, NotFound):  # NotFound: a delete took the directory away
             continue
-        return Edit(Outcome.CONFIGURED if stored else Outcome.CREATED, after)
+        return Edit(EditKind.CONFIGURED if stored else EditKind.CREATED, after)
     raise Conflict(
-        f"tambourine/{name}: somebody else changes it all the time",
-        hint=f"try again, or see who it is: tambourine get {name} -o yaml",
+        f"tambourine/{name}: another client changed the manifest {_ATTEMPTS} times during this edit",
+        hint=f"try again; `tambourine get {name} -o yaml` shows the current manifest",
     )

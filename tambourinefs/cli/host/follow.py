@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from tambourinefs.cli.common.text import aligned, widths
+from tambourinefs.cli.common.wait import LAST_PAUSE, readings
 from tambourinefs.cli.host.connection import read_reports
 from tambourinefs.cli.host.rows import coloured, header, row
-from tambourinefs.cli.host.wait import Bell, check_patience
-from tambourinefs.errors import Unreachable
+from tambourinefs.cli.host.watching import PATIENCE, ProcWatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,38 +20,24 @@ if TYPE_CHECKING:
     from tambourinefs.model.status import StatusReport
     from tambourinefs.rpc.client import Client
 
-_LOOK_SECONDS: Final = 1.0  # without a bell
-
 
 def follow(client: Client, namespace: str | None, names: Sequence[str], *, wide: bool) -> None:
     """Print what there is and then what changes; `namespace` None means all. Never returns.
 
-    Raises Unreachable once nobody has answered for some seconds.
+    Raises Unreachable once Bombshell or the agent has not answered for some seconds.
     """
     shown: dict[NamespacedName, list[str]] = {}
     columns: list[int] = []
-    answered = time.monotonic()
-    with Bell(client) as bell:
-        while True:
-            bell.clear()
-            try:
-                reports = _select(client, namespace, names)
-                answered = time.monotonic()
-            except Unreachable as error:
-                check_patience(error, answered)
-            else:
-                columns = _show(reports, shown, columns, wide=wide, namespaces=namespace is None)
-            bell.wait(_LOOK_SECONDS)
-
-
-def _select(
-    client: Client, namespace: str | None, names: Sequence[str]
-) -> dict[NamespacedName, StatusReport]:
-    return {
-        (report.namespace, report.name): report
-        for report in read_reports(client)
-        if namespace in (None, report.namespace) and (not names or report.name in names)
-    }
+    with ProcWatch(client) as watch:
+        for found in readings(
+            watch.changed, lambda: read_reports(client), PATIENCE, first_pause=LAST_PAUSE
+        ):
+            reports = {
+                (report.namespace, report.name): report
+                for report in found
+                if namespace in (None, report.namespace) and (not names or report.name in names)
+            }
+            columns = _show(reports, shown, columns, wide=wide, namespaces=namespace is None)
 
 
 def _show(
@@ -73,17 +58,17 @@ def _show(
         columns = widths([head, *rows.values()])
         click.echo(aligned(head, columns))
     for key, cells in rows.items():
-        if shown.get(key) != told(reports[key]):
+        if shown.get(key) != _fingerprint(reports[key]):
             click.echo(coloured(aligned(cells, columns), reports[key]))
-        shown[key] = told(reports[key])
+        shown[key] = _fingerprint(reports[key])
     for key in shown.keys() - rows.keys():
         cells = [*(key if namespaces else key[1:]), shown.pop(key)[0], "Deleted"]
         click.echo(aligned([*cells, *[""] * (len(head) - len(cells))], columns))
     return columns
 
 
-def told(report: StatusReport) -> list[str]:
-    """What makes a new line when it changes: not ages, memory or tasks, which always do."""
+def _fingerprint(report: StatusReport) -> list[str]:
+    """What prints a new line when it changes: not ages, memory or tasks, which always do."""
     conditions = [f"{c.type}{c.status}{c.reason}" for c in report.conditions]
     state = [report.active_state, report.sub_state, report.since, str(report.main_pid)]
     return [report.unit, *state, *conditions]

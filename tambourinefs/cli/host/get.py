@@ -1,4 +1,4 @@
-"""`tambourine get`: all services, one line each, or as objects for programs."""
+"""`tambourine get`: services, one line each, or as objects."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import msgspec
 from tambourinefs.cli.common.text import table
 from tambourinefs.cli.host.connection import (
     SILO,
-    Host,
+    Connection,
     host_options,
     manifest_path,
     read_report,
     read_reports,
 )
+from tambourinefs.cli.host.local import missing
 from tambourinefs.cli.host.options import name_argument, namespace_option
 from tambourinefs.cli.host.rows import coloured, header, row
 from tambourinefs.errors import NotFound
@@ -29,17 +30,17 @@ if TYPE_CHECKING:
     from tambourinefs.rpc.client import Client
 
 
-@click.command(short_help="List services: name, unit, ready, active, since when.")
+@click.command(short_help="List services, or print them as YAML or JSON.")
 @name_argument(many=True, required=False)
 @namespace_option
-@click.option("-A", "--all-namespaces", is_flag=True, help="Those managed elsewhere, too.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="List services of all namespaces.")
 @click.option(
     "-o",
     "--output",
     type=click.Choice(["wide", "json", "yaml", "name"]),
-    help="More columns; whole objects (spec and status); or names alone.",
+    help="Output format: more columns, whole objects (spec and status), or names.",
 )
-@click.option("-w", "--watch", is_flag=True, help="Go on: print a line whenever one changes.")
+@click.option("-w", "--watch", is_flag=True, help="After listing, print a line for each change.")
 @host_options
 def get(
     *,
@@ -48,13 +49,13 @@ def get(
     all_namespaces: bool,
     output: str | None,
     watch: bool,
-    host: Host,
+    host: Connection,
 ) -> None:
-    """List services: what each is called, its unit, whether it is as asked, and what systemd says.
+    """List services: name, unit, readiness, and the state in systemd.
 
-    READY is True when the service is as its manifest asks; else the reason follows, such as False/Failed.
-    Columns are aligned by spaces, and nothing is cut, on a terminal and in a pipe. -o json and -o yaml print the
-    manifest with its status; what -o yaml prints can be applied again.
+    READY is True when the service matches its manifest; otherwise it is followed by the reason, such as False/Failed.
+    Columns are separated by spaces and never truncated. -o json and -o yaml print the manifest with its status; the
+    output of -o yaml can be applied again.
 
     \b
     Examples:
@@ -66,10 +67,10 @@ def get(
       tambourine get -o name | xargs -n1 tambourine restart
 
     \b
-    Exit codes: 0 listed, 1 a NAME is not there, 4 Bombshell or the agent cannot be reached.
+    Exit codes: 0 listed, 1 a NAME does not exist, 4 Bombshell or the agent cannot be reached.
     """
     if watch and output not in (None, "wide"):
-        raise click.UsageError(f"-w prints a table; with -o {output} there is none")
+        raise click.UsageError(f"--watch cannot be combined with -o {output}")
     namespaces = None if all_namespaces else namespace
     with host.connect() as client:
         if watch:
@@ -88,9 +89,9 @@ def get(
 
 
 def select(client: Client, namespace: str | None, names: Sequence[str]) -> list[StatusReport]:
-    """The reports asked for; `namespace` None means all.
+    """The reports of the names and the namespace; `namespace` None means all.
 
-    Raises NotFound for a name that is not there, Unreachable.
+    Raises NotFound for a name that does not exist, Unreachable.
     """
     if names and namespace is not None:
         singly = (read_report(client, namespace, name) for name in names)
@@ -101,13 +102,12 @@ def select(client: Client, namespace: str | None, names: Sequence[str]) -> list[
         reports = [report for report in reports if report.name in names]
     lost = set(names) - {report.name for report in reports}
     if lost:
-        hint = "tambourine get -A lists all there are"
-        raise NotFound(f"tambourine/{min(lost)} not found", hint=hint)
+        raise missing(min(lost), namespace)
     return reports
 
 
 def object_of(client: Client, report: StatusReport) -> dict[str, Any]:
-    """The whole Tambourine: the manifest as it lies in the silo, and its status."""
+    """The whole Tambourine: the manifest in the silo, and its status."""
     plain = msgspec.to_builtins(report)
     known = {"uid": plain.pop("uid", ""), "generation": plain.pop("generation", 0)}
     metadata = {key: plain.pop(key) for key in ("name", "namespace")} | known
@@ -116,7 +116,7 @@ def object_of(client: Client, report: StatusReport) -> dict[str, Any]:
         _, data = client.read(SILO, manifest_path(report.name, report.namespace))
         whole |= msgspec.json.decode(data, type=dict[str, Any])
     except (NotFound, msgspec.MsgspecError):
-        pass  # being removed, or refused for what it is: the status says which
+        pass  # being removed, or refused because it cannot be parsed: the status has the reason
     return whole | {"status": plain}
 
 
@@ -132,7 +132,7 @@ def _objects(client: Client, reports: Sequence[StatusReport], output: str, *, on
 
 def _print_table(reports: Sequence[StatusReport], *, wide: bool, namespaces: bool) -> None:
     if not reports:
-        click.echo("No services yet. How to make one: tambourine apply --help", err=True)
+        click.echo("No services found. To create one, see `tambourine apply --help`.", err=True)
         return
     now = datetime.now(UTC)
     rows = [row(report, now, wide=wide, namespaces=namespaces) for report in reports]

@@ -1,37 +1,38 @@
-"""`tambourine logs`: the journal's last lines of a service's current invocation, and the new ones as they come."""
+"""`tambourine logs`: the last journal lines of a service's current invocation, and new ones as they arrive."""
 
 from __future__ import annotations
 
-import time
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from tambourinefs.cli.host.connection import Host, host_options, read_proc
+from tambourinefs.cli.common.wait import LAST_PAUSE, readings
+from tambourinefs.cli.host.connection import Connection, host_options, read_proc
+from tambourinefs.cli.host.local import missing
 from tambourinefs.cli.host.options import name_argument, namespace_option
-from tambourinefs.cli.host.wait import Bell, check_patience
-from tambourinefs.errors import NotFound, Unreachable
+from tambourinefs.cli.host.watching import PATIENCE, ProcWatch
+from tambourinefs.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tambourinefs.rpc.client import Client
 
-_LOOK_SECONDS: Final = 1.0
 GAP: Final = "-- lines may be missing here --"
 
 
-@click.command(short_help="Show the last lines that a service logged.")
+@click.command(short_help="Show the last journal lines of a service.")
 @name_argument()
-@click.option("-f", "--follow", is_flag=True, help="Go on: print new lines as they come.")
-@click.option("-l", "--lines", type=click.IntRange(1), help="At most so many lines.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines as they arrive.")
+@click.option("-l", "--lines", type=click.IntRange(1), help="Maximum number of lines.")
 @namespace_option
 @host_options
-def logs(*, name: str, follow: bool, lines: int | None, namespace: str, host: Host) -> None:
+def logs(*, name: str, follow: bool, lines: int | None, namespace: str, host: Connection) -> None:
     """Show the last lines that a service logged in its current (or last) invocation.
 
-    They come from /run/tambourine/proc/NAMESPACE/NAME/journal, which the agent keeps: the last lines, not the history.
-    With -f a line may be missed when very many come at once; that is said. The whole journal is journalctl's:
+    They come from /run/tambourine/proc/NAMESPACE/NAME/journal, where the agent keeps the last lines. With -f, lines may be
+    missed when many arrive at once; a marker is printed in their place. For the whole journal, use journalctl:
     `journalctl -u hello -f`.
 
     \b
@@ -41,15 +42,14 @@ def logs(*, name: str, follow: bool, lines: int | None, namespace: str, host: Ho
       tambourine logs hello -f
 
     \b
-    Exit codes: 0 shown, 1 the service is not there, 4 Bombshell or the agent cannot be reached.
+    Exit codes: 0 success, 1 service not found, 4 Bombshell or the agent cannot be reached.
     """
     path = f"{namespace}/{name}/journal"
     with host.connect() as client:
         try:
             known = _read(client, path)
         except NotFound as error:
-            hint = "tambourine get -A lists all there are"
-            raise NotFound(f"tambourine/{name} not found in {namespace}", hint=hint) from error
+            raise missing(name, namespace) from error
         for line in known[-lines:] if lines else known:
             click.echo(line)
         if follow:
@@ -60,27 +60,18 @@ def logs(*, name: str, follow: bool, lines: int | None, namespace: str, host: Ho
 def follow_lines(client: Client, path: str, known: Sequence[str]) -> Iterator[str]:
     """The lines that come after `known`, until the service is removed.
 
-    Raises Unreachable once nobody has answered for some seconds.
+    Raises Unreachable once Bombshell or the agent has not answered for some seconds.
     """
-    answered = time.monotonic()
-    with Bell(client, path) as bell:
-        while True:
-            bell.clear()
-            try:
-                now = _read(client, path)
-            except NotFound:
-                return
-            except Unreachable as error:
-                check_patience(error, answered)
-            else:
-                answered = time.monotonic()
-                yield from new_lines(known, now)
-                known = now
-            bell.wait(_LOOK_SECONDS)
+    with ProcWatch(client, path) as watch, contextlib.suppress(NotFound):
+        for now in readings(
+            watch.changed, lambda: _read(client, path), PATIENCE, first_pause=LAST_PAUSE
+        ):
+            yield from new_lines(known, now)
+            known = now
 
 
 def new_lines(known: Sequence[str], now: Sequence[str]) -> list[str]:
-    """What of `now`, a window on a growing list, was not yet in the window `known`; GAP first where they do not touch."""
+    """The lines of `now`, a window on a growing list, after those of `known`; GAP first where they do not overlap."""
     for overlap in range(min(len(known), len(now)), 0, -1):
         if list(known[-overlap:]) == list(now[:overlap]):
             return list(now[overlap:])

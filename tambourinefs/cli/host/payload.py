@@ -1,4 +1,4 @@
-"""Payload: files that lie beside a manifest here and in the silo, which `files[].contentFrom` names by digest."""
+"""Payload: files beside a manifest, here and in the silo, that `files[].contentFrom` names by digest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Payload:
 
 
 def missing(client: Client, source: Source) -> list[Payload]:
-    """What of a manifest's payload the silo has not got yet, with the files here that have it.
+    """The part of a manifest's payload that the silo lacks, with the local files that have it.
 
     Raises InvalidManifest where a digest does not match, or neither the silo nor the manifest's directory has it.
     """
@@ -70,10 +70,10 @@ def _beside(source: Source, name: str, sha256: str, field: str) -> Path:
     file = source.directory / name if source.directory else None
     if file is None or not file.is_file():
         raise InvalidManifest(
-            f'payload "{name}" is neither in the silo nor beside the manifest',
+            f'payload "{name}" is neither in the silo nor in the manifest\'s directory',
             source=where,
             field=field,
-            hint=f"put a file named {name} into the manifest's directory",
+            hint=f"put the file {name} into the manifest's directory",
         )
     digest = hashlib.sha256()
     for chunk in _chunks(file):

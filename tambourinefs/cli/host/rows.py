@@ -48,6 +48,6 @@ def header(*, wide: bool, namespaces: bool) -> list[str]:
 
 
 def coloured(line: str, report: StatusReport) -> str:
-    """Red where a service is not as asked, yellow where it is on its way; click strips colours in a pipe."""
+    """Red where a service is not ready, yellow where that is not known yet; click strips colours in a pipe."""
     colour = {"F": "red", "U": "yellow"}.get(ready(report)[0])
     return click.style(line, fg=colour) if colour else line

@@ -1,4 +1,4 @@
-"""Manifests from where people keep them: files, directories, standard input. All is parsed before anything is done."""
+"""Manifests from files, directories and standard input; all are parsed before anything is written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Kind(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A manifest and where it came from. `directory` is where its payload lies (None: standard input has none)."""
+    """A manifest and where it came from. `directory` is that of its payload (None: standard input has none)."""
 
     manifest: Manifest
     origin: str
@@ -38,7 +38,7 @@ class Source:
 def read_all(names: Sequence[str], *, recursive: bool = False) -> list[Source]:
     """The manifests of all the files, directories and `-`, in this order.
 
-    Raises InvalidInput (or InvalidManifest) that tells all that is wrong with any of them.
+    Raises InvalidInput (or InvalidManifest) with every problem of every manifest.
     """
     sources, wrong = [], []
     for path in _paths(names, recursive):
@@ -55,7 +55,7 @@ def read_all(names: Sequence[str], *, recursive: bool = False) -> list[Source]:
 
 
 def namespace_of(manifest: Manifest) -> str:
-    """The namespace that a manifest asks for; `local` where it is silent."""
+    """The namespace of a manifest; `local` where it has none."""
     return manifest.metadata.namespace or LOCAL
 
 
@@ -68,8 +68,8 @@ def _paths(names: Sequence[str], recursive: bool) -> Iterator[str]:
         found = sorted(str(p) for p in entries if p.suffix in SUFFIXES and p.is_file())
         if not found:
             raise InvalidInput(
-                f"{name}: no manifest in this directory",
-                hint=f"manifests end in {', '.join(SUFFIXES)}; --recursive looks into directories below, too",
+                f"{name}: no manifests in this directory",
+                hint=f"manifests end in {', '.join(SUFFIXES)}; --recursive includes subdirectories",
             )
         yield from found
 
@@ -116,10 +116,10 @@ def _check_namespace(manifest: Manifest, origin: str) -> None:
     namespace = namespace_of(manifest)
     if namespace != LOCAL:
         raise InvalidManifest(
-            f'namespace "{namespace}" is managed in Kubernetes, not from this host',
+            f'namespace "{namespace}" is managed in Kubernetes',
             source=f"{namespace}/{manifest.metadata.name}",
             field="metadata.namespace",
-            hint=f"`kubectl apply -f {origin}` there, or leave the namespace out to manage it here",
+            hint=f"use `kubectl apply -f {origin}`, or remove the namespace to manage the service on this host",
         )
 
 

@@ -1,4 +1,4 @@
-"""Manifests as YAML for people: literal blocks for texts with several lines, keys in the order of the model."""
+"""Manifests as YAML: literal blocks for texts with several lines, keys in the order of the model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def to_yaml(plain: object) -> str:
 
 
 def manifest_diff(stored: Manifest | None, wanted: Manifest, origin: str) -> list[str]:
-    """A unified diff from what is stored to what is wanted, without newlines; empty where nothing would change."""
+    """A unified diff of the stored manifest and `wanted`, without newlines; empty where nothing would change."""
     before = to_yaml(content(stored)).splitlines() if stored else []
     after = to_yaml(content(successor(stored, wanted))).splitlines()
     left = f"silo/{LOCAL}/{wanted.metadata.name}" if stored else "/dev/null"

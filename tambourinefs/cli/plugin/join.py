@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tambourinefs.cli.plugin.options import target_options
-from tambourinefs.cli.plugin.target import Target
+from tambourinefs.cli.plugin.target import ClusterTarget
 
 if TYPE_CHECKING:
     from tambourinefs.kube.api import Api
@@ -46,7 +46,7 @@ def join(
     respect: tuple[str, ...],
     server: str | None,
     system_namespace: str,
-    target: Target,
+    target: ClusterTarget,
 ) -> None:
     """Let the host NODE become a node of this cluster.
 

@@ -1,4 +1,4 @@
-"""`kubectl tambourine logs`: a node's journal where its kubelet offers it; else, and saying so, the status' excerpt."""
+"""`kubectl tambourine logs`: a node's journal by its kubelet; otherwise the excerpt in the instance's status."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import click
 
 from tambourinefs.cli.plugin.options import name_argument, node_option, target_options
-from tambourinefs.cli.plugin.target import Target
+from tambourinefs.cli.plugin.target import ClusterTarget
 from tambourinefs.errors import TambourineError, Unreachable
 from tambourinefs.model.names import printable
 
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from tambourinefs.kube.api import Api
     from tambourinefs.model import cluster
 
-_EXCERPT_SECONDS: Final = (
-    5.0  # so long may a node's excerpt come after its word that the service failed
-)
+_EXCERPT_SECONDS: Final = 5.0  # a node reports its excerpt so long after the failure at most
 _LOOK_SECONDS: Final = 0.25
 _SECONDS: Final = 35.0  # the kubelet itself gives journalctl 30
 _MOST_LINES: Final = 100_000  # the kubelet's own bound (maxTailLines)
@@ -39,10 +37,10 @@ _NO_JOURNAL: Final = (
 
 
 class NotOffered(TambourineError):  # noqa: N818  (named for what happened, as the others are)
-    """The node's kubelet does not show this journal; the message says why."""
+    """The node's kubelet does not serve this journal; the message has the reason."""
 
 
-@click.command(short_help="Show the last lines that a service logged on its nodes.")
+@click.command(short_help="Show the last journal lines of a service on its nodes.")
 @name_argument()
 @node_option
 @click.option(
@@ -52,16 +50,15 @@ class NotOffered(TambourineError):  # noqa: N818  (named for what happened, as t
     type=click.IntRange(1, _MOST_LINES),
     default=100,
     show_default=True,
-    help="At most so many lines of each node.",
+    help="Maximum number of lines of each node.",
 )
 @target_options
 @click.pass_context
-def logs(ctx: click.Context, *, name: str, node: str, lines: int, target: Target) -> None:
-    """Show the last lines that a service logged on its nodes; with several nodes each line says which.
+def logs(ctx: click.Context, *, name: str, node: str, lines: int, target: ClusterTarget) -> None:
+    """Show the last lines that a service logged on its nodes; with several nodes each line begins with the node's name.
 
-    Where a node's kubelet offers its journal (the kubelet's setting enableSystemLogQuery, and your right to get
-    nodes/proxy), they come from there. Where it does not, there is an excerpt alone: what the node reported of a run
-    that failed. Which of both it is, is said on standard error.
+    They are read through the node's kubelet, if it has enableSystemLogQuery set and you may get nodes/proxy. Otherwise
+    only an excerpt is available: what the node reported of a run that failed. A line on standard error says so.
 
     \b
     Examples:
@@ -70,7 +67,7 @@ def logs(ctx: click.Context, *, name: str, node: str, lines: int, target: Target
       kubectl tambourine logs alice-zfs 2>/dev/null | grep error
 
     \b
-    Exit codes: 0 shown, 1 there is nothing to show, or no such Tambourine, 3 you may not read it,
+    Exit codes: 0 success, 1 no lines or not found, 3 forbidden,
     4 the API server cannot be reached.
     """
     from tambourinefs.cli.plugin.objects import on_node, read_instances, read_service
@@ -85,7 +82,7 @@ def logs(ctx: click.Context, *, name: str, node: str, lines: int, target: Target
             click.echo(prefix + printable(line, keep="\t"))
             shown += 1
     if not instances:
-        click.echo(f"{service.label} is on no node", err=True)
+        click.echo(f"{service.label} is not on any node", err=True)
     ctx.exit(0 if shown else 1)
 
 
@@ -97,18 +94,18 @@ def _lines(api: Api, instance: cluster.Instance, lines: int) -> Iterator[str]:
         excerpt = _excerpt(api, instance)[-lines:]
         why = printable(str(error))
         if excerpt:
-            said = f"an excerpt: the last {len(excerpt)} lines of the run that failed, as the node reported them"
+            said = f"an excerpt: the last {len(excerpt)} lines of the failed run, as reported by the node"
         else:
-            said = "nothing to show: a node reports log lines of a run that failed alone"
+            said = "no lines: a node reports them only of a failed run"
         click.echo(
-            f"-- {node}: {said} ({why}); all of it on the node: journalctl -u {printable(instance.spec.unit)}",
+            f"-- {node}: {said} ({why}); full journal on the node: journalctl -u {printable(instance.spec.unit)}",
             err=True,
         )
         yield from excerpt
 
 
 def _excerpt(api: Api, instance: cluster.Instance) -> tuple[str, ...]:
-    """What the node reported of the run that failed; that is a moment later than the failure itself."""
+    """What the node reported of the failed run; the report follows the failure a moment later."""
     from tambourinefs.cli.plugin.objects import instance_of
     from tambourinefs.kube.resources import INSTANCES
 
@@ -132,7 +129,7 @@ def query(node: str, unit: str, lines: int) -> str:
     """
     service = unit.removesuffix(".service")
     if service == unit or "\\" in service:
-        raise NotOffered("the kubelet's log query knows plain services alone")
+        raise NotOffered("the kubelet's log query supports only service units")
     asked = urlencode({"query": service, "tailLines": str(lines)})
     return f"/api/v1/nodes/{quote(node, safe='')}/proxy/logs/?{asked}"
 
@@ -142,11 +139,11 @@ def _of_kubelet(api: Api, instance: cluster.Instance, lines: int) -> Iterator[st
     try:
         answer = api.stream(path, _SECONDS)
     except TambourineError as error:
-        raise NotOffered(f"its kubelet offers no log query: {_short(error)}") from error
+        raise NotOffered(f"its kubelet refuses the log query: {_short(error)}") from error
     try:
         if not answer.headers.get("Content-Type", "").startswith("text/plain"):
             # Without the feature the kubelet ignores the query and lists /var/log.
-            raise NotOffered("its kubelet's log query is turned off (enableSystemLogQuery)")
+            raise NotOffered("enableSystemLogQuery is not set on its kubelet")
         yield from checked(_split(answer))
     finally:
         answer.close()
@@ -156,16 +153,16 @@ def checked(found: Iterator[str]) -> Iterator[str]:
     """The lines, unless the kubelet says that it has none. Raises NotOffered, before the first line."""
     first = next(found, None)
     if first is None:
-        raise NotOffered("its kubelet's answer is empty")
+        raise NotOffered("its kubelet sent no lines")
     second = next(found, None) if not first else None
     if second is not None and second.startswith(_NO_JOURNAL):
-        raise NotOffered(f"its kubelet says: {second}")
+        raise NotOffered(f"its kubelet answered: {second}")
     yield from (line for line in (first, second) if line is not None)
     yield from found
 
 
 def _split(answer: urllib3.BaseHTTPResponse) -> Iterator[str]:
-    """The lines as they come; cut where the answer is larger than anybody reads."""
+    """The lines as they arrive; truncated at a bound."""
     rest, total = b"", 0
     for chunk in _chunks(answer):
         total += len(chunk)
@@ -173,7 +170,7 @@ def _split(answer: urllib3.BaseHTTPResponse) -> Iterator[str]:
         for line in whole:
             yield line.decode(errors="replace")
         if total > _MOST_BYTES or len(rest) > _LONGEST:
-            yield "-- cut here: too much --"
+            yield "-- truncated: too many lines --"
             return
     if rest:
         yield rest.decode(errors="replace")
@@ -185,10 +182,10 @@ def _chunks(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     try:
         yield from answer.stream(1 << 16)
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unreachable(f"the kubelet's answer was cut: {error}") from error
+        raise Unreachable(f"the kubelet's answer was interrupted: {error}") from error
 
 
 def _short(error: TambourineError) -> str:
-    """The first line, without the path that it begins with."""
+    """The first line, without the request's path."""
     head = (str(error).splitlines() or [""])[0]
     return head.rpartition("tailLines=")[2].partition(": ")[2][:300] or head[:300]

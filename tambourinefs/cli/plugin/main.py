@@ -1,4 +1,4 @@
-"""`kubectl tambourine`: the root of the plugin. kubectl finds the program `kubectl-tambourine` on PATH."""
+"""`kubectl tambourine`: the root of the plugin. kubectl finds the program `kubectl-tambourine` in PATH."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ COMMANDS: Final = {name: at for section in SECTIONS.values() for name, at in sec
 @click.version_option(__version__, prog_name=PROGRAM)
 @root_options
 def root() -> None:
-    """Look at, command, undo and remove systemd services that Tambourine runs on the nodes of a cluster.
+    """Inspect, control, roll back and remove systemd services that Tambourine manages on cluster nodes.
 
-    They are written and listed with kubectl itself; this is for what kubectl has no verb for. It has the rights of
-    your kubeconfig, and no others.
-
-    \b
-    A first look:
-      kubectl get tambourine                        all services, one line each
-      kubectl tambourine status alice-zfs           what `systemctl status` shows, node by node
-      kubectl tambourine restart alice-zfs          once, on every node, waiting until it is done
-      kubectl tambourine nodes                      which nodes have an agent, and whom they obey
+    Create, change, list and delete them with kubectl itself; this plugin has the verbs that kubectl lacks. It uses the
+    rights of your kubeconfig.
 
     \b
-    Exit codes, the same as of `tambourine` on a host:
-      0  as asked
-      1  a service is not as asked
-      2  the usage is wrong, or the API server finds the object invalid
+    Examples:
+      kubectl get tambourine                        list services
+      kubectl tambourine status alice-zfs           show what `systemctl status` shows, for each node
+      kubectl tambourine restart alice-zfs          restart it once on every node, and wait
+      kubectl tambourine nodes                      show nodes with an agent and their allowed namespaces
+
+    \b
+    Exit codes:
+      0  success; the service is ready
+      1  failure; the service is not ready, or does not exist
+      2  wrong usage, or the API server rejects the object as invalid
       3  refused: by the cluster (RBAC, admission) or by a host's policy
       4  the API server cannot be reached
     """

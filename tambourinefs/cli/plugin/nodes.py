@@ -1,4 +1,4 @@
-"""`kubectl tambourine nodes`: which nodes have an agent, its version, whom its host obeys, and when it was heard last."""
+"""`kubectl tambourine nodes`: which nodes have an agent, its version, allowed namespaces and last heartbeat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from tambourinefs.cli.common.text import age, table
 from tambourinefs.cli.plugin.options import target_options
-from tambourinefs.cli.plugin.target import Target
+from tambourinefs.cli.plugin.target import ClusterTarget
 from tambourinefs.model.cluster import NODE_LOST_AFTER, lease_name
 from tambourinefs.model.names import printable
 
@@ -23,29 +23,29 @@ COLUMNS = ("NODE", "READY", "VERSION", "NAMESPACES", "SERVICES", "HEARTBEAT")
 NO_AGENT = "no agent"
 
 
-@click.command(short_help="List nodes: agent, version, whom their hosts obey, last heartbeat.")
+@click.command(short_help="List nodes: agent, version, allowed namespaces, last heartbeat.")
 @click.option(
     "--lease-namespace",
     default="kube-node-lease",
     show_default=True,
     metavar="NAMESPACE",
-    help="Where the nodes' Leases are.",
+    help="The namespace of the nodes' Leases.",
 )
 @target_options
-def nodes(*, lease_namespace: str, target: Target) -> None:
-    """List the cluster's nodes: which have an agent, its version, the namespaces that the host obeys, its last heartbeat.
+def nodes(*, lease_namespace: str, target: ClusterTarget) -> None:
+    """List the nodes of the cluster: agent version, allowed namespaces, number of services, last heartbeat.
 
-    A host obeys only the namespaces that its own administrator named (`tambourine install --respect storage`), so a
-    Tambourine in another one does not reach it. HEARTBEAT is the age of the node's Lease by this machine's clock; an
-    agent renews it every 10 s, and one that was silent for 40 s counts as lost.
+    A host accepts Tambourines only from namespaces that its administrator allows (`tambourine install
+    --allow-namespace storage`). HEARTBEAT is the age of the node's Lease by the clock of this machine; an agent renews it
+    every 10 s, and a node without a heartbeat for 40 s counts as lost.
 
     \b
     Examples:
       kubectl tambourine nodes
-      kubectl get tambourinenodes -o yaml     all that the nodes say of themselves
+      kubectl get tambourinenodes -o yaml     show everything that the nodes report
 
     \b
-    Exit codes: 0 listed, 3 you may not list TambourineNodes, 4 the API server cannot be reached.
+    Exit codes: 0 listed, 3 forbidden, 4 the API server cannot be reached.
     """
     from tambourinefs.cli.plugin.objects import no_tambourine
     from tambourinefs.errors import NotFound
@@ -60,9 +60,7 @@ def nodes(*, lease_namespace: str, target: Target) -> None:
     cores = _readable(api, CORE_NODES, "", "nodes without an agent")
     lines = rows(members, leases, cores, datetime.now(UTC))
     if not lines:
-        click.echo(
-            "No node has an agent yet. How to join one: kubectl tambourine join --help", err=True
-        )
+        click.echo("No nodes found. To join one, see `kubectl tambourine join --help`.", err=True)
         return
     for line in table([COLUMNS, *lines]):
         click.echo(line)
@@ -71,7 +69,7 @@ def nodes(*, lease_namespace: str, target: Target) -> None:
 def rows(
     members: Iterable[Object], leases: Iterable[Object], cores: Iterable[Object], now: datetime
 ) -> list[list[str]]:
-    """One line a node, by name; nodes that have no agent are there as well."""
+    """One line for each node, sorted by name; nodes without an agent included."""
     beats = {item["metadata"]["name"]: item.get("spec") or {} for item in leases}
     found = {}
     for member in members:
@@ -118,13 +116,13 @@ def _ready(conditions: Sequence[dict[str, Any]]) -> str:
 
 
 def _readable(api: Api, resource: Resource, namespace: str, what: str) -> list[Object]:
-    """All of them, or none, saying so, where our rights do not reach."""
+    """All of them; none, with a message, where the user may not list them."""
     from tambourinefs.errors import RefusedByPolicy
 
     try:
         return _all(api, resource, namespace)
     except RefusedByPolicy as error:
-        click.echo(f"{what} are not shown: {error}", err=True)
+        click.echo(f"cannot show {what}: {error}", err=True)
         return []
 
 

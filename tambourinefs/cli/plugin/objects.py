@@ -1,4 +1,4 @@
-"""What the commands read of the cluster: a Tambourine, and what its nodes report of it."""
+"""What the commands read from the API server: a Tambourine, and what its nodes report of it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tambourinefs.kube.api import Api, Object
 
 
-class Service(cluster.Shape, frozen=True):
-    """A Tambourine with its spec as it stands: what this release does not know of it is kept."""
+class TambourineObject(cluster.Shape, frozen=True):
+    """A Tambourine with its whole spec: fields that this release does not know are kept."""
 
     spec: dict[str, Any] = msgspec.field(default_factory=dict)
     metadata: cluster.ObjectMeta = cluster.ObjectMeta()
@@ -29,18 +29,18 @@ class Service(cluster.Shape, frozen=True):
         return f"tambourine/{self.metadata.name}"
 
 
-def service_of(item: Object) -> Service:
-    """Raises HostError where a newer release wrote what this one cannot read."""
+def service_of(item: Object) -> TambourineObject:
+    """Raises HostError for an object that this release cannot read."""
     try:
-        return msgspec.convert(item, Service)
+        return msgspec.convert(item, TambourineObject)
     except msgspec.ValidationError as error:
         raise HostError(
-            f"Tambourine {item['metadata']['name']} is not understood: {error}",
-            hint="the cluster's Tambourine is of another version than this plugin",
+            f"tambourine/{item['metadata']['name']}: cannot be read: {error}",
+            hint="Tambourine in the cluster and this plugin have different versions",
         ) from error
 
 
-def read_service(api: Api, namespace: str, name: str) -> Service:
+def read_service(api: Api, namespace: str, name: str) -> TambourineObject:
     """Raises NotFound, Forbidden, Unreachable."""
     try:
         return service_of(api.get(TAMBOURINES, name, namespace))
@@ -49,54 +49,56 @@ def read_service(api: Api, namespace: str, name: str) -> Service:
 
 
 def not_found(api: Api, namespace: str, name: str) -> NotFound:
-    """With the reason: the name, or that the cluster knows no Tambourines at all."""
+    """The error for a missing Tambourine, or for a cluster without Tambourine."""
     try:
         next(api.list_pages(TAMBOURINES, namespace, limit=1))
     except NotFound:
         return no_tambourine()
     return NotFound(
-        f"tambourine/{name} not found in namespace {namespace}",
-        hint="kubectl get tambourine -A lists all there are",
+        f'tambourine/{name} not found in namespace "{namespace}"',
+        hint="`kubectl get tambourine -A` lists all",
     )
 
 
 def no_tambourine() -> NotFound:
-    """Our resources are not there."""
-    hint = "install it: kubectl apply -k k8s/, of the sources"
-    return NotFound("this cluster has no Tambourine", hint=hint)
+    """The error for a cluster without Tambourine's CRDs."""
+    hint = "install it from the source tree: kubectl apply -k k8s/"
+    return NotFound("Tambourine is not installed in this cluster", hint=hint)
 
 
 def instance_of(item: Object) -> cluster.Instance | None:
-    """None where its shape is none of ours."""
+    """None for an object that this release cannot read."""
     try:
         return msgspec.convert(item, cluster.Instance)
     except msgspec.ValidationError:
         return None
 
 
-def belongs(instance: cluster.Instance, service: Service) -> bool:
-    """Whether it is of this object, not of one that had its name before."""
+def belongs(instance: cluster.Instance, service: TambourineObject) -> bool:
+    """Whether it belongs to this object, not to an earlier one of the same name."""
     owners = [reference.get("uid") for reference in instance.metadata.owner_references]
     return service.metadata.uid in owners
 
 
-def read_instances(api: Api, service: Service) -> list[cluster.Instance]:
-    """What the nodes report of it, by node. Raises Forbidden, Unreachable."""
+def read_instances(api: Api, service: TambourineObject) -> list[cluster.Instance]:
+    """What the nodes report of it, sorted by node. Raises Forbidden, Unreachable."""
     pages = api.list_pages(INSTANCES, service.metadata.namespace)
     found = (instance_of(item) for page in pages for item in page.items)
     return of_service((item for item in found if item is not None), service)
 
 
-def of_service(instances: Iterable[cluster.Instance], service: Service) -> list[cluster.Instance]:
-    """Those that are this Tambourine's, by node."""
+def of_service(
+    instances: Iterable[cluster.Instance], service: TambourineObject
+) -> list[cluster.Instance]:
+    """Those of this Tambourine, sorted by node."""
     mine = [item for item in instances if belongs(item, service)]
     return sorted(mine, key=lambda item: item.spec.node_name)
 
 
 def on_node(
-    service: Service, instances: list[cluster.Instance], node: str
+    service: TambourineObject, instances: list[cluster.Instance], node: str
 ) -> list[cluster.Instance]:
-    """All, or with `node` that one. Raises NotFound with those there are."""
+    """All, or with `node` that one. Raises NotFound, with the nodes that have it."""
     chosen = [item for item in instances if node in ("", item.spec.node_name)]
     if node and not chosen:
         there = ", ".join(item.spec.node_name for item in instances[:10]) or "no node"
@@ -106,7 +108,7 @@ def on_node(
 
 
 def report_of(instance: cluster.Instance) -> StatusReport:
-    """The same as a node's own report, so that what judges one judges the other."""
+    """The instance as the report that the node's own command line reads."""
     status = instance.status
     return StatusReport(
         namespace=instance.metadata.namespace,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tambourinefs.cli.common import options
 from tambourinefs.cli.plugin.target import OPTIONS, target_of
 
 if TYPE_CHECKING:
@@ -14,16 +15,18 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+DEFAULT_TIMEOUT: Final = "10m"  # a rollout goes node by node, and each may take systemd's 90 s
+
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--kubeconfig, --context and -n, handed to the command as one argument `target`."""
 
     @_options
     @functools.wraps(command)
-    def with_target(*args: Any, **options: Any) -> Any:
+    def with_target(*args: Any, **values: Any) -> Any:
         for name in OPTIONS:
-            options.pop(name)
-        return command(*args, target=target_of(click.get_current_context()), **options)
+            values.pop(name)
+        return command(*args, target=target_of(click.get_current_context()), **values)
 
     return with_target
 
@@ -33,10 +36,10 @@ def root_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @_options
     @functools.wraps(command)
-    def without(*args: Any, **options: Any) -> Any:
+    def without(*args: Any, **values: Any) -> Any:
         for name in OPTIONS:
-            options.pop(name)
-        return command(*args, **options)
+            values.pop(name)
+        return command(*args, **values)
 
     return without
 
@@ -47,21 +50,21 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             "-n",
             "--namespace",
             metavar="NAMESPACE",
-            callback=_namespace,
+            callback=options.check_namespace,
             shell_complete=_complete("namespaces"),
-            help="The namespace [default: the context's].",
+            help="The namespace [default: that of the context].",
         ),
         click.option(
             "--context",
             metavar="NAME",
             shell_complete=_complete("contexts"),
-            help="The kubeconfig's context [default: its current one].",
+            help="The context of the kubeconfig [default: the current one].",
         ),
         click.option(
             "--kubeconfig",
             type=click.Path(exists=True, dir_okay=False),
             metavar="FILE",
-            help="Who we are, and where the API server is [env: KUBECONFIG; default: ~/.kube/config].",
+            help="Path to the kubeconfig file [env: KUBECONFIG; default: ~/.kube/config].",
         ),
     ):
         command = option(command)
@@ -83,15 +86,8 @@ def _complete(
 
 
 def name_argument(*, many: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """NAME of a Tambourine, or with `many` NAME… as `names`; `tambourine/NAME` and `tmb/NAME` are taken as well."""
-    return click.argument(
-        "names" if many else "name",
-        metavar="NAME..." if many else "NAME",
-        nargs=-1 if many else 1,
-        required=True,
-        shell_complete=_complete("tambourines"),
-        callback=_plain,
-    )
+    """NAME of a Tambourine, or with `many` NAME… as `names`."""
+    return options.name_argument(_complete("tambourines"), many=many)
 
 
 def node_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,32 +97,5 @@ def node_option(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NODE",
         default="",
         shell_complete=_complete("nodes"),
-        help="This node alone.",
+        help="Only this node.",
     )(command)
-
-
-def _plain(
-    _ctx: click.Context, _param: click.Parameter, value: str | tuple[str, ...]
-) -> str | tuple[str, ...]:
-    return tuple(_one(name) for name in value) if isinstance(value, tuple) else _one(value)
-
-
-def _one(name: str) -> str:
-    from tambourinefs.model.names import object_name_problem, printable
-
-    kind, slash, plain = name.rpartition("/")
-    if slash and kind not in ("tambourine", "tambourines", "tmb", "tambourine.tambourine.dev"):
-        raise click.BadParameter(f'"{printable(name)}" is not a Tambourine')
-    problem = object_name_problem(plain)
-    if problem:
-        raise click.BadParameter(f'"{printable(name)}": {problem}')
-    return plain
-
-
-def _namespace(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    from tambourinefs.model.names import namespace_problem, printable
-
-    problem = namespace_problem(value) if value is not None else ""
-    if problem:
-        raise click.BadParameter(f'"{printable(value or "")}": {problem}')
-    return value

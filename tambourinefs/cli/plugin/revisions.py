@@ -1,4 +1,4 @@
-"""What a Tambourine's contents were: its TambourineRevisions in order, and what changes when one is applied again."""
+"""A Tambourine's revisions in order, and the edit that applies one again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tambourinefs.model.schema import API_VERSION, KIND
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tambourinefs.cli.plugin.objects import Service
+    from tambourinefs.cli.plugin.objects import TambourineObject
     from tambourinefs.kube.api import Api
 
 # Of the spec what a revision holds, by its name on the wire; the unit's name cannot change.
@@ -23,15 +23,15 @@ CONTENT: Final = ("unit", "dropIns", "files", "enabled", "onChange", "deletionPo
 _LEAST_DIGITS: Final = 4
 
 
-def read_revisions(api: Api, service: Service) -> list[cluster.Revision]:
-    """Those of this Tambourine, the oldest first. Raises Forbidden, Unreachable."""
+def read_revisions(api: Api, service: TambourineObject) -> list[cluster.Revision]:
+    """Those of this Tambourine, oldest first. Raises Forbidden, Unreachable."""
     found = []
     for page in api.list_pages(REVISIONS, service.metadata.namespace):
         for item in page.items:
             try:
                 revision = msgspec.convert(item, cluster.Revision)
             except msgspec.ValidationError:
-                continue  # of a release that we do not know
+                continue  # of another release
             owners = [owner.get("uid") for owner in revision.metadata.owner_references]
             if service.metadata.uid in owners:
                 found.append(revision)
@@ -39,13 +39,13 @@ def read_revisions(api: Api, service: Service) -> list[cluster.Revision]:
 
 
 def _age(revision: cluster.Revision) -> tuple[str, int]:
-    """When it was made. Times are in seconds; within one the API server's versions, which only grow, say who was first."""
+    """Creation time in seconds; within one second by resourceVersion, which only grows."""
     version = revision.metadata.resource_version
     return revision.metadata.creation_timestamp, int(version) if version.isdecimal() else 0
 
 
-def digest_of(service: Service) -> str:
-    """The digest of the content that the spec says now; "" where this release cannot read the spec."""
+def digest_of(service: TambourineObject) -> str:
+    """The digest of the content in the spec; "" where this release cannot read the spec."""
     metadata = {"name": service.metadata.name, "namespace": service.metadata.namespace}
     item = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": service.spec}
     try:
@@ -55,23 +55,29 @@ def digest_of(service: Service) -> str:
     return manifest.content_digest(parsed)
 
 
-def current(service: Service, revisions: Sequence[cluster.Revision]) -> cluster.Revision | None:
-    """The one that the spec says now; None while the controller has not made it."""
+def current(
+    service: TambourineObject, revisions: Sequence[cluster.Revision]
+) -> cluster.Revision | None:
+    """The revision of the spec; None while the controller has not created it."""
     digest = digest_of(service)
     return next((r for r in revisions if r.spec.digest == digest), None)
 
 
-def chosen(service: Service, revisions: Sequence[cluster.Revision], asked: str) -> cluster.Revision:
-    """The one asked for by name or the first digits of its digest; "": the newest that is not current.
+def chosen(
+    service: TambourineObject, revisions: Sequence[cluster.Revision], asked: str
+) -> cluster.Revision:
+    """The revision with that name or the first digits of its digest; "": the newest that is not current.
 
     Raises NotFound, InvalidInput where several fit.
     """
-    history = f"kubectl tambourine history {service.metadata.name} -n {service.metadata.namespace}   lists them"
+    history = f"kubectl tambourine history {service.metadata.name} -n {service.metadata.namespace}   lists revisions"
     if not asked:
         digest = digest_of(service)
         others = [r for r in revisions if r.spec.digest != digest]
         if not others:
-            raise NotFound(f"{service.label} has no revision but the current one", hint=history)
+            raise NotFound(
+                f"{service.label} has no revision other than the current one", hint=history
+            )
         return others[-1]
     fits = [
         r
@@ -80,14 +86,16 @@ def chosen(service: Service, revisions: Sequence[cluster.Revision], asked: str) 
         or (len(asked) >= _LEAST_DIGITS and r.spec.digest.startswith(asked))
     ]
     if len(fits) > 1:
-        raise InvalidInput(f'"{asked}" fits {len(fits)} revisions: give more digits', hint=history)
+        raise InvalidInput(
+            f'"{asked}" is ambiguous: {len(fits)} revisions match; give more digits', hint=history
+        )
     if not fits:
         raise NotFound(f'{service.label} has no revision "{printable(asked)}"', hint=history)
     return fits[0]
 
 
 def content(revision: cluster.Revision) -> dict[str, Any]:
-    """Its content as it stands in a spec. Raises HostError where it is not what its digest says."""
+    """Its content as fields of a spec. Raises HostError where it does not match its digest."""
     assignment = cluster.Assignment(
         uid=revision.metadata.uid,
         namespace=revision.metadata.namespace,
@@ -96,12 +104,12 @@ def content(revision: cluster.Revision) -> dict[str, Any]:
     )
     made = cluster.manifest_of(assignment, revision.spec.content)
     if manifest.content_digest(made) != revision.spec.digest:
-        raise HostError(f"revision {revision.metadata.name} is not what its digest says")
+        raise HostError(f"revision {revision.metadata.name}: content does not match its digest")
     plain = cluster.to_dict(revision.spec.content)
     return {key: plain[key] for key in CONTENT if key in plain}
 
 
-def difference(service: Service, revision: cluster.Revision) -> dict[str, Any]:
+def difference(service: TambourineObject, revision: cluster.Revision) -> dict[str, Any]:
     """The merge patch (RFC 7386: None removes) that makes the spec's content the revision's; empty where it is that."""
     wanted = content(revision)
     if digest_of(service) == revision.spec.digest:

@@ -1,13 +1,16 @@
-"""`kubectl tambourine status`: what `systemctl status` shows, node by node, and why it is not as asked."""
+"""`kubectl tambourine status`: node by node what `systemctl status` shows, and why the service is not ready."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from tambourinefs.cli.plugin.options import name_argument, node_option, target_options
-from tambourinefs.cli.plugin.target import Target
+
+if TYPE_CHECKING:
+    from tambourinefs.cli.plugin.target import ClusterTarget
 
 
 @click.command(short_help="Show one service on its nodes: state, conditions, journal.")
@@ -19,26 +22,27 @@ from tambourinefs.cli.plugin.target import Target
     type=click.IntRange(0),
     default=10,
     show_default=True,
-    help="Lines of each node's journal.",
+    help="Number of journal lines of each node.",
 )
 @target_options
 @click.pass_context
-def status(ctx: click.Context, *, name: str, node: str, lines: int, target: Target) -> None:
+def status(ctx: click.Context, *, name: str, node: str, lines: int, target: ClusterTarget) -> None:
     """Show a Tambourine, and for each node what `systemctl status` shows there.
 
-    Below it stand the conditions that are not true, with reason and message; where the service failed, also why, and
-    the last lines that the failed run logged. All of it comes from the API server: what the nodes reported last.
+    Also shows the conditions that are not True; for a service that failed, the reason and the last lines of its journal.
+    Everything is what the nodes reported last to the API server.
 
     \b
     Examples:
       kubectl tambourine status alice-zfs
       kubectl tambourine status alice-zfs -n storage --node h1
-      kubectl tambourine status alice-zfs >/dev/null && echo as asked
+      kubectl tambourine status alice-zfs >/dev/null && echo ready
 
     \b
-    Exit codes: 0 it is as asked on all its nodes (with --node: on that one), 1 it is not, or is not there,
-    3 you may not read it, 4 the API server cannot be reached.
+    Exit codes: 0 ready on all its nodes (with --node: on that one), 1 not ready or not found,
+    3 forbidden, 4 the API server cannot be reached.
     """
+    from tambourinefs.cli.common.conditions import is_ready
     from tambourinefs.cli.plugin import statustext
     from tambourinefs.cli.plugin.objects import on_node, read_instances, read_service
 
@@ -47,7 +51,8 @@ def status(ctx: click.Context, *, name: str, node: str, lines: int, target: Targ
     instances = on_node(service, read_instances(api, service), node)
     for line in statustext.whole(service, instances, datetime.now(UTC), lines):
         click.echo(line)
-    generation = service.metadata.generation
-    judged = [item.status.conditions for item in instances] if node else [service.status.conditions]
-    good = all(statustext.is_ready(found, generation) for found in judged)
-    ctx.exit(0 if good else 1)
+    decisive = (
+        [item.status.conditions for item in instances] if node else [service.status.conditions]
+    )
+    ready = all(is_ready(conditions, service.metadata.generation) for conditions in decisive)
+    ctx.exit(0 if ready else 1)

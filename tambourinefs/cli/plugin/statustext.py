@@ -1,6 +1,6 @@
-"""What a node reports of a service as text: the seed's nine values as `systemctl status` lays them out. Pure.
+"""What nodes report of a service as text, laid out as `systemctl status` does it. Pure.
 
-Every value comes from a node, which this machine need not trust: all are made fit to print.
+Every value comes from a node, which this machine need not trust: all pass through `printable`.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.cli.common.text import indent, table
+from tambourinefs.cli.common.conditions import condition_lines
+from tambourinefs.cli.common.text import indent
 from tambourinefs.model.names import printable
-from tambourinefs.model.status import READY
 from tambourinefs.procfs.render.status_text import glyph
 from tambourinefs.procfs.render.times import relative
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tambourinefs.cli.plugin.objects import Service
+    from tambourinefs.cli.plugin.objects import TambourineObject
     from tambourinefs.model import cluster
     from tambourinefs.model.status import Condition
 
@@ -26,34 +26,36 @@ _BELOW: Final = " " * (_LABEL + 2)
 
 
 def whole(
-    service: Service, instances: Sequence[cluster.Instance], now: datetime, lines: int
+    service: TambourineObject, instances: Sequence[cluster.Instance], now: datetime, lines: int
 ) -> list[str]:
-    """The Tambourine, what of it is not true, and node after node; `lines` of each journal at most."""
+    """The Tambourine, its conditions that are not True, and each node; at most `lines` of each journal."""
     found = [*heading(service)]
     for instance in instances:
         found += ["", *of_node(instance, now, lines, service.metadata.generation)]
     return found
 
 
-def heading(service: Service) -> list[str]:
-    """Name, unit and how many nodes are ready; then the conditions that are not true."""
+def heading(service: TambourineObject) -> list[str]:
+    """Name, unit and how many nodes are ready; then the conditions that are not True."""
     metadata, status = service.metadata, service.status
-    counts = f"{status.ready} nodes ready" if status.ready else "the controller has not seen it yet"
+    counts = (
+        f"{status.ready} nodes ready" if status.ready else "the controller has not observed it yet"
+    )
     unit = status.unit or str(service.spec.get("name", ""))
     head = f"{service.label} in namespace {metadata.namespace}: {unit}, {counts}"
     if metadata.deletion_timestamp:
         head += ", being deleted"
     elif status.ready and status.observed_generation < metadata.generation:
         head += f" (generation {status.observed_generation} of {metadata.generation})"
-    return [printable(head), *indent(conditions(status.conditions))]
+    return [printable(head), *indent(_untrue(status.conditions))]
 
 
 def of_node(
     instance: cluster.Instance, now: datetime, lines: int, generation: int = 0
 ) -> list[str]:
-    """The node's name, the nine values, the reason, the conditions that are not true, the journal of the failed run.
+    """The node's name, the unit's values, the reason, the conditions that are not True, the journal of the failed run.
 
-    `generation` is the Tambourine's, which a node that waits for its turn does not have yet.
+    `generation` is the Tambourine's, which a node that the rollout has not reached does not have yet.
     """
     status = instance.status
     head = instance.spec.node_name
@@ -62,9 +64,9 @@ def of_node(
     found = [printable(head), *values(instance, now)]
     if status.reason:
         found += labelled("Reason", status.reason)
-    told = conditions(status.conditions)
-    if told:
-        found += ["", *indent(told)]
+    untrue = _untrue(status.conditions)
+    if untrue:
+        found += ["", *indent(untrue)]
     if not status.conditions:
         found += ["", "  the node has not reported it yet"]
     if status.journal and lines:
@@ -103,31 +105,15 @@ def active(status: cluster.Observed, now: datetime) -> str:
 
 
 def labelled(label: str, value: str) -> list[str]:
-    """The label once, further lines below the first; nothing at all for no value."""
+    """The label once, further lines below the first; no line for an empty value."""
     if not value:
         return []
     head, *rest = (printable(line) for line in value.split("\n"))
     return [f"{label:>{_LABEL}}: {head}", *(_BELOW + line for line in rest)]
 
 
-def conditions(found: Iterable[Condition]) -> list[str]:
-    """Those that are not true, one a line."""
-    untrue = [condition for condition in found if condition.status != "True"]
-    rows = [(c.type, c.status, c.reason) for c in untrue]
-    told: list[str] = []
-    for condition, line in zip(untrue, table(rows) if rows else (), strict=True):
-        head, *rest = condition.message.splitlines() or [""]
-        told.append(printable(f"{line}   {head}".rstrip()))
-        told += indent(printable(line) for line in rest)
-    return told
-
-
-def is_ready(found: Iterable[Condition], generation: int) -> bool:
-    """Whether Ready is true, of that generation or a newer one."""
-    return any(
-        c.type == READY and c.status == "True" and c.observed_generation >= generation
-        for c in found
-    )
+def _untrue(conditions: Iterable[Condition]) -> list[str]:
+    return condition_lines([condition for condition in conditions if condition.status != "True"])
 
 
 def _usec(time: datetime) -> int:

@@ -16,8 +16,8 @@ OPTIONS: Final = ("kubeconfig", "context", "namespace")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What was asked for; empty means as the kubeconfig says."""
+class ClusterTarget:
+    """What the options name; empty means as the kubeconfig has it."""
 
     kubeconfig: str = ""
     context: str = ""
@@ -25,11 +25,11 @@ class Target:
 
     @property
     def namespace(self) -> str:
-        """The namespace that is meant. Raises InvalidConfig."""
+        """The namespace of the option or of the context. Raises InvalidConfig."""
         return self.asked_namespace or self._chosen().namespace
 
     def connect(self, *, timeout: float | None = None) -> Api:
-        """A client with the person's own rights; it connects at its first request. `timeout`: seconds for one.
+        """A client with the user's own rights; it connects at its first request. `timeout`: seconds for one request.
 
         Raises InvalidConfig; HostError where the package's extra [cluster] is not installed.
         """
@@ -44,7 +44,7 @@ class Target:
         except ModuleNotFoundError as error:
             raise HostError(
                 f"the Python package {error.name} is missing",
-                hint="install the plugin with its client: pip install 'tambourinefs[cluster]'",
+                hint="install it: pip install 'tambourinefs[cluster]'",
             ) from error
         return Api(access) if timeout is None else Api(access, answer_seconds=timeout)
 
@@ -53,24 +53,24 @@ class Target:
 
         return choose(self.kubeconfig, self.context, os.environ)
 
-    def over(self, outer: Target) -> Target:
-        """This one, and where it says nothing what `outer` says."""
-        return Target(
+    def over(self, outer: ClusterTarget) -> ClusterTarget:
+        """This target, completed by `outer`."""
+        return ClusterTarget(
             self.kubeconfig or outer.kubeconfig,
             self.context or outer.context,
             self.asked_namespace or outer.asked_namespace,
         )
 
-    def in_namespace(self, namespace: str) -> Target:
+    def in_namespace(self, namespace: str) -> ClusterTarget:
         return replace(self, asked_namespace=namespace)
 
 
-def target_of(ctx: click.Context) -> Target:
-    """What the options so far say, those before the command included; for completion and for commands."""
-    found = Target()
+def target_of(ctx: click.Context) -> ClusterTarget:
+    """The options so far, those before the command included; for completion and for commands."""
+    found = ClusterTarget()
     here: click.Context | None = ctx
     while here is not None:
         said = {key: str(here.params.get(key) or "") for key in OPTIONS}
-        found = found.over(Target(said["kubeconfig"], said["context"], said["namespace"]))
+        found = found.over(ClusterTarget(said["kubeconfig"], said["context"], said["namespace"]))
         here = here.parent
     return found

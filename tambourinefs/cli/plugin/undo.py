@@ -1,4 +1,4 @@
-"""`kubectl tambourine undo | history`: a content that was there before is applied again, as an edit like any other."""
+"""`kubectl tambourine undo | history`: an earlier revision of the content is applied again, as any edit."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tambourinefs.cli.common.outcome import wait_options
 from tambourinefs.cli.common.text import age, counted, table
-from tambourinefs.cli.plugin.options import name_argument, target_options
-from tambourinefs.cli.plugin.target import Target
-from tambourinefs.cli.plugin.waiting import wait_options
+from tambourinefs.cli.plugin.options import DEFAULT_TIMEOUT, name_argument, target_options
+from tambourinefs.cli.plugin.target import ClusterTarget
 from tambourinefs.model.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tambourinefs.cli.plugin.objects import Service
+    from tambourinefs.cli.plugin.objects import TambourineObject
     from tambourinefs.model import cluster
 
 COLUMNS = ("REVISION", "AGE", "NODES", "CURRENT", "CONTENT")
 
 
-@click.command(short_help="List the contents that a service has had.")
+@click.command(short_help="List the revisions of a service.")
 @name_argument()
 @target_options
-def history(*, name: str, target: Target) -> None:
-    """List the contents that a Tambourine has had, the oldest first: each is a TambourineRevision.
+def history(*, name: str, target: ClusterTarget) -> None:
+    """List the revisions of a Tambourine, oldest first.
 
-    A content is the unit, drop-ins and files; command and choice of nodes are not in it. One that comes back keeps its
-    old revision and its place. NODES is how many nodes have it on the host now.
+    A revision holds the unit, drop-ins and files; command and node selection are not part of it. Content that returns
+    keeps its old revision and its place. NODES is the number of nodes that have it now.
 
     \b
     Examples:
       kubectl tambourine history alice-zfs
-      kubectl get tambourinerevision NAME -o yaml      all of one
+      kubectl get tambourinerevision NAME -o yaml      show the content of a revision
 
     \b
-    Exit codes: 0 listed, 1 no such Tambourine, 3 you may not read it, 4 the API server cannot be reached.
+    Exit codes: 0 listed, 1 not found, 3 forbidden, 4 the API server cannot be reached.
     """
     from tambourinefs.cli.plugin.objects import read_instances, read_service
     from tambourinefs.cli.plugin.revisions import current, read_revisions
@@ -49,7 +49,7 @@ def history(*, name: str, target: Target) -> None:
         revisions, current(service, revisions), read_instances(api, service), datetime.now(UTC)
     )
     if not lines:
-        click.echo(f"{service.label} has no revision yet", err=True)
+        click.echo(f"{service.label} has no revisions yet", err=True)
         return
     for line in table([COLUMNS, *lines]):
         click.echo(line)
@@ -61,7 +61,7 @@ def rows(
     instances: Sequence[cluster.Instance],
     now: datetime,
 ) -> list[list[str]]:
-    """One line a revision."""
+    """One line for each revision."""
     return [
         [
             revision.metadata.name,
@@ -86,15 +86,15 @@ def summary(content: cluster.Content) -> str:
     return ", ".join(parts) or "the host's own unit"
 
 
-@click.command(short_help="Go back to the content that a service had before.")
+@click.command(short_help="Roll back a service to an earlier revision.")
 @name_argument()
 @click.option(
     "--to-revision",
     default="",
     metavar="REVISION",
-    help="This one, by its name or the first digits of its digest [default: the newest that is not current].",
+    help="The name of the revision or the first digits of its digest [default: the newest that is not current].",
 )
-@wait_options
+@wait_options(DEFAULT_TIMEOUT)
 @target_options
 @click.pass_context
 def undo(
@@ -104,13 +104,13 @@ def undo(
     to_revision: str,
     no_wait: bool,
     timeout: float,
-    target: Target,
+    target: ClusterTarget,
 ) -> None:
-    """Go back to the content that a Tambourine had before: unit, drop-ins, files, enabled, onChange, deletionPolicy.
+    """Roll back a Tambourine to an earlier revision: unit, drop-ins, files, enabled, onChange, deletionPolicy.
 
-    It is an edit as any other: it goes over the nodes by spec.rollout, also when a rollout had stopped. Command,
-    choice of nodes and rollout stay as they are. Undone twice, the content is what it was at first. Who keeps the
-    manifest in git should undo it there: the next sync from git brings it back.
+    It is rolled out by spec.rollout as any edit, also after a rollout that stopped. Command, node selection and rollout
+    do not change. A second undo restores the first content. If the manifest is kept in git, revert it there too:
+    otherwise the next sync from git reverts the undo.
 
     \b
     Examples:
@@ -119,21 +119,21 @@ def undo(
       kubectl tambourine undo alice-zfs --to-revision 4f1c9a
 
     \b
-    Exit codes: 0 as asked, 1 it is not, or there is no such revision, 2 wrong usage, 3 refused by the cluster or by a
-    host, 4 the API server or the controller cannot be reached.
+    Exit codes: 0 ready, 1 not ready, or no such revision, 2 wrong usage, 3 refused by the cluster or by a host,
+    4 the API server or the controller cannot be reached.
     """
     from tambourinefs.cli.plugin.edit import edit
     from tambourinefs.cli.plugin.objects import read_service
     from tambourinefs.cli.plugin.revisions import chosen, difference, read_revisions
-    from tambourinefs.cli.plugin.waiting import wait_and_tell
+    from tambourinefs.cli.plugin.watching import wait_for
 
     api, namespace = target.connect(), target.namespace
     service = read_service(api, namespace, name)
     revision = chosen(service, read_revisions(api, service), to_revision)
 
-    def change(service: Service) -> dict[str, Any]:
+    def change(service: TambourineObject) -> dict[str, Any]:
         return difference(service, revision)
 
     goal = edit(api, namespace, name, change, "undo")
-    click.echo(printable(f"{goal} goes back to revision {revision.metadata.name}"))
-    ctx.exit(0 if no_wait else wait_and_tell(api, [goal], timeout=timeout))
+    click.echo(printable(f"{goal} rolled back to revision {revision.metadata.name}"))
+    ctx.exit(0 if no_wait else wait_for(api, [goal], timeout=timeout))

@@ -9,7 +9,7 @@ import click
 
 from tambourinefs.cli.common.text import Duration, counted
 from tambourinefs.cli.plugin.options import target_options
-from tambourinefs.cli.plugin.target import Target
+from tambourinefs.cli.plugin.target import ClusterTarget
 from tambourinefs.model.names import printable
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def uninstall(
     keep_services: bool,
     abandon_nodes: bool,
     timeout: float,
-    target: Target,
+    target: ClusterTarget,
 ) -> None:
     """Take Tambourine away from the cluster: all Tambourines in ALL namespaces, the controller, policies, CRDs, roles.
 

@@ -16,10 +16,11 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from tambourinefs.cli.common.verdict import Outcome
-from tambourinefs.cli.host.connection import Host
+from tambourinefs.cli.common.goal import GoalState
+from tambourinefs.cli.common.wait import wait
+from tambourinefs.cli.host.connection import Connection
 from tambourinefs.cli.host.edit import edit, successor
-from tambourinefs.cli.host.wait import wait
+from tambourinefs.cli.host.watching import BombshellSource
 from tambourinefs.model.manifest import Manifest, parse_json
 from tambourinefs.rpc.client import Client
 
@@ -50,9 +51,10 @@ def ours(client: Client, name: str, label: str) -> float:
 
     begin = time.perf_counter()
     goal = edit(client, name, change).goal
-    (result,) = wait(client, [goal], timeout=60, tell=lambda *_: None)
+    with BombshellSource(client) as source:
+        *_, (result,) = wait(source, [goal], timeout=60)
     took = time.perf_counter() - begin
-    assert result.verdict.outcome is Outcome.AS_ASKED, result
+    assert result.status.state is GoalState.READY, result
     return took
 
 
@@ -96,7 +98,7 @@ def pid(name: str) -> str:
 def main(kind: str, rounds: int) -> list[dict[str, float]]:
     found = []
     run_id = uuid.uuid4().hex[:6]
-    with Host().connect(timeout=60) as client:
+    with Connection().connect(timeout=60) as client:
         client.list("silo", "")
         if kind == "active":
             return [{"ours": ours_active(client, f"a-{run_id}-{n}")} for n in range(rounds)]
