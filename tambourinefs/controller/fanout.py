@@ -22,8 +22,8 @@ IN_FLIGHT = frozenset({"Starting", "Stopping", "Applying", ""})
 class Spread:
     """Where one Tambourine goes."""
 
-    targets: tuple[str, ...]  # nodes that it was chosen for and whose host obeys
-    respecting: int  # nodes whose host respects its namespace
+    targets: tuple[str, ...]  # nodes that it was chosen for and whose host allows its namespace
+    allowing: int  # nodes whose host allows its namespace
     waiting: tuple[str, ...] = ()  # have an older content, by the rollout
     stopped: str = ""  # why the rollout goes no further; "" while it does
     # Nodes whose agent lacks fields that it uses, and which: they keep what they have.
@@ -66,7 +66,7 @@ def _bury(world: World, service: Service, found: Wanted) -> None:
         entry = assignments.get(service.uid)
         if entry is not None and entry.state == INSTALLED:
             assignments[service.uid] = _tombstone(service, entry, released=service.orphan)
-    found.spreads[service.uid] = Spread((), _respecting(world, service))
+    found.spreads[service.uid] = Spread((), _allowing(world, service))
 
 
 def _tombstone(service: Service, entry: Assignment, *, released: bool) -> Assignment:
@@ -107,7 +107,7 @@ def _assign(world: World, service: Service, found: Wanted) -> None:
         found.assignments[name][service.uid] = wish
     found.spreads[service.uid] = Spread(
         tuple(sorted(targets)),
-        _respecting(world, service),
+        _allowing(world, service),
         tuple(name for name in sorted(changed) if name not in go),
         stopped,
         tuple(sorted(lacking.items())),
@@ -145,7 +145,7 @@ def is_target(world: World, service: Service, name: str) -> bool:
     return (
         service.spec is not None
         and member is not None
-        and cluster.respects(member.status.namespaces, service.namespace)
+        and cluster.allows(member.status.namespaces, service.namespace)
         and _is_chosen(world, service, name)
     )
 
@@ -172,14 +172,14 @@ def _was_deselected(world: World, service: Service, name: str) -> bool:
     member = world.members[name]
     return (
         name in world.labels
-        and cluster.respects(member.status.namespaces, service.namespace)
+        and cluster.allows(member.status.namespaces, service.namespace)
         and not _is_chosen(world, service, name)
     )
 
 
-def _respecting(world: World, service: Service) -> int:
+def _allowing(world: World, service: Service) -> int:
     return sum(
-        cluster.respects(member.status.namespaces, service.namespace)
+        cluster.allows(member.status.namespaces, service.namespace)
         for member in world.members.values()
     )
 

@@ -248,7 +248,7 @@ class Controller:
                     self._objects.delete_instance(report)
                 continue
             entry = member.assignment(service.uid)
-            fine = cluster.respects(member.status.namespaces, service.namespace)
+            fine = cluster.allows(member.status.namespaces, service.namespace)
             if entry is None and fine and not fanout.is_target(now, service, member.name):
                 self._objects.delete_instance(report)
 

@@ -191,13 +191,13 @@ def _no_nodes(world: World, service: Service, spread: Spread) -> str:
     total = len(world.members)
     if not total:
         return "no node has an agent: run `kubectl tambourine join NODE`, or `tambourine install --kubeconfig` on a host"
-    if not spread.respecting:
+    if not spread.allowing:
         return (
-            f"0 of {total} nodes respect namespace {service.namespace}: on the hosts, "
-            f"`tambourine install --respect {service.namespace}`, or agent.namespaces in /etc/tambourine/config.toml"
+            f"0 of {total} nodes allow namespace {service.namespace}: on the hosts, "
+            f"`tambourine install --allow-namespace {service.namespace}`, or agent.namespaces in /etc/tambourine/config.toml"
         )
     return (
-        f"{spread.respecting} of {total} nodes respect namespace {service.namespace}, and none of them is chosen "
+        f"{spread.allowing} of {total} nodes allow namespace {service.namespace}, and none of them is chosen "
         "by spec.nodeName or spec.nodeSelector"
     )
 

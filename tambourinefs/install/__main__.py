@@ -22,7 +22,7 @@ def main() -> int:
     services.add_argument("--remove-services", action="store_true")
     parser.add_argument("--source", type=Path, default=None, metavar="TREE|WHEEL")
     parser.add_argument("--wheelhouse", type=Path, default=None, metavar="DIR")
-    parser.add_argument("--respect", action="append", default=[], metavar="NAMESPACE")
+    parser.add_argument("--allow-namespace", action="append", default=[], metavar="NAMESPACE")
     parser.add_argument("--kubeconfig", type=Path, default=None, metavar="FILE")
     parser.add_argument("--node-name", default="", metavar="NAME")
     parser.add_argument("--no-start", action="store_true")
@@ -33,7 +33,7 @@ def main() -> int:
     options = Options(
         source=source.resolve() if source else None,
         wheelhouse=given.wheelhouse.resolve() if given.wheelhouse else None,
-        respect=tuple(given.respect),
+        allow_namespaces=tuple(given.allow_namespace),
         kubeconfig=given.kubeconfig.resolve() if given.kubeconfig else None,
         node_name=given.node_name,
         start=not given.no_start,

@@ -89,9 +89,9 @@ def check_names(options: Options) -> None:
     if options.node_name and (problem := names.object_name_problem(options.node_name)):
         shown = names.printable(options.node_name[:64])
         raise InvalidInput(f'--node-name "{shown}": {problem}')
-    for namespace in options.respect:
+    for namespace in options.allow_namespaces:
         if namespace != "*" and (problem := names.namespace_problem(namespace)):
-            raise InvalidInput(f'--respect "{names.printable(namespace[:64])}": {problem}')
+            raise InvalidInput(f'--allow-namespace "{names.printable(namespace[:64])}": {problem}')
     if options.kubeconfig is not None and options.kubeconfig.stat().st_size > _MAX_KUBECONFIG:
         raise InvalidInput(f"{options.kubeconfig} is larger than 1 MiB: that is no kubeconfig")
 

@@ -41,7 +41,7 @@ ENABLED: Final = (*SERVICES, SYNC, RENEWAL, "proc-tambourine.mount", FIRST_BOOT)
 UNITS: Final = (*ENABLED, "tambourine-module.service", "tambourine-pki-renew.service")
 USERS: Final = (paths.BOMBSHELL_USER, paths.SYNC_USER)
 DIRECTORIES: Final = tuple(map(str, (paths.CONFIG.parent, paths.RUN, paths.STATE)))
-_RESPECT: Final = "50-respect.toml"
+_NAMESPACES: Final = "50-namespaces.toml"
 _NODE: Final = "50-node.toml"
 _HEALTHY_SECONDS: Final = 180.0
 
@@ -123,22 +123,24 @@ def configuration(options: Options, changes: Changes) -> str:
     if changes.ledger.config != _sha256(shipped):
         changes.ledger.config = _sha256(shipped)
         changes.ledger.save()
-    said += _respect(options, changes)
+    said += _allow_namespaces(options, changes)
     # A configuration with an error in it must stop us here, not the daemons later.
     run(*options.program(str(COMMAND), "config"))
     return "; ".join(said)
 
 
-def _respect(options: Options, changes: Changes) -> list[str]:
+def _allow_namespaces(options: Options, changes: Changes) -> list[str]:
     said = []
-    if options.respect:
-        # Besides those that it obeys already: what the cluster's own advice names must not turn the others off.
+    if options.allow_namespaces:
+        # In addition to those that are allowed already: the controller's advice names only one.
         known = json.loads(run(*options.program(str(COMMAND), "config", "--json")))[
             "agent.namespaces"
         ]["value"]
-        listed = ", ".join(f'"{name}"' for name in dict.fromkeys((*known, *options.respect)))
-        text = f"# Written by `tambourine install --respect`.\n[agent]\nnamespaces = [{listed}]\n"
-        target = options.at(paths.CONFIG_DIR / _RESPECT)
+        listed = ", ".join(
+            f'"{name}"' for name in dict.fromkeys((*known, *options.allow_namespaces))
+        )
+        text = f"# Written by `tambourine install --allow-namespace`.\n[agent]\nnamespaces = [{listed}]\n"
+        target = options.at(paths.CONFIG_DIR / _NAMESPACES)
         if put(target, text.encode(), changes):
             said.append(f"wrote {target}")
     return said

@@ -20,7 +20,7 @@ class Options:
         None  # a source tree or a wheel; None: `tambourinefs` from the wheelhouse or the index
     )
     wheelhouse: Path | None = None  # take every package from here, nothing from the network
-    respect: tuple[str, ...] = ()  # namespaces besides `local`
+    allow_namespaces: tuple[str, ...] = ()  # besides `local`
     kubeconfig: Path | None = None  # who this node is at the API server
     node_name: str = ""  # its Node's name; "" is the host's
     start: bool = True

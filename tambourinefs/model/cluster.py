@@ -100,7 +100,7 @@ class NodeStatus(Shape, frozen=True):
     """What a node says of itself."""
 
     version: str = ""  # of the agent
-    namespaces: tuple[str, ...] = ()  # that its host respects; "*" for all
+    namespaces: tuple[str, ...] = ()  # that its host allows; "*" for all
     fields: tuple[str, ...] = ()  # paths of the spec that its parser knows
     boot_id: str = msgspec.field(name="bootID", default="")
     observed_generation: Generation = 0  # of the TambourineNode
@@ -319,6 +319,6 @@ def lease_name(node: str) -> str:
     return f"tambourine-{node}"
 
 
-def respects(namespaces: tuple[str, ...], namespace: str) -> bool:
-    """Whether a host with this list obeys a cluster's namespace; `local` never comes from a cluster."""
+def allows(namespaces: tuple[str, ...], namespace: str) -> bool:
+    """Whether a host with this list allows a namespace of the cluster; `local` never comes from a cluster."""
     return namespace != "local" and (namespace in namespaces or "*" in namespaces)

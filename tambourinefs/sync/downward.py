@@ -37,7 +37,7 @@ def orders(
     reports: Mapping[NamespacedName, StatusReport],
     namespaces: tuple[str, ...],
 ) -> Orders:
-    """`held`: the cluster's manifests in the silo; `reports`: what the agent says; `namespaces`: that the host respects."""
+    """`held`: the cluster's manifests in the silo; `reports`: what the agent says; `namespaces`: that the host allows."""
     found, listed, done = Orders(), set(), []
     wanted = {
         (item.namespace, item.name): item.uid for item in assignments if item.state == INSTALLED
@@ -79,8 +79,8 @@ def _install(
     namespaces: tuple[str, ...],
 ) -> None:
     key = (item.namespace, item.name)
-    if not cluster.respects(namespaces, item.namespace):
-        found.refused[key] = f"this host does not respect namespace {item.namespace}"
+    if not cluster.allows(namespaces, item.namespace):
+        found.refused[key] = f"this host does not allow namespace {item.namespace}"
     elif mine is not None and mine.metadata.uid != item.uid:
         found.install.append(item)  # another object under its name, or another cluster's
     elif mine is None and report is not None and report.uid not in {"", item.uid}:

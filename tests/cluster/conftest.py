@@ -43,13 +43,13 @@ def shared_control_plane() -> Iterator[Cluster]:
 def shared_cluster() -> Iterator[Cluster]:
     """The one of `cluster`, for fixtures that are wider than a test."""
     with _lab("cluster", hosts=2) as made:
-        made.respect("*")
+        made.allow_namespaces("*")
         yield made
 
 
 @pytest.fixture(scope="module")
 def doomed_cluster() -> Iterator[Cluster]:
-    """Two hosts that have joined, respecting `default`, for a module that breaks things; deletions wait for 5 s alone."""
+    """Two hosts that have joined and allow `default`, for a module that breaks things; deletions wait for 5 s alone."""
     with _lab("doomed", hosts=2) as made:
         made.controller_options("--deletion-deadline=5")
         yield made

@@ -47,7 +47,7 @@ def applied(cluster: Cluster, name: str, *, ready: bool = True) -> Iterator[str]
     """`kubectl apply -f` of an example in a namespace of the test, which it gets; every host must be as before
     once `kubectl delete -f` has returned. `ready`: wait until all of it is.
     """
-    file, namespace = str(path(name)), cluster.respected_namespace
+    file, namespace = str(path(name)), cluster.allowed_namespace
     with unchanged(*cluster.hosts):
         cluster.kubectl("apply", "--validate=strict", "-n", namespace, "-f", file)
         try:
@@ -60,7 +60,7 @@ def applied(cluster: Cluster, name: str, *, ready: bool = True) -> Iterator[str]
 
 def wait_ready(cluster: Cluster, name: str) -> None:
     """Until each Tambourine of it is Ready on all hosts."""
-    namespace = cluster.respected_namespace
+    namespace = cluster.allowed_namespace
     for each in objects(name):
         cluster.wait(
             lambda each=each: _ready(cluster, each, namespace), f"{each} to be Ready"  # type: ignore[misc]

@@ -180,7 +180,7 @@ def put_back(cluster: Cluster, host: Host) -> Iterator[None]:
     """Whatever is done inside, this host has its identity and configuration again, and the cluster knows."""
     sync = "tambourine-sync.service"
     host.run("cp", "-a", "/etc/tambourine", "/var/lib/tambourine/identity", "/root/")
-    obeyed = cluster.get("tmbn", host.name)["status"]["namespaces"]
+    allowed = cluster.get("tmbn", host.name)["status"]["namespaces"]
     yield
     edited = [
         place
@@ -196,6 +196,6 @@ def put_back(cluster: Cluster, host: Host) -> Iterator[None]:
         host.run("systemctl", "restart", "tambourine.service")
     host.run("systemctl", "start", sync)
     cluster.wait(
-        lambda: cluster.get("tmbn", host.name)["status"]["namespaces"] == obeyed,
+        lambda: cluster.get("tmbn", host.name)["status"]["namespaces"] == allowed,
         f"{host.name} as it was",
     )

@@ -62,7 +62,7 @@ class Stage:
 def build(cluster: Cluster, namespace: str) -> Stage:
     """Make it all, as the administrator; what is there stays. `namespace`: where Tambourine is installed."""
     for node in (NODE, OTHER):
-        join._let_it_be_a_node(cluster.api, node)
+        join._grant(cluster.api, node)
     join._token(cluster.api, NODE, namespace)
     cluster.apply(*_objects(namespace))
     instances = {

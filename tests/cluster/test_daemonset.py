@@ -106,7 +106,7 @@ def test_the_pod_is_the_nodes_sync_and_there_is_one_sync_a_node(
         probe = ("curl", "--silent", "--fail", f"http://127.0.0.1:9441/{path}")
         cluster.wait(partial(succeeds, *probe), path)
 
-    name, namespace = fresh_name(), cluster.respected_namespace
+    name, namespace = fresh_name(), cluster.allowed_namespace
     cluster.apply(
         tambourine(name, namespace, command="start", nodeName="h1", unit=sleeper("By a pod"))
     )

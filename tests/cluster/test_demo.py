@@ -12,7 +12,7 @@ from tests.lab.state import CHECKOUT, LabState
 
 STEPS = (
     "A cluster: etcd, API server, controller manager",
-    "Whom a host obeys",
+    "A host allows namespaces",
     "A unit that the hosts have already",
     "A unit that they have not",
     "Its status is a file on each host",

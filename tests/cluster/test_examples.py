@@ -27,13 +27,13 @@ def _edited(cluster: Cluster, name: str, old: str, new: str) -> None:
     text = examples.path(name).read_text()
     assert old in text
     cluster.kubectl(
-        "apply", "-n", cluster.respected_namespace, "-f", "-", input=text.replace(old, new)
+        "apply", "-n", cluster.allowed_namespace, "-f", "-", input=text.replace(old, new)
     )
 
 
 def _wait_not_ready(cluster: Cluster, name: str, reason: str) -> str:
     """Returns the message once Ready is False for that reason."""
-    namespace = cluster.respected_namespace
+    namespace = cluster.allowed_namespace
 
     def settled() -> bool:
         found = examples.ready(cluster, name, namespace)
@@ -139,7 +139,7 @@ def test_a_host_that_does_not_allow_containerd_says_so_and_keeps_its_own(cluster
     h1.run("sh", "-c", f"cat >{config}", input="[agent]\nallowed_units = []\n")
     h1.run("systemctl", "restart", "tambourine.service")
     try:
-        namespace = cluster.respected_namespace
+        namespace = cluster.allowed_namespace
         only = only.replace("spec:\n", "spec:\n  nodeName: h1\n", 1)
         cluster.kubectl("apply", "-n", namespace, "-f", "-", input=only)
 

@@ -24,7 +24,7 @@ STAYS = {
 def test_what_the_page_of_an_example_shows_is_what_happens(
     cluster: Cluster, tmp_path: Path, page: Path
 ) -> None:
-    namespace = cluster.respected_namespace
+    namespace = cluster.allowed_namespace
     try:
         play(
             page,

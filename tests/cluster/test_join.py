@@ -146,13 +146,14 @@ def test_joining_again_gives_another_identity_and_touches_no_service(
     h2.run("sh", "-c", "cat >/tmp/m.json", input=json.dumps(tambourine(name, command="start", unit=sleeper())))  # fmt: skip
     h2.run("tambourine", "apply", "-f", "/tmp/m.json")
     before, pid = pem(h2), show(h2, f"{name}.service", "MainPID")
-    words = invite(cluster, "h2", "--respect", namespace)
+    words = invite(cluster, "h2", "--allow-namespace", namespace)
     done = h2.run(*words)
     assert f"h2 has joined {cluster.plane.server}" in done.stdout
     assert "waiting for the controller to approve" in done.stderr
     assert pem(h2) != before
     cluster.wait(
-        lambda: namespace in cluster.get("tmbn", "h2")["status"]["namespaces"], "the respect"
+        lambda: namespace in cluster.get("tmbn", "h2")["status"]["namespaces"],
+        "the allowed namespaces",
     )
     assert show(h2, f"{name}.service", "MainPID") == pid
 
@@ -168,7 +169,7 @@ def test_a_token_that_was_withdrawn_says_how_to_get_another(cluster: Cluster, h2
     invite(cluster, "h2")  # a newer snippet: the older one is good for nothing
     done = h2.run(*words[:-1], "-", input=f"{words[-1]}\n", check=False)
     assert done.returncode == 4
-    assert "the API server does not take the join token" in done.stderr
+    assert "the API server rejects the join token" in done.stderr
     assert "kubectl tambourine join h2" in done.stderr
 
 
@@ -203,9 +204,9 @@ def test_what_is_no_invitation_is_said(cluster: Cluster, token: str, said: str) 
 
 def test_a_namespace_that_is_none_costs_no_token(cluster: Cluster, h2: Host) -> None:
     words = invite(cluster, "h2")
-    done = h2.run(*words[:-1], "--respect=Storage", words[-1], check=False)
+    done = h2.run(*words[:-1], "--allow-namespace=Storage", words[-1], check=False)
     assert done.returncode == 2
-    assert '--respect "Storage": a namespace has at most' in done.stderr
+    assert '--allow-namespace "Storage": a namespace has at most' in done.stderr
     assert h2.run(*words).returncode == 0
 
 
@@ -225,12 +226,12 @@ def test_installing_with_a_kubeconfig_twice_changes_nothing_the_second_time(
     argv = (
         "env", "PYTHONPATH=/src", "/usr/bin/python3", "-m", "tambourinefs.install",
         f"--wheelhouse={tree.WHEELS}", "--kubeconfig=/root/given", "--node-name=h2",
-        f"--respect={cluster.namespace}",
+        f"--allow-namespace={cluster.namespace}",
     )  # fmt: skip
     h2.run("cp", KUBECONFIG, "/root/given")
     h2.run(*argv)
     cluster.wait(
-        lambda: cluster.namespace in cluster.get("tmbn", "h2")["status"]["namespaces"], "the respect",
+        lambda: cluster.namespace in cluster.get("tmbn", "h2")["status"]["namespaces"], "the allowed namespaces",
     )  # fmt: skip
     pids = [show(h2, unit, "MainPID") for unit in (SYNC, "tambourine.service")]
     again = h2.run(*argv).stdout

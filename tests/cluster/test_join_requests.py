@@ -47,12 +47,19 @@ def invited(cluster: Cluster, node: str) -> Invitation:
     return Invitation.decode(invite(cluster, node)[-1])
 
 
-def test_the_snippet_is_one_command_that_names_what_the_host_shall_obey(
+def test_the_snippet_is_one_command_that_names_the_namespaces_that_the_host_allows(
     control_plane: Cluster,
 ) -> None:
     node = fresh_node()
-    words = invite(control_plane, node, "--respect", "storage", "--respect", "*")
-    assert words[:-1] == ["tambourine", "join", "--respect", "storage", "--respect", "*"]
+    words = invite(control_plane, node, "--allow-namespace", "storage", "--allow-namespace", "*")
+    assert words[:-1] == [
+        "tambourine",
+        "join",
+        "--allow-namespace",
+        "storage",
+        "--allow-namespace",
+        "*",
+    ]
     invitation = Invitation.decode(words[-1])
     assert (invitation.node, invitation.server) == (node, control_plane.plane.server)
     assert "PRIVATE KEY" not in invitation.ca + invitation.token
@@ -61,15 +68,15 @@ def test_the_snippet_is_one_command_that_names_what_the_host_shall_obey(
 def test_the_plugin_says_what_stands_in_the_way(control_plane: Cluster, tmp_path: Path) -> None:
     wrong = plugin(control_plane, "join", "Worker_7")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert '"Worker_7" is not the name of a node' in wrong.stderr
-    wrong = plugin(control_plane, "join", fresh_node(), "--respect", "Storage")
+    assert 'node "Worker_7": ' in wrong.stderr
+    wrong = plugin(control_plane, "join", fresh_node(), "--allow-namespace", "Storage")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     wrong = plugin(control_plane, "join", fresh_node(), "--system-namespace", "elsewhere")
     assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert "there is no namespace elsewhere" in wrong.stderr
+    assert 'namespace "elsewhere" not found' in wrong.stderr
     assert "--system-namespace" in wrong.stderr
     done = plugin(control_plane, "join", fresh_node())
-    assert "there is no Node" in done.stderr
+    assert "does not exist yet" in done.stderr
     assert done.returncode == 0
 
 

@@ -39,7 +39,7 @@ def test_a_command_stays_where_another_applies_a_manifest_without_it(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """What the page says of Flux with `Merge`: a field that the manifest in git leaves out is the plugin's own."""
-    name, namespace = fresh_name("git"), cluster.respected_namespace
+    name, namespace = fresh_name("git"), cluster.allowed_namespace
     text = yaml.safe_dump(
         {
             "apiVersion": "tambourine.dev/v1alpha1",
@@ -80,7 +80,7 @@ def _lua(value: object) -> str:
 def test_the_health_check_for_argo_cd_follows_a_tambourine(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    name, namespace = fresh_name("argo"), cluster.respected_namespace
+    name, namespace = fresh_name("argo"), cluster.allowed_namespace
     data = next(item["data"] for item in map(yaml.safe_load, _blocks("yaml")) if "data" in item)
     (check,) = data.values()
 

@@ -20,7 +20,7 @@ def _lines(host: Host, path: str) -> int:
 
 
 def _is_ready(cluster: Cluster, name: str) -> bool:
-    found: dict[str, Any] = cluster.get("tmb", name, "-n", cluster.respected_namespace)
+    found: dict[str, Any] = cluster.get("tmb", name, "-n", cluster.allowed_namespace)
     status = found.get("status", {})
     return bool(
         status.get("ready") == "2/2"
@@ -36,7 +36,7 @@ def _slow_to_stop(name: str) -> str:
 
 @pytest.mark.parametrize("how", ["state absent", "deleted"])
 def test_wanted_again_while_it_is_being_uninstalled(cluster: Cluster, how: str) -> None:
-    name, namespace = fresh_name("again"), cluster.respected_namespace
+    name, namespace = fresh_name("again"), cluster.allowed_namespace
     unit = f"{name}.service"
     wanted = tambourine(name, namespace, command="start", unit=_slow_to_stop(name))
     cluster.apply(wanted)
@@ -75,7 +75,7 @@ def test_wanted_again_while_it_is_being_uninstalled(cluster: Cluster, how: str) 
 
 
 def test_edited_while_it_rolls_out_the_last_edit_wins_on_every_node(cluster: Cluster) -> None:
-    name, namespace = fresh_name("edit"), cluster.respected_namespace
+    name, namespace = fresh_name("edit"), cluster.allowed_namespace
     unit = f"{name}.service"
 
     def edition(number: int) -> dict[str, Any]:

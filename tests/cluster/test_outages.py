@@ -34,7 +34,7 @@ def _lines(host: Host, path: str) -> int:
 
 
 def _ready(cluster: Cluster, name: str) -> dict[str, Any]:
-    status = cluster.get("tmb", name, "-n", cluster.respected_namespace).get("status", {})
+    status = cluster.get("tmb", name, "-n", cluster.allowed_namespace).get("status", {})
     found: dict[str, Any] = next(
         (one for one in status.get("conditions", []) if one["type"] == "Ready"), {"status": ""}
     )
@@ -42,13 +42,13 @@ def _ready(cluster: Cluster, name: str) -> dict[str, Any]:
 
 
 def _instance(cluster: Cluster, name: str, node: str) -> dict[str, Any]:
-    found = cluster.get("tmbi", f"{name}.{node}", "-n", cluster.respected_namespace)
+    found = cluster.get("tmbi", f"{name}.{node}", "-n", cluster.allowed_namespace)
     status: dict[str, Any] = found.get("status", {})
     return status
 
 
 def test_the_api_server_is_away_for_a_while(cluster: Cluster) -> None:
-    name, namespace, h1 = fresh_name("away"), cluster.respected_namespace, cluster.host("h1")
+    name, namespace, h1 = fresh_name("away"), cluster.allowed_namespace, cluster.host("h1")
     unit = counter(f"/run/{name}")
     cluster.apply(tambourine(name, namespace, command="start", unit=unit))
     cluster.wait(lambda: _ready(cluster, name)["status"] == "True", "the start")
@@ -117,7 +117,7 @@ def second_controller(cluster: Cluster) -> Iterator[int]:
 def test_a_leader_that_is_frozen_and_woken_ends_itself(
     cluster: Cluster, second_controller: int
 ) -> None:
-    name, namespace = fresh_name("lead"), cluster.respected_namespace
+    name, namespace = fresh_name("lead"), cluster.allowed_namespace
     first = kubecontroller.process(cluster.plane, 1)
     holder = _holder(cluster)
     os.kill(first.pid, signal.SIGSTOP)
@@ -151,7 +151,7 @@ def test_a_leader_whose_requests_hang_ends_before_another_may_lead(cluster: Clus
 
 
 def test_the_controllers_rights_are_withdrawn_and_given_back(cluster: Cluster) -> None:
-    name, later, namespace = fresh_name("kept"), fresh_name("later"), cluster.respected_namespace
+    name, later, namespace = fresh_name("kept"), fresh_name("later"), cluster.allowed_namespace
     cluster.apply(tambourine(name, namespace, command="start", unit=sleeper()))
     cluster.wait(lambda: _ready(cluster, name)["status"] == "True", "it to be ready")
     pids = [_show(host, f"{name}.service", "MainPID") for host in cluster.hosts]
@@ -201,7 +201,7 @@ def test_sync_is_killed_at_random_under_a_hundred_applies_and_twenty_restarts(
     cluster: Cluster,
 ) -> None:
     """Each command is run once."""
-    namespace, names = cluster.respected_namespace, [fresh_name("kill") for _ in range(100)]
+    namespace, names = cluster.allowed_namespace, [fresh_name("kill") for _ in range(100)]
     dice, killed = random.Random(4), Counter[str]()
     objects = [
         tambourine(name, namespace, command="start", unit=counter(f"/run/{namespace}/{name}"))
@@ -322,7 +322,7 @@ def _others_are_done(cluster: Cluster) -> None:
 
 
 def test_nothing_is_written_while_nothing_changes(cluster: Cluster) -> None:
-    name, namespace = fresh_name("quiet"), cluster.respected_namespace
+    name, namespace = fresh_name("quiet"), cluster.allowed_namespace
     cluster.apply(tambourine(name, namespace, command="start", unit=sleeper()))
     cluster.wait(lambda: _ready(cluster, name)["status"] == "True", "it to be ready")
     _others_are_done(cluster)
@@ -337,7 +337,7 @@ def test_nothing_is_written_while_nothing_changes(cluster: Cluster) -> None:
 
 
 def test_a_unit_that_flaps_costs_a_bounded_number_of_writes(cluster: Cluster) -> None:
-    name, namespace = fresh_name("flap"), cluster.respected_namespace
+    name, namespace = fresh_name("flap"), cluster.allowed_namespace
     unit = (
         "[Unit]\nDescription=Flaps\nStartLimitIntervalSec=0\n[Service]\n"
         "ExecStart=/bin/sleep 0.05\nRestart=always\nRestartSec=50ms\n"

@@ -20,7 +20,7 @@ def plugin(cluster: Cluster, tmp_path: Path) -> Plugin:
 
 
 def _apply(cluster: Cluster, name: str, **spec: object) -> None:
-    cluster.apply(tambourine(name, cluster.respected_namespace, **spec))
+    cluster.apply(tambourine(name, cluster.allowed_namespace, **spec))
 
 
 def _ready(cluster: Cluster, name: str) -> None:

@@ -40,7 +40,7 @@ def _stopped(cluster: Cluster, name: str, namespace: str, command: str) -> dict[
 
 
 def test_a_rollout_stops_at_the_first_node_that_fails_and_a_fix_goes_on(cluster: Cluster) -> None:
-    name, namespace = fresh_name("roll"), cluster.respected_namespace
+    name, namespace = fresh_name("roll"), cluster.allowed_namespace
     said = _stopped(cluster, name, namespace, "exit 7")
     assert "exit code 7" in said["message"]
     assert "1 node keeps what it had" in said["message"]
@@ -61,13 +61,13 @@ def test_a_rollout_stops_at_the_first_node_that_fails_and_a_fix_goes_on(cluster:
 def test_a_service_that_fails_a_moment_after_it_became_active_stops_it_too(
     cluster: Cluster,
 ) -> None:
-    name, namespace = fresh_name("roll"), cluster.respected_namespace
+    name, namespace = fresh_name("roll"), cluster.allowed_namespace
     assert "exit code 7" in _stopped(cluster, name, namespace, "sleep 0.5; exit 7")["message"]
     cluster.kubectl("delete", "tmb", name, "-n", namespace, "--timeout=30s")
 
 
 def test_a_paused_rollout_waits(cluster: Cluster) -> None:
-    name, namespace = fresh_name("pause"), cluster.respected_namespace
+    name, namespace = fresh_name("pause"), cluster.allowed_namespace
     cluster.apply(tambourine(name, namespace, command="start", unit=_unit(name, "One")))
     cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", "the first")
     paused = tambourine(
@@ -84,7 +84,7 @@ def test_a_paused_rollout_waits(cluster: Cluster) -> None:
 
 
 def test_the_newest_ten_contents_are_kept_beside_the_one_in_use(cluster: Cluster) -> None:
-    name, namespace = fresh_name("old"), cluster.respected_namespace
+    name, namespace = fresh_name("old"), cluster.allowed_namespace
     cluster.apply(tambourine(name, namespace, state="installed", unit=_unit(name, "One")))
     cluster.wait(lambda: _ready(cluster, name, namespace)["status"] == "True", "the first")
 

@@ -25,7 +25,7 @@ def _wait_ready(cluster: Cluster, name: str, namespace: str) -> None:
 
 
 def test_a_service_from_apply_to_delete(cluster: Cluster) -> None:
-    name, namespace = fresh_name(), cluster.respected_namespace
+    name, namespace = fresh_name(), cluster.allowed_namespace
     cluster.apply(tambourine(name, namespace, command="start", unit=sleeper("First story")))
     _wait_ready(cluster, name, namespace)
 
@@ -61,7 +61,7 @@ def test_a_service_from_apply_to_delete(cluster: Cluster) -> None:
 
 
 def test_a_unit_that_the_host_has_is_observed_commanded_and_left_alone(cluster: Cluster) -> None:
-    name, namespace = fresh_name("own"), cluster.respected_namespace
+    name, namespace = fresh_name("own"), cluster.allowed_namespace
     for host in cluster.hosts:
         unit = counter(f"/run/{name}")
         host.run("sh", "-c", f"cat >/etc/systemd/system/{name}.service", input=unit)
@@ -87,7 +87,7 @@ NINE = ("systemdName", "loaded", "drop-in", "active", "docs", "pid", "tasks", "m
 
 
 def test_of_one_node_all_nine_values_are_the_hosts(cluster: Cluster) -> None:
-    name, namespace, h1 = fresh_name("nine"), cluster.respected_namespace, cluster.host("h1")
+    name, namespace, h1 = fresh_name("nine"), cluster.allowed_namespace, cluster.host("h1")
     unit = sleeper("Nine values").replace("[Service]", "Documentation=man:sleep(1)\n[Service]")
     drop_in = {"name": "10-nice.conf", "content": "[Service]\nNice=1\n"}
     cluster.apply(
@@ -119,7 +119,7 @@ def test_of_one_node_all_nine_values_are_the_hosts(cluster: Cluster) -> None:
 
 
 def test_what_is_deleted_as_an_orphan_runs_on_and_is_nobodys(cluster: Cluster) -> None:
-    name, namespace = fresh_name("orphan"), cluster.respected_namespace
+    name, namespace = fresh_name("orphan"), cluster.allowed_namespace
     one = tambourine(
         name, namespace, command="start", deletionPolicy="orphan",
         unit=sleeper(extra="[Install]\nWantedBy=multi-user.target\n"),
@@ -146,7 +146,7 @@ def test_what_is_deleted_as_an_orphan_runs_on_and_is_nobodys(cluster: Cluster) -
 
 
 def test_a_failure_is_told_with_where_why_and_the_last_lines(cluster: Cluster) -> None:
-    name, namespace = fresh_name("bad"), cluster.respected_namespace
+    name, namespace = fresh_name("bad"), cluster.allowed_namespace
     cluster.apply(tambourine(name, namespace, command="start", unit=failing(3)))
 
     def failed() -> bool:
@@ -171,7 +171,7 @@ def test_a_failure_is_told_with_where_why_and_the_last_lines(cluster: Cluster) -
 
 
 def test_a_restart_is_done_once_on_every_node(cluster: Cluster) -> None:
-    name, namespace = fresh_name(), cluster.respected_namespace
+    name, namespace = fresh_name(), cluster.allowed_namespace
     unit = counter(f"/run/{name}")
     cluster.apply(tambourine(name, namespace, command="start", unit=unit))
     _wait_ready(cluster, name, namespace)
@@ -200,7 +200,7 @@ def test_a_restart_is_done_once_on_every_node(cluster: Cluster) -> None:
 
 
 def test_a_tambourine_that_reaches_no_node_says_why_and_what_to_do(cluster: Cluster) -> None:
-    name, namespace = fresh_name(), cluster.respected_namespace
+    name, namespace = fresh_name(), cluster.allowed_namespace
     cluster.apply(
         tambourine(name, namespace, unit=sleeper(), nodeSelector={"disk": "of-another-kind"})
     )
@@ -211,7 +211,7 @@ def test_a_tambourine_that_reaches_no_node_says_why_and_what_to_do(cluster: Clus
         return found
 
     cluster.wait(lambda: ready()["reason"] == "NoNodes", "NoNodes")
-    assert "2 of 2 nodes respect namespace" in ready()["message"]
+    assert "2 of 2 nodes allow namespace" in ready()["message"]
     cluster.kubectl("label", "node", "h2", "disk=of-another-kind")
     try:
         _wait_ready(cluster, name, namespace)
@@ -226,7 +226,7 @@ def test_a_tambourine_that_reaches_no_node_says_why_and_what_to_do(cluster: Clus
 
 def test_two_namespaces_want_one_unit(cluster: Cluster) -> None:
     unit = fresh_name("shared")
-    first, second = cluster.respected_namespace, cluster.new_namespace()
+    first, second = cluster.allowed_namespace, cluster.new_namespace()
     one = tambourine("mine", first, command="start", unit=sleeper("The first"))
     two = tambourine("mine", second, command="start", unit=sleeper("The second"))
     one["spec"]["name"] = two["spec"]["name"] = unit
@@ -255,7 +255,7 @@ def test_two_namespaces_want_one_unit(cluster: Cluster) -> None:
 
 
 def test_a_namespace_that_goes_takes_its_services_along(cluster: Cluster) -> None:
-    namespace, names = cluster.respected_namespace, [fresh_name("ns") for _ in range(3)]
+    namespace, names = cluster.allowed_namespace, [fresh_name("ns") for _ in range(3)]
     cluster.apply(*(tambourine(name, namespace, command="start", unit=sleeper()) for name in names))
     for name in names:
         _wait_ready(cluster, name, namespace)

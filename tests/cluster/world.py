@@ -116,12 +116,12 @@ class Cluster:
 
     @cached_property
     def namespace(self) -> str:
-        """A Kubernetes namespace of this test's own; the hosts do not respect it until `respect` says so."""
+        """A Kubernetes namespace of this test's own; the hosts do not allow it until `allow_namespaces`."""
         return self.new_namespace()
 
     @property
-    def respected_namespace(self) -> str:
-        """The same; the shared cluster's hosts respect every namespace."""
+    def allowed_namespace(self) -> str:
+        """The same; the shared cluster's hosts allow every namespace."""
         return self.namespace
 
     def new_namespace(self) -> str:
@@ -138,19 +138,19 @@ class Cluster:
                 self.api.delete(NAMESPACES, name)
         self._namespaces.clear()
 
-    def respect(self, *namespaces: str) -> None:
-        """Let every host obey these and `local`, as its administrator does; returns when the cluster knows."""
+    def allow_namespaces(self, *namespaces: str) -> None:
+        """Let every host allow these and `local`, as its administrator does; returns when the cluster knows."""
         names = ", ".join(f'"{name}"' for name in ("local", *namespaces))
         text = f"[agent]\nnamespaces = [{names}]\n"
         for host in self.hosts:
-            host.run("sh", "-c", "cat >/etc/tambourine/config.d/50-respect.toml", input=text)
+            host.run("sh", "-c", "cat >/etc/tambourine/config.d/50-namespaces.toml", input=text)
             host.run("systemctl", "restart", "tambourine.service", "tambourine-sync.service")
         for host in self.hosts:
             self.wait(
                 lambda name=host.name: (  # type: ignore[misc]
                     self.get("tmbn", name)["status"]["namespaces"] == list(namespaces)
                 ),
-                f"{host.name} to respect {namespaces}",
+                f"{host.name} to allow {namespaces}",
             )
 
     def controller_options(self, *options: str) -> None:

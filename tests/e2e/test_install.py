@@ -68,29 +68,29 @@ def test_users_have_their_numbers(host: Host) -> None:
 def test_a_changed_configuration_is_kept(own_host: Host) -> None:
     as_made = own_host.run("cat", "/etc/tambourine/config.toml").stdout
     own_host.run("sh", "-c", "echo '# mine' >>/etc/tambourine/config.toml")
-    said = own_host.run(*INSTALL, "--respect", "storage").stdout
+    said = own_host.run(*INSTALL, "--allow-namespace", "storage").stdout
     assert "kept as you changed it" in said
     assert own_host.run("tail", "-n1", "/etc/tambourine/config.toml").stdout == "# mine\n"
     assert '"storage"' in own_host.run("tambourine", "config").stdout
     own_host.run("sh", "-c", "cat >/etc/tambourine/config.toml", input=as_made)
 
 
-def test_the_installed_command_lets_a_host_obey_one_namespace_more(own_host: Host) -> None:
-    def obeyed() -> list[str]:
+def test_the_installed_command_allows_one_namespace_more(own_host: Host) -> None:
+    def allowed() -> list[str]:
         found = json.loads(own_host.run("tambourine", "config", "--json").stdout)
         return list(found["agent.namespaces"]["value"])
 
     apply(own_host, "steady")
     service = pids(own_host, "steady.service")
-    before = obeyed()
+    before = allowed()
     for namespace in ("disks", "network"):
-        own_host.run("tambourine", "install", "--respect", namespace)
-    assert obeyed() == [*before, "disks", "network"]
+        own_host.run("tambourine", "install", "--allow-namespace", namespace)
+    assert allowed() == [*before, "disks", "network"]
     assert pids(own_host, "steady.service") == service
     assert answers(own_host)
     nothing = own_host.run("tambourine", "install", check=False)
     assert nothing.returncode == 1
-    assert "it does not know where a newer one is" in nothing.stderr
+    assert "no source to install from" in nothing.stderr
 
 
 def test_a_broken_configuration_is_refused_and_what_runs_goes_on(own_host: Host) -> None:
@@ -155,7 +155,10 @@ def test_a_host_that_has_joined_no_cluster_shows_no_failure(host: Host) -> None:
     [
         ("--node-name=Worker 7", 'error: --node-name "Worker 7": a name has at most'),
         ('--node-name=a"\n[agent]', "error: --node-name"),
-        ("--respect=Storage", 'error: --respect "Storage": a namespace has at most'),
+        (
+            "--allow-namespace=Storage",
+            'error: --allow-namespace "Storage": a namespace has at most',
+        ),
     ],
 )
 def test_a_name_that_is_none_is_refused_before_anything_is_written(

@@ -15,12 +15,12 @@ from tests.lab.tools import LabError
 POLICY = '[agent]\nallowed_units = ["containerd.service"]\n'
 
 
-def join(plane: ControlPlane, hosts: list[HostState], respect: str = "default") -> None:
+def join(plane: ControlPlane, hosts: list[HostState], namespace: str = "default") -> None:
     """All of them side by side; returns when each has its identity and its sync runs."""
     started = []
     for host in hosts:
         _enter(host, ["sh", "-c", "cat >/etc/tambourine/config.d/40-lab.toml"], POLICY)
-        invitation = shlex.split(_invite(plane, host.name, respect))
+        invitation = shlex.split(_invite(plane, host.name, namespace))
         started.append(
             (host, subprocess.Popen(
                 machine.command(host, invitation),
@@ -34,8 +34,8 @@ def join(plane: ControlPlane, hosts: list[HostState], respect: str = "default") 
             raise LabError(f"joining {host.name}: {said.strip()}")
 
 
-def _invite(plane: ControlPlane, name: str, respect: str) -> str:
-    argv = ["-m", "tambourinefs.cli.plugin.main", "join", name, f"--respect={respect}"]
+def _invite(plane: ControlPlane, name: str, namespace: str) -> str:
+    argv = ["-m", "tambourinefs.cli.plugin.main", "join", name, f"--allow-namespace={namespace}"]
     done = subprocess.run(
         [layer.python(), *argv],
         capture_output=True,

@@ -43,16 +43,16 @@ def test_nodes_are_chosen_by_the_labels_of_the_node(
 
 
 @pytest.mark.parametrize(
-    ("namespaces", "obeys"),
+    ("namespaces", "allows"),
     [(("storage",), True), (("*",), True), (("other",), False), ((), False), (("local",), False)],
 )
-def test_only_a_host_that_respects_the_namespace_gets_it(
-    namespaces: tuple[str, ...], obeys: bool
+def test_only_a_host_that_allows_the_namespace_gets_it(
+    namespaces: tuple[str, ...], allows: bool
 ) -> None:
     it = service()
     found = fanout.wanted(make(it, members=(member("a", namespaces=namespaces),)))
-    assert (_has(found, "a", it) == it.digest) is obeys
-    assert found.spreads[it.uid].respecting == obeys
+    assert (_has(found, "a", it) == it.digest) is allows
+    assert found.spreads[it.uid].allowing == allows
 
 
 def test_a_first_installation_goes_everywhere_at_once() -> None:
@@ -165,7 +165,7 @@ def test_a_node_that_is_not_chosen_any_more_removes_it() -> None:
 @pytest.mark.parametrize(
     ("namespaces", "labels"),
     [((), {"a": {"disk": "hdd"}}), (("*",), {})],
-    ids=["the host obeys no more", "the Node is gone"],
+    ids=["the host no longer allows it", "the Node is gone"],
 )
 def test_what_nobody_decided_removes_nothing(
     namespaces: tuple[str, ...], labels: dict[str, dict[str, str]]

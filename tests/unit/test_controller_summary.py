@@ -62,9 +62,9 @@ def test_several_are_what_they_have_in_common_or_a_count() -> None:
         (
             (member("a", namespaces=()), member("b", namespaces=("x",))),
             {"a": {}, "b": {}},
-            "0 of 2 nodes respect namespace storage",
+            "0 of 2 nodes allow namespace storage",
         ),
-        ((member("a"),), {}, "1 of 1 nodes respect namespace storage, and none of them is chosen"),
+        ((member("a"),), {}, "1 of 1 nodes allow namespace storage, and none of them is chosen"),
     ],
 )
 def test_one_that_reaches_no_node_says_what_to_do(members: Any, labels: Any, said: str) -> None:

@@ -74,10 +74,10 @@ def test_an_older_generation_does_nothing_and_is_told(state: str) -> None:
 
 
 @pytest.mark.parametrize("namespaces", [(), ("other",), ("local",)])
-def test_a_namespace_that_the_host_does_not_respect(namespaces: Any) -> None:
+def test_a_namespace_that_the_host_does_not_allow(namespaces: Any) -> None:
     found = _orders(assigned(IT, generation=9), held=manifest_at(IT), namespaces=namespaces)
     assert _did(found) == (0, 0, 0, 0)
-    assert "does not respect" in found.refused[KEY]
+    assert "does not allow" in found.refused[KEY]
 
 
 def test_local_never_comes_from_a_cluster() -> None:

@@ -1,4 +1,4 @@
-"""The daemons that speak with a cluster: `tambourine sync` on a host, `tambourine controller` in the cluster."""
+"""The daemons that talk to an API server: `tambourine sync` on a host, `tambourine controller` in the cluster."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tambourinefs.model import cluster, names, paths
 _kubeconfig = click.option(
     "--kubeconfig",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Who we are at the API server; read again when it changes.  [default: the pod's service account]",
+    help="Path to the kubeconfig file; reloaded when it changes.  [default: the pod's service account]",
 )
 _lease_namespace = click.option(
     "--lease-namespace",
     default=cluster.LEASE_NAMESPACE,
     show_default=True,
-    help="Where the nodes' Leases are.",
+    help="The namespace of the nodes' Leases.",
 )
 _address = click.option(
     "--health-address",
     default="",
     metavar="HOST:PORT",
-    help="Serve /healthz, /readyz and /metrics there.",
+    help="The address to serve /healthz, /readyz and /metrics on.",
 )
 
 
@@ -45,27 +45,27 @@ _level = click.option(
 @click.option(
     "--kubeconfig",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Who we are at the API server.  [default: cluster.kubeconfig, or else the pod's service account]",
+    help="Path to the kubeconfig file.  [default: cluster.kubeconfig, or the pod's service account]",
 )
-@click.option("--node-name", help="This node's name in the cluster.  [default: cluster.node_name]")
+@click.option("--node-name", help="The name of this Node.  [default: cluster.node_name]")
 @click.option(
     "--config",
     "config_file",
     type=click.Path(dir_okay=False),
     default=str(paths.CONFIG),
     show_default=True,
-    help="The host's configuration: which namespaces it respects, where Bombshell is.",
+    help="The host's configuration: allowed namespaces, Bombshell's socket.",
 )
 @click.option(
     "--lock",
     type=click.Path(dir_okay=False, path_type=Path),
     default=str(paths.SYNC_LOCK),
     show_default=True,
-    help="A second sync on the node is refused by this file.",
+    help="The lock file that prevents a second sync on the node.",
 )
 @click.option(
     "--lease-namespace",
-    help="Where the nodes' Leases are.  [default: cluster.lease_namespace]",
+    help="The namespace of the nodes' Leases.  [default: cluster.lease_namespace]",
 )
 @_address
 @_level
@@ -78,10 +78,10 @@ def sync(
     health_address: str,
     log_level: str,
 ) -> None:
-    """Carry this node's assignments from the cluster to Bombshell, and its statuses back.
+    """Copy this node's assignments from the cluster to Bombshell, and its statuses back.
 
-    Only what the host's configuration respects (agent.namespaces) is carried. Without the cluster the host goes on as
-    it is; what is not assigned any more is kept until an assignment says that it shall be absent.
+    Only assignments of allowed namespaces (agent.namespaces) are copied. While the API server cannot be reached, services
+    stay as they are. A service whose assignment disappears is kept: only an assignment with state absent removes it.
     """
     import socket
 
@@ -110,13 +110,13 @@ def sync(
     multiple=True,
     metavar="NAMESPACE",
     callback=_namespaces,
-    help="Watch Tambourines of this namespace alone (several: give it again).  [default: all]",
+    help="Manage only Tambourines of this namespace; may be repeated.  [default: all]",
 )
 @click.option(
     "--leader-namespace",
     default="tambourine-system",
     show_default=True,
-    help="Where the Lease of the leader is: the controller's own namespace.",
+    help="The namespace of the leader's Lease: the controller's own.",
 )
 @click.option(
     "--deletion-deadline",
@@ -124,7 +124,7 @@ def sync(
     default=cluster.TOMBSTONE_DEADLINE,
     show_default=True,
     metavar="SECONDS",
-    help="How long a deletion waits for nodes that are away; they remove the service when they are back.",
+    help="How long a deletion waits for lost nodes; they remove the service when they return.",
 )
 @_lease_namespace
 @_address
@@ -138,9 +138,9 @@ def controller(
     health_address: str,
     log_level: str,
 ) -> None:
-    """Decide which node shall have which Tambourine, and sum up what became of it.
+    """Assign Tambourines to nodes, and summarise their statuses.
 
-    Of several, one works: the holder of the Lease tambourine-controller. One that cannot renew it ends at once.
+    Of several replicas, the holder of the Lease tambourine-controller is active. A leader that cannot renew it exits.
     """
     from tambourinefs.daemon import configure_logging
     from tambourinefs.processes import controller as process

@@ -1,4 +1,4 @@
-"""`tambourine config`: the configuration that holds on this host, and where each value came from."""
+"""`tambourine config`: the effective configuration of this host, and the origin of each value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDTH: Final = 100  # characters
 
 @click.group(
     invoke_without_command=True,
-    short_help="Show this host's configuration and where it comes from.",
+    short_help="Show the effective configuration of this host.",
 )
 @click.option(
     "--config",
@@ -28,24 +28,24 @@ _WIDTH: Final = 100  # characters
     default=str(paths.CONFIG),
     show_default=True,
     metavar="FILE",
-    help="The main file; config.d/*.toml beside it is read after it [env: TAMBOURINE_CONFIG].",
+    help="The main file; config.d/*.toml in its directory is read after it [env: TAMBOURINE_CONFIG].",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs: {key: {value, origin}}.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: {key: {value, origin}}.")
 @click.pass_context
 def config(ctx: click.Context, *, path: str, as_json: bool) -> None:
-    """Show the configuration that holds on this host, key by key, and the file that each value came from.
+    """Show the effective configuration of this host, and the file that each value comes from.
 
-    It is read from /etc/tambourine/config.toml, then from config.d/*.toml beside it in the order of their names; the last
-    one to name a key decides. What no file names is the default. The shipped config.toml explains every key.
+    Read from /etc/tambourine/config.toml, then from /etc/tambourine/config.d/*.toml in lexical order; the last file that
+    sets a key wins. Keys that no file sets have their default. The shipped config.toml documents every key.
 
     \b
     Examples:
       tambourine config
       tambourine config --json | jq '."agent.namespaces"'
-      tambourine config check new.toml          is this file one that would be taken?
+      tambourine config check new.toml          check a file before installing it
 
     \b
-    Exit codes: 0 shown, 2 a file is wrong (which, and which key, is said).
+    Exit codes: 0 success, 2 invalid configuration (prints file and key).
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -55,27 +55,27 @@ def config(ctx: click.Context, *, path: str, as_json: bool) -> None:
     click.echo(_json(effective) if as_json else "\n".join(lines(effective)))
 
 
-@config.command(short_help="Check a file before it is put in place.")
+@config.command(short_help="Check a configuration file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 def check(file: str) -> None:
-    """Check one configuration file by itself: syntax, keys, values.
+    """Check one configuration file: syntax, keys, values.
 
     \b
     Examples:
       tambourine config check new.toml && install -m 0644 new.toml /etc/tambourine/config.d/50-new.toml
 
     \b
-    Exit codes: 0 good, 2 wrong (which key, and why, is said).
+    Exit codes: 0 valid, 2 invalid (prints the key and the reason).
     """
     from tambourinefs.configfile import read
     from tambourinefs.model.config import merge
 
     merge([(file, read(Path(file)))])
-    click.echo(f"{file}: good")
+    click.echo(f"{file}: valid")
 
 
 def lines(effective: Effective) -> list[str]:
-    """`key = value  # origin`: TOML with dotted keys; a long array goes over several lines."""
+    """`key = value  # origin`: TOML with dotted keys; a long array takes several lines."""
     told = []
     for key, value in effective.values().items():
         head, *rest = toml(value)

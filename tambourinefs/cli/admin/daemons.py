@@ -1,5 +1,5 @@
-"""The daemons' commands. systemd runs them with the host's configuration; each flag stands over one key of it, so that
-each runs alone, as a plain program."""
+"""The commands of the daemons. systemd runs them with the host's configuration; each option overrides one key of it,
+so that each daemon also runs alone, as a plain program."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ def _daemon(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--foreground",
             is_flag=True,
-            help="Run as a plain program: take nothing from systemd, mount and unmount by yourself. (No daemon ever "
-            "goes to the background.)",
+            help="Run without systemd: mount and unmount in this process. (Daemons never fork into the background.)",
         ),
         _config_option,
     ):
@@ -56,12 +55,12 @@ _config_option = click.option(
     type=click.Path(dir_okay=False),
     default=str(paths.CONFIG),
     show_default=True,
-    help="The host's configuration; config.d/*.toml beside it is read too. Flags stand over it.",
+    help="The host's configuration; config.d/*.toml in its directory is read too. Options override it.",
 )
 
 
 def _load(config_file: str, **sections: dict[str, Any]) -> Config:
-    """The configuration with the flags that were given laid over it: section={key: value or None}."""
+    """The configuration, overridden by the options that were given: section={key: value or None}."""
     from tambourinefs.configfile import load
 
     config = load(config_file).config
@@ -79,17 +78,21 @@ def _log_to_stderr(level: str) -> None:
 
 @click.command()
 @click.option(
-    "--store", type=click.Path(file_okay=False), help="The directory that holds the files."
+    "--store", type=click.Path(file_okay=False), help="The directory that stores the files."
 )
-@click.option("--mountpoint", type=click.Path(), help="Where they are shown.")
+@click.option("--mountpoint", type=click.Path(), help="The mount point of the silo.")
 @click.option(
     "--writers",
     multiple=True,
     metavar="USER|any",
-    help="Who may change anything (several: give it again). Everybody else is refused, root included.",
+    help="A user that may write; may be repeated. All others, root included, may only read.",
 )
-@click.option("--quota-bytes", type=Size(), help='Most bytes, e.g. 256M; "none" for no limit.')
-@click.option("--quota-files", type=Size(), help='Most files and directories; "none" for no limit.')
+@click.option("--quota-bytes", type=Size(), help='Maximum size, such as 256M; "none" for no limit.')
+@click.option(
+    "--quota-files",
+    type=Size(),
+    help='Maximum number of files and directories; "none" for no limit.',
+)
 @_daemon
 def silo(
     store: str | None,
@@ -104,7 +107,7 @@ def silo(
     """Serve the silo: a durable file system that only named users may write.
 
     \b
-    A plain file system, by hand:
+    Examples:
       tambourine silo --store D --mountpoint M --writers any --foreground
     """
     from tambourinefs.processes import silo as process
@@ -151,9 +154,10 @@ def bombshell(
     foreground: bool,
     log_level: str,
 ) -> None:
-    """Serve Bombshell: plain IO on the silo and on the statuses, by gRPC over TLS on a Unix socket.
+    """Serve Bombshell: file IO on the silo and on the statuses, by gRPC over TLS on a Unix socket.
 
-    It has no opinion on what it carries and asks nobody's permission: whoever may connect is root on this host in effect.
+    It does not interpret what it transfers and has no access control of its own: access to the socket and to client.key is
+    equivalent to root on this host.
     """
     from tambourinefs.processes import bombshell as process
 
@@ -169,26 +173,24 @@ def bombshell(
 
 
 @click.command()
+@click.option("--silo", "silo_mountpoint", type=click.Path(), help="The mount point of the silo.")
 @click.option(
-    "--silo", "silo_mountpoint", type=click.Path(), help="The silo to read manifests from."
+    "--proc", "proc_mountpoint", type=click.Path(), help="The mount point of the statuses."
 )
 @click.option(
-    "--proc", "proc_mountpoint", type=click.Path(), help="Where the statuses are mounted."
+    "--state", type=click.Path(file_okay=False), help="The directory of the applied state."
 )
 @click.option(
-    "--state", type=click.Path(file_okay=False), help="The directory of what was applied."
-)
-@click.option(
-    "--namespace", "namespaces", multiple=True, help="A namespace to obey (several: give it again)."
+    "--namespace", "namespaces", multiple=True, help="A namespace to allow; may be repeated."
 )
 @click.option(
     "--accept-silo",
     metavar="UUID",
     default="",
-    help="Remember that this host obeys this silo from now on, and end: its store was replaced on purpose. An agent that "
-    "runs meanwhile takes it up within seconds.",
+    help="Accept the silo with this UUID from now on, and exit: for a store that was replaced on purpose. A running agent "
+    "uses it within seconds.",
 )
-@click.option("--plain", is_flag=True, help="Take a directory that is not a mount for a silo, too.")
+@click.option("--plain", is_flag=True, help="Accept a directory that is not a mount as the silo.")
 @click.option(
     "--withdraw-all", is_flag=True, hidden=True
 )  # `tambourine uninstall --remove-services`
@@ -205,7 +207,7 @@ def agent(
     foreground: bool,
     log_level: str,
 ) -> None:
-    """Serve the agent: make systemd services of the silo's manifests and show what became of them."""
+    """Run the agent: apply the manifests of the silo as systemd units and serve their statuses."""
     from tambourinefs.processes import agent as process
 
     _log_to_stderr(log_level)
@@ -224,7 +226,7 @@ def agent(
         from tambourinefs.agent.state.store import accept_silo as accept
 
         accept(Path(config.agent.state_directory), accept_silo)
-        click.echo(f"this host obeys the silo {accept_silo} from now on")
+        click.echo(f"accepted silo {accept_silo}")
         return
     process.main(config, foreground=foreground, plain=plain)
 
@@ -234,14 +236,15 @@ def agent(
 @click.option(
     "--check",
     is_flag=True,
-    help="Mount nothing: return once the mount answers in PID 1's namespace.",
+    help="Do not mount; return once the mount answers in the namespace of PID 1.",
 )
 @_config_option
 def mount(name: str, check: bool, config_file: str) -> None:
-    """Mount for a server that may not (systemd runs this: ExecStartPre=+).
+    """Mount for a server without the privilege to mount (ExecStartPre=+ of its unit).
 
-    The mount is made in PID 1's namespace and its descriptor left with systemd, which needs FileDescriptorStoreMax=1 and
-    NotifyAccess=exec. With --check it is for ExecStartPost=+: the unit is active when others can read the mount.
+    The mount is made in the namespace of PID 1 and its descriptor is stored in systemd, which needs
+    FileDescriptorStoreMax=1 and NotifyAccess=exec. --check is for ExecStartPost=+: the unit becomes active when other
+    processes can read the mount.
     """
     from tambourinefs.mount import units
 
@@ -253,7 +256,7 @@ def mount(name: str, check: bool, config_file: str) -> None:
 @click.argument("name", type=_MOUNTS)
 @_config_option
 def unmount(name: str, config_file: str) -> None:
-    """Detach a server's mount, alive or dead (systemd runs this: ExecStopPost=+)."""
+    """Unmount a server's file system, whether it answers or not (ExecStopPost=+ of its unit)."""
     from tambourinefs.mount import units
 
     _log_to_stderr("info")

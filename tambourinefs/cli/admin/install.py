@@ -1,4 +1,4 @@
-"""`tambourine install`: put Tambourine on this host."""
+"""`tambourine install`: install Tambourine on this host."""
 
 from __future__ import annotations
 
@@ -18,34 +18,37 @@ from tambourinefs.errors import HostError
 @click.option(
     "--wheelhouse",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Take every Python package from this directory, nothing from the network.",
+    help="Install Python packages only from this directory, none from the network.",
 )
 @click.option(
-    "--respect",
+    "--allow-namespace",
+    "allow_namespaces",
     multiple=True,
     metavar="NAMESPACE",
-    help='Obey this Kubernetes namespace too ("*": all; several: give it again), besides those that are obeyed already. '
-    "Who may write there is root here.",
+    help='Accept Tambourines from this Kubernetes namespace too ("*": all); may be repeated. Users who can create '
+    "Tambourines there are root on this host.",
 )
 @click.option(
     "--kubeconfig",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Join the cluster as whom this file says (certificates in it, or absolute paths); see `tambourine join`.",
+    help="Join a cluster with this kubeconfig (certificates embedded, or absolute paths); see also `tambourine join`.",
 )
-@click.option("--node-name", default="", help="The Node's name there.  [default: the host's name]")
-@click.option("--no-start", is_flag=True, help="Install and enable, start nothing.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+@click.option("--node-name", default="", help="The name of the Node.  [default: the host name]")
+@click.option(
+    "--no-start", is_flag=True, help="Install and enable the services without starting them."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done; change nothing.")
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path("/"),
-    help="Install into this image of a host: nothing is started, certificates are made when it boots.",
+    help="Install into this image: nothing is started, certificates are created when it boots.",
 )
 @click.option("--packaged", is_flag=True, hidden=True)
 def install(
     source: Path | None,
     wheelhouse: Path | None,
-    respect: tuple[str, ...],
+    allow_namespaces: tuple[str, ...],
     kubeconfig: Path | None,
     node_name: str,
     no_start: bool,
@@ -53,12 +56,20 @@ def install(
     root: Path,
     packaged: bool,
 ) -> None:
-    """Install Tambourine on this host, or bring it up to date.
+    """Install Tambourine on this host, or update it.
 
-    Puts a private Python environment into /opt/tambourine, makes users, directories and certificates, and starts the
-    services. Doing it again changes only what is missing; your changes to config.toml are kept, and no service that
-    Tambourine manages is touched. On a host that has it, --respect, --kubeconfig and --node-name need no --source: they
-    change the configuration alone.
+    Creates a Python environment in /opt/tambourine, users, directories and certificates, and starts the daemons. A second
+    run changes only what differs: config.toml is kept, and managed services are not touched. On a host where Tambourine is
+    installed, --allow-namespace, --kubeconfig and --node-name change only the configuration and need no --source.
+
+    \b
+    Examples:
+      tambourine install --source ~/tambourine
+      tambourine install --wheelhouse /media/wheels
+      tambourine install --allow-namespace storage
+
+    \b
+    Exit codes: 0 installed, 1 failure, 2 wrong usage.
     """
     from tambourinefs.install import steps
     from tambourinefs.install.environment import PREFIX, source_tree
@@ -68,15 +79,15 @@ def install(
     if source is None and wheelhouse is None and not packaged:
         source = source_tree()
         known = source is None and Path(__file__).is_relative_to(PREFIX)
-        if known and not (respect or kubeconfig or node_name):
+        if known and not (allow_namespaces or kubeconfig or node_name):
             raise HostError(
-                "this command is the installed one: it does not know where a newer one is",
-                hint="Give --source TREE, or --wheelhouse DIR.",
+                "no source to install from: this command is the installed one",
+                hint="give --source TREE or --wheelhouse DIR",
             )
     options = Options(
         source=source.resolve() if source else None,
         wheelhouse=wheelhouse.resolve() if wheelhouse else None,
-        respect=respect,
+        allow_namespaces=allow_namespaces,
         kubeconfig=kubeconfig.resolve() if kubeconfig else None,
         node_name=node_name,
         start=not no_start,

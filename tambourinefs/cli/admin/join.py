@@ -1,4 +1,4 @@
-"""`tambourine join`: this host becomes a node of a cluster, by a token that the cluster's administrator made for it."""
+"""`tambourine join`: makes this host a node of a cluster, with a join token of its administrator."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from tambourinefs.model import paths
 @click.command()
 @click.argument("token")
 @click.option(
-    "--respect",
+    "--allow-namespace",
+    "allow_namespaces",
     multiple=True,
     metavar="NAMESPACE",
-    help='Obey this namespace of the cluster ("*": all; several: give it again). Who may write there is root here.',
+    help='Accept Tambourines from this namespace ("*": all); may be repeated. Users who can create Tambourines there '
+    "are root on this host.",
 )
 @click.option(
     "--timeout",
@@ -31,13 +33,21 @@ from tambourinefs.model import paths
     show_default=True,
     help="Seconds to wait for the certificate.",
 )
-def join(token: str, respect: tuple[str, ...], timeout: float) -> None:
+def join(token: str, allow_namespaces: tuple[str, ...], timeout: float) -> None:
     """Make this host a node of a cluster.
 
-    TOKEN is what `kubectl tambourine join NODE` prints, with the command around it; - reads it from standard input, where
-    no list of processes shows it. A key is made here and stays here; the cluster signs its certificate. Then
-    tambourine-sync starts. Nothing that runs on this host is touched, and nothing will be but for the namespaces that
-    --respect names.
+    TOKEN is in the command that `kubectl tambourine join NODE` prints; use - to read it from standard input, so that it
+    does not appear in process lists. The private key is created on this host and never leaves it; the cluster signs the
+    certificate. Then tambourine-sync starts. Only namespaces named by --allow-namespace can manage services here.
+
+    \b
+    Examples:
+      tambourine join --allow-namespace storage TOKEN
+      tambourine join - < token
+
+    \b
+    Exit codes: 0 joined, 1 failure, 2 invalid token or namespace, 3 the cluster refuses the token,
+    4 the API server cannot be reached.
     """
     from tambourinefs.install import check, host
     from tambourinefs.install.ledger import FILE, Ledger
@@ -46,12 +56,14 @@ def join(token: str, respect: tuple[str, ...], timeout: float) -> None:
     if token == "-":  # noqa: S105
         token = sys.stdin.read(MAX_TOKEN + 1).strip()
     invitation = Invitation.decode(token)
-    options = Options(respect=respect, node_name=invitation.node)
+    options = Options(allow_namespaces=allow_namespaces, node_name=invitation.node)
     check.check_names(options)
     if os.geteuid() != 0:
-        raise HostError("joining needs root", hint="Run it with sudo.")
+        raise HostError("tambourine join must run as root", hint="run it with sudo")
     if not host.COMMAND.exists():
-        raise HostError("Tambourine is not installed on this host", hint="tambourine install")
+        raise HostError(
+            "Tambourine is not installed on this host", hint="run `tambourine install` first"
+        )
     pem = _ask(invitation, timeout)
     with tempfile.TemporaryDirectory(dir="/run") as directory:
         kubeconfig = Path(directory, "kubeconfig")
@@ -65,12 +77,12 @@ def join(token: str, respect: tuple[str, ...], timeout: float) -> None:
         host.start(changes)
         host.healthy()
     click.echo(f"{invitation.node} has joined {invitation.server}")
-    if not respect:
+    if not allow_namespaces:
         click.echo(
-            "it obeys no namespace of the cluster yet: tambourine install --respect NAMESPACE, or agent.namespaces in "
-            f"{paths.CONFIG}"
+            "No namespace of the cluster is allowed yet: run `tambourine install --allow-namespace NAMESPACE`, or set "
+            f"agent.namespaces in {paths.CONFIG}"
         )
-    click.echo(f"see: kubectl get tambourinenode {invitation.node}")
+    click.echo(f"Next: kubectl get tambourinenode {invitation.node}")
 
 
 def _ask(invitation: Invitation, timeout: float) -> bytes:
@@ -89,8 +101,8 @@ def _ask(invitation: Invitation, timeout: float) -> bytes:
             return csr.request(api, invitation.node, seconds=timeout, progress=_say)
         except (Unauthorized, Forbidden) as error:
             raise type(error)(
-                f"the API server does not take the join token: {error.message}",
-                hint="It is good once and for an hour. For another, where kubectl is: "
+                f"the API server rejects the join token: {error.message}",
+                hint="it is valid for an hour and for one use; for another: "
                 f"kubectl tambourine join {invitation.node}",
             ) from error
 
@@ -100,7 +112,7 @@ def _say(text: str) -> None:
 
 
 def _kubeconfig(invitation: Invitation, *, identity: bool) -> str:
-    """With the join token, or, `identity`, with the file that sync renews."""
+    """With the join token; with `identity`, the certificate file that sync renews."""
     from base64 import b64encode
 
     user: dict[str, str] = {"token": invitation.token}

@@ -1,4 +1,4 @@
-"""`tambourine pki`: the certificates that Bombshell and its clients know each other by."""
+"""`tambourine pki`: the certificates by which Bombshell and its clients authenticate each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _directory = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(paths.PKI),
     show_default=True,
-    help="Where the certificates and keys are.",
+    help="The directory of certificates and keys.",
 )
 
 
@@ -33,41 +33,46 @@ _lifetime = click.option(
     type=Duration(),
     default=None,
     metavar="DURATION",
-    help="How long the new certificates of server and client are good, such as 90d or 12h.  [default: 3 years]",
+    help="Validity of new server and client certificates, such as 90d or 12h.  [default: 3 years]",
 )
 
 
 @click.group()
 def pki() -> None:
-    """Certificates of Bombshell and its clients: make, renew, show.
+    """Create, renew and show the certificates of Bombshell and its clients.
 
-    Whoever can read client.key can do anything on this host that root can.
+    Read access to client.key is equivalent to root on this host.
     """
 
 
 @pki.command()
 @_directory
-@click.option("--force", is_flag=True, help="Make everything anew, the authority and its key too.")
+@click.option("--force", is_flag=True, help="Recreate everything, including the CA and its key.")
 @click.option(
     "--server-user",
     default=paths.BOMBSHELL_USER,
     show_default=True,
-    help="Owner of server.key; empty: the caller.",
+    help="Owner of server.key; empty: the current user.",
 )
 @click.option(
     "--client-group",
     default=paths.GROUP,
     show_default=True,
-    help="Group that may read client.key; empty: the caller's.",
+    help="Group that may read client.key; empty: the current group.",
 )
 @_lifetime
 def init(
     directory: Path, force: bool, server_user: str, client_group: str, lifetime: float | None
 ) -> None:
-    """Make the authority and the certificates that are missing. Doing it twice changes nothing.
+    """Create the CA and the certificates that are missing.
 
-    With --force it makes all anew, which is the way out where ca.key was lost or has leaked. Bombshell and its clients on
-    this host take the new ones up by themselves.
+    With --force everything is recreated: use it if ca.key was lost or disclosed. Bombshell and its clients on this host
+    load the new certificates without a restart.
+
+    \b
+    Examples:
+      tambourine pki init
+      tambourine pki init --force
     """
     from tambourinefs.rpc import pki as authority
 
@@ -75,19 +80,19 @@ def init(
         directory, owners=_owners(server_user, client_group), force=force, lifetime=_span(lifetime)
     )
     for name in made:
-        click.echo(f"made {directory / name}.crt and .key")
+        click.echo(f"created {directory / name}.crt and .key")
     if not made:
         click.echo(f"nothing to do: {directory} is complete")
 
 
 @pki.command()
 @_directory
-@click.option("--force", is_flag=True, help="Renew now, however much time is left.")
+@click.option("--force", is_flag=True, help="Renew now, regardless of the remaining lifetime.")
 @_lifetime
 def renew(directory: Path, force: bool, lifetime: float | None) -> None:
-    """Renew certificates with less than a third of their lifetime left; keys stay, nothing needs a restart.
+    """Renew certificates with less than a third of their lifetime left; keys are kept, no restart is needed.
 
-    tambourine-pki-renew.timer does it each day.
+    tambourine-pki-renew.timer runs this daily.
     """
     from tambourinefs.rpc import pki as authority
 
@@ -95,14 +100,14 @@ def renew(directory: Path, force: bool, lifetime: float | None) -> None:
     for name in done:
         click.echo(f"renewed {directory / name}.crt")
     if not done:
-        click.echo("nothing to do: no certificate ends soon")
+        click.echo("nothing to do: no certificate expires soon")
 
 
 @pki.command()
 @_directory
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(directory: Path, as_json: bool) -> None:
-    """Show the certificates and when they end."""
+    """Show the certificates and when they expire."""
     from tambourinefs.rpc import pki as authority
 
     now = datetime.now(UTC)
@@ -112,7 +117,7 @@ def show(directory: Path, as_json: bool) -> None:
         return
     for certificate in found:
         click.echo(
-            f"{certificate.name:<7} ends {certificate.not_after:%Y-%m-%d} {_remaining(certificate, now):<28} "
+            f"{certificate.name:<7} expires {certificate.not_after:%Y-%m-%d} {_remaining(certificate, now):<28} "
             f"{certificate.subject}  {' '.join(certificate.names)}".rstrip()
         )
 
@@ -124,9 +129,9 @@ def _span(seconds: float | None) -> timedelta | None:
 def _remaining(certificate: Certificate, now: datetime) -> str:
     days = (certificate.not_after - now).days
     if now > certificate.not_after:
-        return "(ENDED: tambourine pki renew)"
+        return "(EXPIRED: tambourine pki renew)"
     if now < certificate.not_before:
-        return "(not valid yet: clock wrong?)"
+        return "(not valid yet: check the clock)"
     return f"(in {days} days{', due for renewal' if certificate.due(now) else ''})"
 
 
@@ -147,13 +152,13 @@ def _fields(certificate: Certificate, now: datetime) -> dict[str, object]:
 def _owners(user: str, group: str) -> Owners:
     from tambourinefs.rpc.pki import Owners
 
-    hint = "`tambourine install` (systemd-sysusers) makes it"
+    hint = "`tambourine install` creates it (systemd-sysusers)"
     try:
         uid = pwd.getpwnam(user).pw_uid if user else -1
     except KeyError:
-        raise InvalidInput(f'there is no user "{user}" on this host', hint=hint) from None
+        raise InvalidInput(f'user "{user}" does not exist on this host', hint=hint) from None
     try:
         gid = grp.getgrnam(group).gr_gid if group else -1
     except KeyError:
-        raise InvalidInput(f'there is no group "{group}" on this host', hint=hint) from None
+        raise InvalidInput(f'group "{group}" does not exist on this host', hint=hint) from None
     return Owners(server_uid=uid, client_gid=gid)

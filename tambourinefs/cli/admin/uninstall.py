@@ -1,4 +1,4 @@
-"""`tambourine uninstall`: take Tambourine off this host."""
+"""`tambourine uninstall`: remove Tambourine from this host."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ import click
     "--keep-services/--remove-services",
     "keep",
     default=None,
-    help="What becomes of managed services: they run on and belong to nobody, or they are stopped and removed and what "
-    "stood there before them is put back.  [default: asked on a terminal, else kept]",
+    help="Keep managed services running without Tambourine, or stop and remove them and restore the files that they "
+    "replaced.  [default: ask on a terminal, otherwise keep]",
 )
-@click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done; change nothing.")
 @click.option("--packaged", is_flag=True, hidden=True)
 def uninstall(keep: bool | None, yes: bool, dry_run: bool, packaged: bool) -> None:
-    """Take Tambourine off this host: nothing of it is left.
+    """Remove Tambourine from this host completely.
 
-    Its units, users, configuration, certificates, manifests and state are removed, and /opt/tambourine with it. Where a
-    Debian package installed it, `apt purge tambourine` does this.
+    Removes its units, users, configuration, certificates, manifests, state, and /opt/tambourine. If it was installed as a
+    Debian package, use `apt purge tambourine`.
 
     \b
     Examples:
       tambourine uninstall --dry-run
       tambourine uninstall --keep-services
       tambourine uninstall --remove-services --yes
+
+    \b
+    Exit codes: 0 removed, 1 cancelled or failed.
     """
     from tambourinefs.install import uninstall as removing
 
@@ -40,7 +43,7 @@ def uninstall(keep: bool | None, yes: bool, dry_run: bool, packaged: bool) -> No
             click.echo(
                 f"Tambourine manages {len(found)} services here: {', '.join(found[:10])}{' …' * (len(found) > 10)}"
             )
-            keep = not click.confirm("Stop and remove them? (no: they run on)", default=False)
+            keep = not click.confirm("Stop and remove them? (no: they keep running)", default=False)
     if (
         terminal
         and not yes

@@ -1,4 +1,4 @@
-"""`kubectl tambourine join`: let a host become a node, by a token that is good for that node alone and for an hour."""
+"""`kubectl tambourine join`: creates a join token, valid for one node and for an hour."""
 
 from __future__ import annotations
 
@@ -19,74 +19,75 @@ TOKEN_SECONDS: Final = 3600
 JOIN_ROLE: Final = "tambourine-join"
 
 
-@click.command(short_help="Let a host become a node: prints the one command to run on it.")
+@click.command(short_help="Print the command that joins a host to the cluster.")
 @click.argument("node")
 @click.option(
-    "--respect",
+    "--allow-namespace",
+    "allow_namespaces",
     multiple=True,
     metavar="NAMESPACE",
-    help='A namespace that the host shall obey ("*": all; several: give it again).',
+    help='A namespace from which the host accepts Tambourines ("*": all); may be repeated.',
 )
 @click.option(
     "--server",
     metavar="URL",
-    help="Where the host reaches the API server.  [default: as this kubeconfig says]",
+    help="The address at which the host reaches the API server.  [default: that of the kubeconfig]",
 )
 @click.option(
     "--system-namespace",
     default="tambourine-system",
     show_default=True,
     metavar="NAMESPACE",
-    help="Where Tambourine's controller runs.",
+    help="The namespace of Tambourine's controller.",
 )
 @target_options
 def join(
     *,
     node: str,
-    respect: tuple[str, ...],
+    allow_namespaces: tuple[str, ...],
     server: str | None,
     system_namespace: str,
     target: ClusterTarget,
 ) -> None:
-    """Let the host NODE become a node of this cluster.
+    """Print the command that joins a host to this cluster as NODE.
 
-    Prints one command to run on the host as root, with a token in it that is good for an hour, for the identity of NODE
-    alone, and once. The host makes its key itself, no private key is in the token or leaves the host.
+    Run the command on the host as root. Its token is valid for an hour, for one use, and only for the identity of NODE. The
+    host creates its private key itself; no private key is in the token or leaves the host.
 
-    You need the right to make cluster roles and bindings: NODE gets one that lets it read its own TambourineNode.
+    You need permission to create ClusterRoles and ClusterRoleBindings: NODE gets one to read its own TambourineNode.
 
     \b
     Examples:
-      kubectl tambourine join worker-7 --respect storage
-      kubectl tambourine join worker-7 --respect storage | ssh worker-7 sudo sh
+      kubectl tambourine join worker-7 --allow-namespace storage
+      kubectl tambourine join worker-7 --allow-namespace storage | ssh worker-7 sudo sh
 
     \b
-    Exit codes: 0 printed, 1 Tambourine is not in this cluster, 2 not a name of a node,
-    3 your rights do not reach, 4 the API server cannot be reached.
+    Exit codes: 0 success, 1 Tambourine is not installed in the cluster, 2 invalid node or namespace,
+    3 forbidden, 4 the API server cannot be reached.
     """
     from tambourinefs.cli.common.invitation import Invitation
     from tambourinefs.errors import InvalidInput
     from tambourinefs.model import names
 
     if problem := names.object_name_problem(node):
-        raise InvalidInput(f'"{names.printable(node[:64])}" is not the name of a node: {problem}')
-    for namespace in respect:
+        raise InvalidInput(f'node "{names.printable(node[:64])}": {problem}')
+    for namespace in allow_namespaces:
         if namespace != "*" and (problem := names.namespace_problem(namespace)):
-            raise InvalidInput(f'"{names.printable(namespace[:64])}": {problem}')
+            raise InvalidInput(f'--allow-namespace "{names.printable(namespace[:64])}": {problem}')
     api = target.connect()
     _check_cluster(api)
     _warn_if_missing(api, node)
-    _let_it_be_a_node(api, node)
+    _grant(api, node)
     token = _token(api, node, system_namespace)
     url, authority = api.cluster()
     invitation = Invitation(server=server or url, ca=authority, token=token, node=node)
-    options = [word for namespace in respect for word in ("--respect", namespace)]
-    click.echo("# on the host, as root, within an hour:", err=True)
+    options = [word for namespace in allow_namespaces for word in ("--allow-namespace", namespace)]
+    click.echo("# Run on the host as root, within an hour:", err=True)
     click.echo(shlex.join(["tambourine", "join", *options, invitation.encode()]))
 
 
 def _check_cluster(api: Api) -> None:
-    """Raises NotFound where nobody would approve what the host asks for."""
+    """Raises NotFound where no controller would approve the host's request."""
     from tambourinefs.errors import NotFound
     from tambourinefs.kube.resources import CLUSTER_ROLES
 
@@ -94,7 +95,7 @@ def _check_cluster(api: Api) -> None:
         api.get(CLUSTER_ROLES, JOIN_ROLE)
     except NotFound as error:
         raise NotFound(
-            f"Tambourine is not installed in this cluster: there is no ClusterRole {JOIN_ROLE}",
+            f"Tambourine is not installed in this cluster: ClusterRole {JOIN_ROLE} not found",
             hint="kubectl apply -k k8s/",
         ) from error
 
@@ -107,13 +108,13 @@ def _warn_if_missing(api: Api, node: str) -> None:
         api.get(CORE_NODES, node)
     except NotFound:
         click.echo(
-            f"there is no Node {node} yet: until the kubelet has made it, no Tambourine is for it",
+            f"warning: Node {node} does not exist yet; it gets no Tambourines before its kubelet registers it",
             err=True,
         )
 
 
-def _let_it_be_a_node(api: Api, node: str) -> None:
-    """What names the node; all that nodes have in common is the ClusterRole tambourine-node."""
+def _grant(api: Api, node: str) -> None:
+    """The rights on the node's own object; the ClusterRole tambourine-node has those that all nodes share."""
     from tambourinefs.kube.resources import CLUSTER_ROLES
     from tambourinefs.model.cluster import GROUP, NODE_USER_PREFIX
 
@@ -128,13 +129,13 @@ def _let_it_be_a_node(api: Api, node: str) -> None:
 
 
 def _token(api: Api, node: str, namespace: str) -> str:
-    """A token of the node's join account, which may ask for a certificate and see what became of the request."""
+    """A token of the node's join account, which may create and read its certificate request."""
     from tambourinefs.errors import NotFound
     from tambourinefs.kube.resources import SERVICE_ACCOUNTS
     from tambourinefs.model.cluster import join_account
 
     account = join_account(node)
-    # A new one: what was there may have had its certificate, and an older snippet shall be good for nothing any more.
+    # A new account: an earlier one may have had its certificate, and this revokes earlier tokens.
     with suppress(NotFound):
         api.delete(SERVICE_ACCOUNTS, account, namespace)
     item = {
@@ -146,8 +147,8 @@ def _token(api: Api, node: str, namespace: str) -> str:
         api.create(SERVICE_ACCOUNTS, item)
     except NotFound as error:
         raise NotFound(
-            f"there is no namespace {namespace}",
-            hint="Where does the controller run? --system-namespace NAMESPACE",
+            f'namespace "{namespace}" not found',
+            hint="give the namespace of the controller: --system-namespace NAMESPACE",
         ) from error
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
     _bind(api, account, JOIN_ROLE, subject)
