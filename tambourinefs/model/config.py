@@ -142,7 +142,7 @@ def _read(source: str, data: bytes) -> dict[str, object]:
         if section not in SECTIONS:
             raise InvalidConfig(_unknown("section", section, SECTIONS), source=source, key=section)
         if not isinstance(keys, dict):
-            raise InvalidConfig(f"is a section: write [{section}]", source=source, key=section)
+            raise InvalidConfig(f"must be a section: [{section}]", source=source, key=section)
         for key, value in keys.items():
             dotted = f"{section}.{key}"
             if dotted not in CHECKS:
@@ -193,7 +193,9 @@ def _check_together(config: Config, origins: dict[str, str]) -> None:
             if key != other and names.is_at_or_below(place, covered):
                 culprit = key if origins[key] != DEFAULT else other
                 raise InvalidConfig(
-                    f"{key} {place} lies in {other} {covered}", source=origins[culprit], key=culprit
+                    f"{key} {place} must not be inside {other} {covered}",
+                    source=origins[culprit],
+                    key=culprit,
                 )
 
 

@@ -102,7 +102,7 @@ def _writers(value: object) -> tuple[str, ...] | Literal["any"]:
 
 
 def _user_problem(name: str) -> str:
-    return "" if _USER.fullmatch(name) else "not the name or number of a user"
+    return "" if _USER.fullmatch(name) else "must be the name or number of a user"
 
 
 def _namespace_problem(name: str) -> str:
@@ -111,8 +111,8 @@ def _namespace_problem(name: str) -> str:
 
 def _glob_problem(glob: str) -> str:
     if len(glob) > names.UNIT_NAME_MAX or not _GLOB.fullmatch(glob):
-        return "not a unit name or a pattern of one (* ? [abc])"
-    return "" if glob.count("[") == glob.count("]") else "a [ without its ]"
+        return "must be a unit name or a pattern (* ? [abc])"
+    return "" if glob.count("[") == glob.count("]") else "unbalanced ["
 
 
 def _name_of(

@@ -25,7 +25,7 @@ def check_applied(text: str, directory: object) -> None:
         return
     if not re.fullmatch(r"[1-9][0-9]{0,8}", found):
         raise HostError(
-            f'{directory}/version cannot be read: expected a number, got "{printable(found[:20])}"',
+            f'{directory}/version is invalid: expected a number, got "{printable(found[:20])}"',
             hint=f"Its records (services/*.json) carry the number: write {APPLIED} if they do.",
         )
     if int(found) != APPLIED:

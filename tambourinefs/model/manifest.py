@@ -62,7 +62,7 @@ def parse_yaml(data: bytes, *, source: str) -> list[Manifest]:
 
     found = [_manifest(item) for whole in from_yaml(data, source) for item in _items(whole)]
     if not found:
-        raise wrong("holds no manifest", source)
+        raise wrong("no manifest found", source)
     return found
 
 

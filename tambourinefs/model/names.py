@@ -59,25 +59,25 @@ def unit_problem(unit: str) -> str:
     if suffix in UNIT_TYPES_REFUSED:
         return f"units of type {suffix} cannot be managed: {UNIT_TYPES_REFUSED[suffix]}"
     if suffix not in UNIT_TYPES:
-        return f"a unit name ends in one of .{', .'.join(UNIT_TYPES)}"
+        return f"a unit name must end in one of .{', .'.join(UNIT_TYPES)}"
     if not stem:
-        return "a unit name has something before its suffix"
+        return "a unit name must not be empty before its suffix"
     if len(unit.encode(errors="replace")) > UNIT_NAME_MAX:
         return f"a unit name has at most {UNIT_NAME_MAX} bytes, its suffix included"
     if stem.startswith("@"):
-        return "a unit name has something before its @"
+        return "a unit name must not be empty before the @"
     bad = sorted(set(stem) - _UNIT_CHARACTERS - {"@"})
     if bad:
         return (
-            f"a unit name has letters, digits and :-_.\\@ only, not {printable(' '.join(bad))!r}"
+            f"a unit name may have letters, digits and :-_.\\@ only, not {printable(' '.join(bad))!r}"
             " (systemd-escape makes a valid one)"
         )
     if suffix in {"slice", "target"} and stem == "-":
-        return "the root slice is systemd's own"
+        return "the root slice is managed by systemd"
     if suffix == "slice":
         return _slice_problem(stem)
     if suffix in {"mount", "automount", "swap"} and _NEEDLESS_ESCAPE.search(stem):
-        return "a mount's name escapes what needs no escape (systemd-escape --path makes the right one)"
+        return "a mount unit's name must be escaped as by systemd-escape --path"
     return ""
 
 
@@ -86,7 +86,7 @@ def _slice_problem(stem: str) -> str:
     if "@" in stem:
         return "a slice cannot be a template"
     if stem.startswith("-") or stem.endswith("-") or "--" in stem:
-        return "a slice's name is words joined by single dashes"
+        return "a slice's name must be words joined by single dashes"
     return ""
 
 
@@ -214,7 +214,7 @@ def label_key_problem(key: str) -> str:
     """Why Kubernetes would not take the key of a label or annotation; "" if it would."""
     domain, slash, name = key.rpartition("/")
     if slash and object_name_problem(domain):
-        return "what stands before the / of a label's key is a DNS name"
+        return "the prefix of a label's key must be a DNS subdomain"
     if len(name) > 63 or not _QUALIFIED.fullmatch(name):
         return "a label's key has at most 63 letters, digits and -_. and begins and ends with a letter or digit"
     return ""
@@ -226,23 +226,23 @@ def label_key_problem(key: str) -> str:
 def file_name_problem(name: str) -> str:
     """Why it cannot be the name of one file; "" if it can."""
     if not name or name in {".", ".."} or "/" in name:
-        return "a file name is one path component"
+        return "a file name must be one path component"
     if len(name.encode(errors="replace")) > FILE_NAME_MAX:
         return f"a file name has at most {FILE_NAME_MAX} bytes"
     if printable(name) != name:
-        return "a file name has no control characters"
+        return "a file name must not have control characters"
     return ""
 
 
 def path_problem(path: str) -> str:
     """Why it is no absolute, normalised path of a file; "" if it is one."""
     if not path.startswith("/") or path == "/":
-        return "a path is absolute"
+        return "a path must be absolute"
     if len(path.encode(errors="replace")) > PATH_MAX:
         return f"a path has at most {PATH_MAX} bytes"
     for part in path[1:].split("/"):
         if part in {"", ".", ".."}:
-            return "a path is normalised: without //, /./, /../ and / at the end"
+            return "a path must be normalised: no //, /./ or /../, no / at the end"
         problem = file_name_problem(part)
         if problem:
             return problem

@@ -75,22 +75,22 @@ def _metadata(metadata: Metadata) -> Iterator[Problem]:
         if problem := names.label_key_problem(key.lower()):  # as ValidateAnnotations() does
             yield Problem(problem, f"metadata.annotations.{key}")
     if metadata.creation_timestamp and not _TIME.fullmatch(metadata.creation_timestamp):
-        yield Problem("not a time after RFC 3339", "metadata.creationTimestamp")
+        yield Problem("must be a time as in RFC 3339", "metadata.creationTimestamp")
 
 
 def _identifier(text: str, path: str) -> Iterator[Problem]:
     if len(text) > MAX_ID or names.printable(text) != text:
-        yield Problem(f"has more than {MAX_ID} characters, or control characters", path)
+        yield Problem(f"must have at most {MAX_ID} characters and no control characters", path)
 
 
 def _name(spec: Spec) -> Iterator[Problem]:
     if problem := names.unit_problem(spec.unit_name):
         yield Problem(problem, "spec.name")
     elif spec.name.startswith(".") and spec.name[1:] in names.UNIT_TYPES:
-        yield Problem("a unit name has something before its suffix", "spec.name")
+        yield Problem("a unit name must not be empty before its suffix", "spec.name")
     elif names.is_own_unit(spec.unit_name):
         yield Problem(
-            f"{spec.unit_name} is Tambourine's own and is not managed by a manifest",
+            f"{spec.unit_name} is part of Tambourine and cannot be managed by a manifest",
             "spec.name",
             "`tambourine install` and systemctl manage Tambourine itself",
         )
@@ -98,7 +98,7 @@ def _name(spec: Spec) -> Iterator[Problem]:
 
 def _choice_of_nodes(spec: Spec) -> Iterator[Problem]:
     if spec.node_name and spec.node_selector:
-        yield Problem("give at most one of nodeName and nodeSelector", "spec.nodeSelector")
+        yield Problem("nodeName and nodeSelector are mutually exclusive", "spec.nodeSelector")
     if spec.node_name and (problem := names.object_name_problem(spec.node_name)):
         yield Problem(problem, "spec.nodeName")
     for key, value in spec.node_selector.items():
@@ -109,10 +109,10 @@ def _choice_of_nodes(spec: Spec) -> Iterator[Problem]:
 def _command(spec: Spec) -> Iterator[Problem]:
     yield from _identifier(spec.command_id, "spec.commandID")
     if spec.command_id and spec.command is None:
-        yield Problem("a commandID needs a command", "spec.commandID")
+        yield Problem("commandID requires command", "spec.commandID")
     if spec.command is not None and names.is_template(spec.unit_name):
         yield Problem(
-            f"{spec.unit_name} is a template, which can be installed but takes no command",
+            f"{spec.unit_name} is a template: it can be installed, but not commanded",
             "spec.command",
             f"name an instance, such as {names.prefix(spec.unit_name)}@NAME.{names.unit_type(spec.unit_name)}",
         )
@@ -135,30 +135,28 @@ def _unit(spec: Spec) -> Iterator[Problem]:
     unit = unitfile.parse(spec.unit)
     yield from _unit_text(spec.unit, unit, "spec.unit")
     if not unit.sections:
-        yield Problem("a unit has at least one section, such as [Service]", "spec.unit")
+        yield Problem("a unit must have at least one section, such as [Service]", "spec.unit")
     own = sorted(filter(names.is_own_unit, unitfile.aliases(spec.texts, spec.unit_name)))
     if own:
-        yield Problem(f"Alias= or Also= names {own[0]}, which is Tambourine's own", "spec.unit")
+        yield Problem(f"Alias= or Also= names {own[0]}, which is part of Tambourine", "spec.unit")
 
 
 def _strange(text: str) -> str:
     """What no editor writes and systemd reads in ways of its own, so that people and it would see different things."""
     if _LONE_RETURN.search(text):
-        return "has a carriage return that no newline follows"
+        return "has a carriage return without a newline"
     if "\ufeff" in text.removeprefix("\ufeff"):
-        return "has a byte order mark amid its text"
+        return "has a byte order mark inside the text"
     return ""
 
 
 def _unit_text(text: str, unit: UnitFile, path: str) -> Iterator[Problem]:
     for line, what in unit.errors:
-        yield Problem(f"{what} in its line {line}", path)
+        yield Problem(f"line {line}: {what}", path)
     if problem := _strange(text):
         yield Problem(problem, path)
     if unitfile.STAMP in unit.sections or _STAMPED.search(text):
-        yield Problem(
-            f"the section [{unitfile.STAMP}] is written by Tambourine: leave it out", path
-        )
+        yield Problem(f"the section [{unitfile.STAMP}] is reserved for Tambourine", path)
 
 
 def _drop_ins(spec: Spec) -> Iterator[Problem]:
@@ -175,11 +173,13 @@ def _drop_in(drop_in: DropIn, at: str) -> Iterator[Problem]:
     if problem := names.file_name_problem(drop_in.name):
         yield Problem(problem, f"{at}.name")
     elif not drop_in.name.endswith(".conf") or drop_in.name.startswith("."):
-        yield Problem("a drop-in's name ends in .conf and does not begin with a dot", f"{at}.name")
+        yield Problem(
+            "a drop-in's name must end in .conf and must not begin with a dot", f"{at}.name"
+        )
     unit = unitfile.parse(drop_in.content)
     yield from _unit_text(drop_in.content, unit, f"{at}.content")
     if unit.ignored and not unit.sections:
-        yield Problem("settings stand in a section, such as [Service]", f"{at}.content")
+        yield Problem("settings must be in a section, such as [Service]", f"{at}.content")
 
 
 def _files(spec: Spec) -> Iterator[Problem]:
@@ -193,7 +193,7 @@ def _files(spec: Spec) -> Iterator[Problem]:
     # Sorted by component, what is below a path follows it at once.
     for above, below in pairwise(sorted(seen, key=lambda path: path.split("/"))):
         if below.startswith(f"{above}/"):
-            yield Problem(f"{above} is a file and cannot be the directory of {below}", "spec.files")
+            yield Problem(f"{above} is a file and cannot be a directory of {below}", "spec.files")
 
 
 def _file(file: File, at: str) -> Iterator[Problem]:
@@ -201,20 +201,20 @@ def _file(file: File, at: str) -> Iterator[Problem]:
         yield Problem(problem, f"{at}.path")
     given = [file.content, file.content_base64, file.content_from]
     if sum(content is not None for content in given) != 1:
-        yield Problem("give exactly one of content, contentBase64 and contentFrom", at)
+        yield Problem("exactly one of content, contentBase64 and contentFrom is required", at)
     if file.content_base64 is not None:
         yield from _base64(file.content_base64, f"{at}.contentBase64")
     if file.content_from is not None:
         if problem := payload_name_problem(file.content_from.silo):
             yield Problem(problem, f"{at}.contentFrom.silo")
         if not _SHA256.fullmatch(file.content_from.sha256):
-            yield Problem("a sha256 has 64 hex digits", f"{at}.contentFrom.sha256")
+            yield Problem("must be 64 hexadecimal digits", f"{at}.contentFrom.sha256")
     if not _MODE.fullmatch(file.mode):
-        yield Problem("a mode is 0000 to 0777, in octal", f"{at}.mode", 'write it as "0644"')
+        yield Problem("must be 0000 to 0777, in octal", f"{at}.mode", 'write it as "0644"')
     for field, value in (("owner", file.owner), ("group", file.group)):
         if not _USER.fullmatch(value) or (value.isdigit() and int(value) >= (1 << 32) - 1):
             yield Problem(
-                f"not the name or number of a{'n owner' if field == 'owner' else ' group'}",
+                f"must be the name or number of a {'user' if field == 'owner' else 'group'}",
                 f"{at}.{field}",
             )
 
@@ -234,7 +234,7 @@ def payload_name_problem(name: str) -> str:
     if problem := names.file_name_problem(name):
         return problem
     if name.startswith(".") or name == paths.MANIFEST_FILE:
-        return f"payload does not begin with a dot and is not {paths.MANIFEST_FILE}"
+        return f"a payload must not begin with a dot or be named {paths.MANIFEST_FILE}"
     return ""
 
 
@@ -243,5 +243,6 @@ def _rollout(spec: Spec) -> Iterator[Problem]:
     good = 1 <= bound <= MAX_NODES if isinstance(bound, int) else _PERCENT.fullmatch(bound)
     if not good:
         yield Problem(
-            "a number of nodes from 1, or a percentage such as 25%", "spec.rollout.maxUnavailable"
+            "must be a positive number of nodes or a percentage such as 25%",
+            "spec.rollout.maxUnavailable",
         )

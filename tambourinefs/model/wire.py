@@ -101,7 +101,7 @@ def _prepare_file(document: Document, file: dict[str, Any], at: str) -> None:
     if isinstance(mode, int) and not isinstance(mode, bool):
         if mode in _MODES_WITHOUT_ZERO or not 0 <= mode <= 0o777:
             raise document.wrong(
-                f"mode {mode} is {mode:#o} in octal" if mode >= 0 else "a mode is not negative",
+                f"mode {mode} is {mode:#o} in octal" if mode >= 0 else "must not be negative",
                 f"{at}.mode",
                 f'write it as a string of octal digits, such as "{abs(mode) % 10000:04}"',
             )

@@ -104,7 +104,7 @@ async def test_a_manifest_that_is_wrong_is_refused_with_its_name_and_field(
         await host.until_ready("good", 1)
         await host.until(lambda: host.condition("bad", "Accepted") == ("False", "InvalidManifest"))
         message = host.view("bad").conditions[0].message
-        assert message.startswith('manifest "local/bad')
+        assert message.startswith("local/bad:")
         assert says in message
         assert not (host.units / "bad.service").exists()
 

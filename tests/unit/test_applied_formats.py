@@ -46,16 +46,16 @@ def test_a_saved_record_is_loaded_again(tmp_path: Path) -> None:
         ),
         (
             "two",
-            'version cannot be read: expected a number, got "two"',
+            'version is invalid: expected a number, got "two"',
             "Its records (services/*.json) carry the number",
         ),
         (
             "0",
-            'version cannot be read: expected a number, got "0"',
+            'version is invalid: expected a number, got "0"',
             "Its records (services/*.json) carry the number",
         ),
-        ("\x1b[1m9", "version cannot be read", "Its records (services/*.json) carry the number"),
-        ("9" * 5000, "version cannot be read", "Its records (services/*.json) carry the number"),
+        ("\x1b[1m9", "version is invalid", "Its records (services/*.json) carry the number"),
+        ("9" * 5000, "version is invalid", "Its records (services/*.json) carry the number"),
     ],
 )
 def test_state_of_another_format_is_refused_before_anything_is_changed(

@@ -40,11 +40,11 @@ def test_names_that_systemd_takes(unit: str) -> None:
 @pytest.mark.parametrize(
     ("unit", "why"),
     [
-        ("a", "ends in one of .service"),
-        ("a.servic", "ends in one of .service"),
+        ("a", "must end in one of .service"),
+        ("a.servic", "must end in one of .service"),
         (".service", "before its suffix"),
-        ("@.service", "before its @"),
-        ("@b.service", "before its @"),
+        ("@.service", "before the @"),
+        ("@b.service", "before the @"),
         ("a b.service", "letters, digits"),
         ("a/b.service", "letters, digits"),
         ("ä.service", "letters, digits"),

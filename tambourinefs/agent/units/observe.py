@@ -35,7 +35,7 @@ TYPES: Final = frozenset({*unit_names.UNIT_TYPES, *unit_names.UNIT_TYPES_REFUSED
 CHARACTERS: Final = re.compile(
     r"[A-Za-z0-9:_.\\-][A-Za-z0-9:_.\\@-]*"
 )  # unit_name_is_valid() of systemd
-NO_INSTANCE: Final = "a template is no unit: the name lacks what comes after the @"
+NO_INSTANCE: Final = "a template has no state: name an instance (NAME@INSTANCE)"
 
 
 def unaskable(name: str) -> str:

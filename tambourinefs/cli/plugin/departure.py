@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tambourinefs.cli.common.text import counted
 from tambourinefs.cli.plugin.removal import items, name_of, some, until_gone
-from tambourinefs.errors import Conflict, NotAsAsked, NotFound
+from tambourinefs.errors import Conflict, NotFound, NotReady
 from tambourinefs.kube import resources
 from tambourinefs.model import cluster
 
@@ -22,7 +22,7 @@ CONTROLLER_SILENT: Final = 40.0  # seconds; its Lease is renewed every few
 def remove_services(api: Api, *, keep: bool, timeout: float, tell: Callable[[str], None]) -> None:
     """Delete every Tambourine, and wait until the controller has let go of each.
 
-    `keep`: with deletionPolicy orphan, so that what runs on the hosts runs on. Raises NotAsAsked when they do not go.
+    `keep`: with deletionPolicy orphan, so that what runs on the hosts runs on. Raises NotReady when they do not go.
     """
     controller = _Controller(api)
 
@@ -45,10 +45,10 @@ def remove_services(api: Api, *, keep: bool, timeout: float, tell: Callable[[str
 
 
 def check_none_came_back(api: Api) -> None:
-    """One that was made since has our finalizer, and nobody who takes it off: the CRDs would hang. Raises NotAsAsked."""
+    """One that was made since has our finalizer, and nobody who takes it off: the CRDs would hang. Raises NotReady."""
     back = [name_of(item) for item in items(api, resources.TAMBOURINES)]
     if back:
-        raise NotAsAsked(
+        raise NotReady(
             f"made while we were at it: {some(back)}",
             hint="stop what makes them (Argo CD, Flux), put the controller back (kubectl apply -k), and run this again",
         )
@@ -95,13 +95,13 @@ class _Controller:
         self._since = time.monotonic()
 
     def check(self) -> None:
-        """Raises NotAsAsked when it has been silent for too long."""
+        """Raises NotReady when it has been silent for too long."""
         leases = items(self._api, resources.LEASES, name=cluster.CONTROLLER)
         version = " ".join(sorted(item["metadata"]["resourceVersion"] for item in leases))
         if version != self._version:
             self._version, self._since = version, time.monotonic()
         if not leases or time.monotonic() - self._since > CONTROLLER_SILENT:
-            raise NotAsAsked(
+            raise NotReady(
                 "the controller does not run, and Tambourines go only when it has seen their hosts let go",
                 hint="start it (kubectl get deployment -A -l app.kubernetes.io/name=tambourine-controller), "
                 "and run this again",

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tambourinefs.errors import Conflict, NotAsAsked, NotFound
+from tambourinefs.errors import Conflict, NotFound, NotReady
 from tambourinefs.kube import resources
 from tambourinefs.kube.resources import Resource
 from tambourinefs.model import cluster
@@ -172,7 +172,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def remove(api: Api, step: Step, *, timeout: float, tell: Callable[[str], None]) -> None:
-    """Delete what of the step is there, kind after kind, and wait until it is gone. Raises NotAsAsked."""
+    """Delete what of the step is there, kind after kind, and wait until it is gone. Raises NotReady."""
     for resource in step.resources:
 
         def look(resource: Resource = resource) -> list[Object]:
@@ -201,7 +201,7 @@ def _delete(api: Api, resource: Resource, item: Object, *, annotate: bool) -> No
 
 
 def wait_for_pods(api: Api, *, timeout: float, tell: Callable[[str], None]) -> None:
-    """Until no pod of ours runs: half a controller must not see the resources go. Raises NotAsAsked."""
+    """Until no pod of ours runs: half a controller must not see the resources go. Raises NotReady."""
 
     def look() -> list[Object]:
         return items(api, PODS, label_selector=POD_SELECTOR)
@@ -220,7 +220,7 @@ def until_gone(
 ) -> None:
     """Look again and again until nothing is left; `tell` hears what `told` makes of it, when that changes.
 
-    Raises NotAsAsked after `timeout` seconds.
+    Raises NotReady after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     said = ""
@@ -233,7 +233,7 @@ def until_gone(
             said = text
             tell(text)
         if time.monotonic() >= deadline:
-            raise NotAsAsked(
+            raise NotReady(
                 f"after {timeout:g} s still there: {some([name_of(item) for item in left])}",
                 hint="run this again to go on; `kubectl describe` of one says what holds it",
             )

@@ -69,7 +69,7 @@ def uninstall(
     4 the API server cannot be reached.
     """
     from tambourinefs.cli.plugin import departure, removal
-    from tambourinefs.errors import NotAsAsked
+    from tambourinefs.errors import NotReady
     from tambourinefs.kube.resources import NODES
 
     api = target.connect()
@@ -98,7 +98,7 @@ def uninstall(
     departure.remove_services(api, keep=keep_services, timeout=timeout, tell=tell)
     owing = departure.owing_nodes(api)
     if owing and not abandon_nodes:
-        raise NotAsAsked(
+        raise NotReady(
             f"{removal.some(owing)} did not say that the services are gone: they would stay there unowned",
             hint="bring the node back and run this again, or give --abandon-nodes",
         )
