@@ -14,7 +14,7 @@ test: bootstrap  ## every lane; the first run takes some minutes to install and 
 
 lint unit functional e2e cluster: bootstrap
 	$(SUDO) $(TOX) -e $@ -- $(ARGS)
-lint:        ## ruff, mypy, import-linter, shellcheck, systemd-analyze
+lint:        ## ruff, mypy, import-linter, vulture, shellcheck, systemd-analyze
 unit:        ## decisions (no root needed, under 20 s)
 functional:  ## this kernel: mounts, sockets, D-Bus
 e2e:         ## lab hosts: the whole chain

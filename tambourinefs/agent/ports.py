@@ -111,7 +111,6 @@ class JobResult:
     unit: str
     result: str
     invocation_id: str = ""
-    job_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,6 @@ class InstallChanges:
     "/etc/…/x.service", "/lib/…"), ("unlink", path, "").
     """
 
-    carries_install_info: bool = True  # False: the unit has no [Install] section, nothing was done
     changes: tuple[tuple[str, str, str], ...] = ()
 
 
@@ -182,12 +180,6 @@ class Systemd(Protocol):
 
     async def states(self, names: Iterable[str]) -> dict[str, UnitState]:
         """The cheap part of many units in one call."""
-        ...
-
-    async def loaded_names(self) -> frozenset[str]:
-        """The primary names of all units that systemd has in memory. A unit that is not among them
-        needs no daemon-reload after its file was written.
-        """
         ...
 
     async def unit_file_state(self, name: str) -> str:

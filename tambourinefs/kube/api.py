@@ -21,10 +21,8 @@ from tambourinefs.kube.resources import Resource
 Object = dict[str, Any]
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 30.0
-MAX_ANSWER: Final = 64 << 20  # bytes: a page of 500 objects is far below
 MAX_COMPLAINT: Final = 1 << 20  # bytes of an answer that says no
 MERGE: Final = "application/merge-patch+json"
-JSON_PATCH: Final = "application/json-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 
 
@@ -135,19 +133,6 @@ class Api:
         path += "?dryRun=All" if dry_run else ""
         what = _what(resource, name, namespace)
         return self._write("PATCH", "patch", resource, path, patch, what, MERGE)
-
-    def json_patch(
-        self,
-        resource: Resource,
-        name: str,
-        namespace: str,
-        patch: list[Object],
-        subresource: str = "",
-    ) -> Object:
-        """JSON patch (RFC 6902)."""
-        path = resource.path(namespace, name, subresource)
-        what = _what(resource, name, namespace)
-        return self._write("PATCH", "patch", resource, path, patch, what, JSON_PATCH)
 
     def delete(
         self,

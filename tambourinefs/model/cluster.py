@@ -234,14 +234,6 @@ class TambourineStatus(Observed, frozen=True):
     nodes: NodeCounts = NodeCounts()
 
 
-class Tambourine(Shape, frozen=True):
-    """A Tambourine as the controller reads it, with its status."""
-
-    spec: Spec
-    metadata: ObjectMeta = ObjectMeta()
-    status: TambourineStatus = TambourineStatus()
-
-
 def to_dict(shape: Shape) -> dict[str, Any]:
     """As it comes back from the wire: lists, not tuples; defaults left out."""
     found = msgspec.json.decode(msgspec.json.encode(shape))

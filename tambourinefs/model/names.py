@@ -130,11 +130,6 @@ def escape(text: str) -> str:
     return "".join(out)
 
 
-def escape_path(path: str) -> str:
-    """systemd-escape --path: `/run/a b/` becomes `run-a\\x20b`, `/` becomes `-`."""
-    return escape("/".join(part for part in path.split("/") if part)) or "-"
-
-
 def unescape(text: str) -> str:
     """systemd-escape --unescape; a broken `\\x` stays as it is."""
     raw = re.sub(

@@ -7,7 +7,7 @@ systemd's "unset" (UINT64_MAX) or "this unit type has no such property".
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 OLDEST_RELEASE: Final = 252  # of systemd: Debian 12's
@@ -20,7 +20,6 @@ class Exec:
     setting: str  # "ExecStartPre", "ExecStart", …
     argv: tuple[str, ...]
     pid: int
-    start_usec: int
     exit_usec: int
     code: int  # CLD_EXITED, CLD_KILLED, CLD_DUMPED
     status: int  # exit status or signal number
@@ -90,7 +89,6 @@ class Unit:
 
     service_type: str = ""  # Type= of a service; "" otherwise
     runtime_max_usec: int | None = None  # RuntimeMaxUSec; None: infinity
-    remain_after_exit: bool = False
     main_pid: int = 0
     main_command: str = ""  # comm of the main process while it runs
     control_pid: int = 0
@@ -148,7 +146,6 @@ class Unit:
     what: str = ""  # mounts, swaps
     where: str = ""
     sysfs_path: str = ""  # devices
-    environment_files: tuple[str, ...] = field(default=())
     release: int = OLDEST_RELEASE  # of systemd: its systemctl's words are ours
 
     @property

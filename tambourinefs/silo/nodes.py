@@ -67,10 +67,6 @@ class NodeTable:
     def __len__(self) -> int:
         return len(self._nodes)
 
-    @property
-    def pins(self) -> int:
-        return len(self._pinned)
-
     def number_of(self, inode: int) -> int:
         """The store's inode number as FUSE says it: the root is 1, and whoever is 1 in the store gets the root's."""
         if inode == self._root_inode:

@@ -180,8 +180,3 @@ def _handle_of_directory(parent: int, name: str) -> syscalls.Handle:
         return syscalls.handle_of(fd)
     finally:
         os.close(fd)
-
-
-def is_read_only(tree: int) -> bool:
-    """Whether the store's file system is mounted read-only."""
-    return bool(os.fstatvfs(tree).f_flag & os.ST_RDONLY)

@@ -153,11 +153,6 @@ class FakeSystemd:
             for name, u in found.items()
         }
 
-    async def loaded_names(self) -> frozenset[str]:
-        await self._ask("ListUnits")
-        self._collect()
-        return frozenset(n for n, u in self._units.items() if u.unit.load_state != "not-found")
-
     async def unit_file_state(self, name: str) -> str:
         await self._ask("GetUnitFileState")
         return self._file_state(name)
@@ -182,7 +177,7 @@ class FakeSystemd:
 
     async def enable(self, names: Sequence[str], *, force: bool = False) -> InstallChanges:
         await self._ask("EnableUnitFiles")
-        changes, carries = [], False
+        changes = []
         for name in names:
             path = unit_text.find(self._directory, name)
             if path is None:
@@ -192,14 +187,13 @@ class FakeSystemd:
         for name in names:
             self.log.append(("enable", name))
             install = self._read(name).get("Install", {})
-            carries = carries or bool(install)
             for link in self._links(name, install):
                 if not link.is_symlink():
                     link.parent.mkdir(exist_ok=True)
                     link.symlink_to(self._directory / unit_text.template_of(name))
                     changes.append(("symlink", str(link), str(self._directory / name)))
         self._bell.ring(everything=True)
-        return InstallChanges(carries, tuple(changes))
+        return InstallChanges(tuple(changes))
 
     async def disable(self, names: Sequence[str]) -> InstallChanges:
         await self._ask("DisableUnitFiles")
@@ -233,10 +227,9 @@ class FakeSystemd:
         loaded = self._load(name)
         if loaded.stop_waiting is None:
             return None
-        number = loaded.unit.job[0]
         await loaded.stop_waiting.wait()
         await trio.lowlevel.checkpoint()
-        return JobResult(name, loaded.job_result, job_id=number)
+        return JobResult(name, loaded.job_result)
 
     async def reset_failed(self, name: str) -> None:
         await self._ask("ResetFailedUnit")
@@ -354,20 +347,19 @@ class FakeSystemd:
         if loaded.stop_waiting is not None and kind == "stop":
             self._finish(loaded, "canceled")
         self._job_number += 1
-        number = self._job_number
         held = name in self._held
         ended = loaded.stop_waiting = trio.Event()
-        self._change(loaded, job=(number, kind))
+        self._change(loaded, job=(self._job_number, kind))
         if held:
             if kind != "stop":
                 self._change(loaded, active_state="activating", sub_state="start")
             await ended.wait()
             if loaded.stop_waiting is not ended:  # another job has taken its place
-                return JobResult(name, "canceled", _said_of(loaded), number)
+                return JobResult(name, "canceled", _said_of(loaded))
         result = await self._carry_out(loaded, kind)
         invocation = _said_of(loaded)
         self._finish(loaded, result)
-        return JobResult(loaded.unit.id, result, invocation, number)
+        return JobResult(loaded.unit.id, result, invocation)
 
     def _refuse(self, loaded: _Loaded, name: str, kind: str) -> None:
         unit, what = loaded.unit, f"{kind.title()}Unit {name}"

@@ -52,6 +52,10 @@ def test_types_are_strict() -> None:
     run(BIN / "mypy")
 
 
+def test_no_code_is_dead() -> None:
+    run(BIN / "vulture")
+
+
 def test_nothing_imports_against_the_direction() -> None:
     run(BIN / "lint-imports", "--config", "setup.cfg")
 

@@ -77,20 +77,6 @@ def test_templates_and_instances() -> None:
     assert names.unit_type("a.b.socket") == "socket"
 
 
-@pytest.mark.parametrize(
-    ("path", "escaped"),
-    [
-        ("/", "-"),
-        ("/srv/a b", r"srv-a\x20b"),
-        ("//run//x-y/", r"run-x\x2dy"),
-        ("/.x", r"\x2ex"),
-        ("/ä", r"\xc3\xa4"),
-    ],
-)  # what `systemd-escape --path` of systemd 252 prints
-def test_paths_are_escaped_as_systemd_escape_does(path: str, escaped: str) -> None:
-    assert names.escape_path(path) == escaped
-
-
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
 def test_escaping_is_undone_by_unescaping(text: str) -> None:

@@ -301,9 +301,9 @@ def test_a_failed_service_shows_its_processes_and_the_reason() -> None:
         exec_main_code=1,
         exec_main_status=3,
         execs=(
-            Exec("ExecStartPre", ("/bin/true",), 6, 1, 2, 1, 0),
-            Exec("ExecStart", ("/bin/sh", "-c", "exit 3"), 7, 2, 3, 1, 3),
-            Exec("ExecReload", ("/bin/kill",), 0, 0, 0, 0, 0),
+            Exec("ExecStartPre", ("/bin/true",), 6, 2, 1, 0),
+            Exec("ExecStart", ("/bin/sh", "-c", "exit 3"), 7, 3, 1, 3),
+            Exec("ExecReload", ("/bin/kill",), 0, 0, 0, 0),
         ),
     )
     assert status(unit, reason="the main process exited with status 3") == (
@@ -457,7 +457,7 @@ def test_nothing_from_outside_brings_a_line_or_moves_a_cursor(name: str) -> None
             status_text=text,
             control_group=f"/{text}",
             processes=(Process(f"/{text}", 1, text), Process(f"/{text}/{text}", 2, text)),
-            execs=(Exec("ExecStart", (text,), 3, 0, 0, 1, 1),),
+            execs=(Exec("ExecStart", (text,), 3, 0, 1, 1),),
             conditions=(Condition(text, False, False, text, -1),),
             condition_result=False,
             condition_usec=1,

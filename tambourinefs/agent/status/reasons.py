@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 # siginfo's si_code of SIGCHLD (sigaction(2)).
 CLD_EXITED: Final = 1
-CLD_KILLED: Final = 2
 CLD_DUMPED: Final = 3
 
 # Result= of the unit types (systemd.exec(5), $SERVICE_RESULT) in words.

@@ -181,12 +181,7 @@ class Jobs:
             job.waiters -= 1
             if not job.waiters:
                 self._jobs.pop(path, None)
-        number = path.rpartition("/")[2]
-        return JobResult(
-            unit=job.unit,
-            result=job.result,
-            job_id=int(number) if number.isdigit() else 0,
-        )
+        return JobResult(unit=job.unit, result=job.result)
 
     async def _invocation(self, unit: str) -> str:
         with suppress(TambourineError):  # the result is known; it must not be lost for this

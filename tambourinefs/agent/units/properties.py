@@ -97,7 +97,6 @@ class _Reader:
                 setting=setting,
                 argv=tuple(row[1]),
                 pid=row[7],
-                start_usec=row[3],
                 exit_usec=row[5],
                 code=row[8],
                 status=row[9],
@@ -155,7 +154,6 @@ def to_unit(name: str, properties: Mapping[str, Any]) -> Unit:
         asserts=p.conditions("Asserts"),
         service_type=type_ if service else "",  # a mount's Type is its file system
         runtime_max_usec=p.size("RuntimeMaxUSec"),
-        remain_after_exit=p.flag("RemainAfterExit"),
         main_pid=p.number("MainPID"),
         control_pid=p.number("ControlPID"),
         exec_main_start_usec=p.number("ExecMainStartTimestamp"),
@@ -208,7 +206,6 @@ def to_unit(name: str, properties: Mapping[str, Any]) -> Unit:
         what=p.text("What"),
         where=p.text("Where"),
         sysfs_path=p.text("SysFSPath"),
-        environment_files=tuple(row[0] for row in p.value("EnvironmentFiles", ())),
     )
 
 

@@ -175,10 +175,6 @@ class HostSystemd:
     async def states(self, names: Iterable[str]) -> dict[str, UnitState]:
         return await self._observer.states(names)
 
-    async def loaded_names(self) -> frozenset[str]:
-        (rows,) = await self._manager.call("ListUnits")
-        return frozenset(row[0] for row in rows if row[2] != "not-found")
-
     async def unit_file_state(self, name: str) -> str:
         return await self._observer.unit_file_state(name)
 
@@ -188,10 +184,10 @@ class HostSystemd:
         await self._manager.call("Reload", within=RELOAD_TIMEOUT)
 
     async def enable(self, names: Sequence[str], *, force: bool = False) -> InstallChanges:
-        carries, changes = await self._manager.call(
+        _, changes = await self._manager.call(
             "EnableUnitFiles", "asbb", list(names), False, force, within=ENABLE_TIMEOUT
         )
-        return InstallChanges(carries, tuple(changes))
+        return InstallChanges(tuple(changes))
 
     async def disable(self, names: Sequence[str]) -> InstallChanges:
         try:

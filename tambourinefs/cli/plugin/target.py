@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -60,9 +60,6 @@ class ClusterTarget:
             self.context or outer.context,
             self.asked_namespace or outer.asked_namespace,
         )
-
-    def in_namespace(self, namespace: str) -> ClusterTarget:
-        return replace(self, asked_namespace=namespace)
 
 
 def target_of(ctx: click.Context) -> ClusterTarget:
