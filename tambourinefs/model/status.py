@@ -6,7 +6,8 @@ with msgspec. What the agent knows beyond it is view.py's, which no other progra
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,6 +19,20 @@ APPLIED = "Applied"
 READY = "Ready"
 # What the message of SiloUnavailable ends with, and the UUID after it, where the silo is another than this host obeys.
 ACCEPT_SILO = "tambourine agent --accept-silo"
+
+
+TRUE: Final = "True"
+FALSE: Final = "False"
+UNKNOWN: Final = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionState:
+    """A condition before it has a type, a generation and a time."""
+
+    status: str
+    reason: str
+    message: str = ""
 
 
 class Condition(msgspec.Struct, frozen=True, rename="camel"):

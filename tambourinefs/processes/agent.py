@@ -83,7 +83,7 @@ async def _work(
         nursery.start_soon(reconciler.run)
         nursery.start_soon(publish_expirations, statuses, _expirations(config))
         if config.agent.journal_lines:
-            nursery.start_soon(listen, reconciler.heard)
+            nursery.start_soon(listen, reconciler.journal_changed)
         with trio.move_on_after(FIRST_PASS_SECONDS):
             await reconciler.started.wait()
         statuses.complete()
@@ -115,11 +115,10 @@ def _reconciler(
         systemd,
         HostChecker(systemd, AnalyzeVerifier(), host, mountpoint),
         applier,
-        Silo(mountpoint, store.silo, any_directory=plain),
+        Silo(mountpoint, store, any_directory=plain),
         statuses,
         journal if config.agent.journal_lines else None,
         policy_of(config),
-        store.accept_silo,
         evidence=journal,
     )
 

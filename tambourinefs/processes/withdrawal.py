@@ -1,7 +1,9 @@
-"""`tambourine agent --withdraw-all`: every managed service is taken off this host, and what stood there before put back.
+"""`tambourine agent --withdraw-all`: removes every managed service from this host and restores what
+was there before.
 
-For the removal of Tambourine itself. It works from applied state alone, with the agent's own plan: no silo, no Bombshell, no
-cluster is asked, so it also works where these are broken. The agent must not run: applied state has one user at a time.
+For the removal of Tambourine itself. It works from applied state alone, with the agent's own plan,
+so it also works where silo, Bombshell or cluster are broken. The agent must not run: applied state
+has one user at a time.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from tambourinefs.agent.admission.admit import Absent
 from tambourinefs.agent.apply.apply import Applier
 from tambourinefs.agent.host.files import HostFiles
-from tambourinefs.agent.planning.plan import Gone, Job, Recover, World, plan
+from tambourinefs.agent.notifications import Notifications
+from tambourinefs.agent.planning.plan import Job, PlanInput, Recover, plan
 from tambourinefs.agent.planning.transitions import sending
 from tambourinefs.agent.reconcile.jobs import RunningJobs, monotonic_usec
 from tambourinefs.agent.state.applied import AppliedState
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
     from tambourinefs.agent.planning.plan import Action
     from tambourinefs.model.config import Config
     from tambourinefs.model.names import NamespacedName
-    from tambourinefs.model.unit import Unit
 
 _log = logging.getLogger(__name__)
 
@@ -69,15 +72,15 @@ async def _withdraw_all(config: Config) -> None:
 
 
 class Withdrawal:
-    """Drives the plan of a host on which nothing is wanted."""
+    """Carries out the plan of a host on which no service is wanted."""
 
     def __init__(self, systemd: HostSystemd, applier: Applier, nursery: trio.Nursery) -> None:
         self._systemd = systemd
         self._applier = applier
         self._applied = applier.applied
         self._nursery = nursery
-        self._bell = trio.Event()
-        self._jobs = RunningJobs(systemd, self._applied, self._look, lambda _: self._bell.set())
+        self._finished: Notifications[NamespacedName] = Notifications()
+        self._jobs = RunningJobs(systemd, self._applied, systemd, self._finished)
         self._failures: dict[NamespacedName, str] = {}
 
     async def run(self) -> None:
@@ -86,8 +89,7 @@ class Withdrawal:
         Raises HostError with the services that could not be.
         """
         for record in list(self._applied.records.values()):
-            # `deletionPolicy: orphan` says what removing a manifest means. Nobody removes one here; but who wrote it wants
-            # the service to outlive us.
+            # Services with `deletionPolicy: orphan` outlive their manifest, and so Tambourine.
             self._applied.set(replace(record, removing=record.removing or not record.orphan))
         for _ in range(ROUNDS_MAX):
             actions = await self._plan()
@@ -95,57 +97,40 @@ class Withdrawal:
                 break
             content = [action for action in actions if not isinstance(action, Job | Recover)]
             if content:
-                outcome = await self._applier.apply(content, {})
-                self._failures.update(outcome.failures)
-                for key in outcome.gone:
+                result = await self._applier.apply(content, {})
+                self._failures.update(result.failures)
+                for key in result.gone:
                     _log.info("%s/%s withdrawn", *key)
             await self._launch(actions)
-            # All of them: a thousand services shall not be a thousand rounds.
-            while self._jobs.keys:
-                await self._bell.wait()
-                self._bell = trio.Event()
+            while self._jobs.keys:  # all of them: a thousand services must not be a thousand rounds
+                await self._finished.take()
         if left := sorted(self._applied.records):
             names = "; ".join(
                 f"{ns}/{name}: {self._failures.get((ns, name), 'not done')}" for ns, name in left
             )
             raise HostError(
                 f"{len(left)} services could not be withdrawn: {names}",
-                hint="Mend that and run it again; or keep them: --keep-services",
+                hint="Fix that and run it again; or keep them: --keep-services",
             )
 
     async def _plan(self) -> list[Action]:
-        records = self._applied.records
-        units = await self._systemd.units(
-            sorted({record.unit for record in records.values()}), fresh=True
-        )
-        gone = {key: Gone(deleted=True) for key in records if key not in self._failures}
-        world = World(
-            {},
-            gone,
-            {key: records[key] for key in gone},
-            units,
-            self._systemd.boot_id,
-            self._jobs.keys,
-        )
-        return plan(world)
-
-    async def _look(self, name: str) -> Unit:
-        return await self._systemd.unit(name)
+        records = {
+            key: record
+            for key, record in self._applied.records.items()
+            if key not in self._failures
+        }
+        names = sorted({record.unit for record in self._applied.records.values()})
+        units = await self._systemd.units(names, fresh=True)
+        absent = dict.fromkeys(records, Absent(deleted=True))
+        boot = self._systemd.boot_id
+        return plan(PlanInput({}, absent, records, units, boot, self._jobs.keys))
 
     async def _launch(self, actions: list[Action]) -> None:
         jobs = [action for action in actions if isinstance(action, Job)]
         for job in jobs:
-            unit = await self._look(job.unit)
-            self._applied.set(
-                sending(
-                    self._applied.records[job.key],
-                    job,
-                    unit,
-                    self._systemd.boot_id,
-                    now(),
-                    monotonic_usec(),
-                )
-            )
+            record, unit = self._applied.records[job.key], await self._systemd.unit(job.unit)
+            boot = self._systemd.boot_id
+            self._applied.set(sending(record, job, unit, boot, now(), monotonic_usec()))
         try:
             await self._applied.flush()
         except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tambourinefs.agent.silo.scan import Silo, SiloUnavailable
+from tests.fakes.agent import AcceptsAny
 from tests.functional.silo_host import SiloHost
 
 Make = Callable[..., SiloHost]
@@ -39,7 +40,7 @@ def test_a_silo_that_is_mounted_over_amid_a_scan_was_not_read(
     make_silo: Make, monkeypatch: pytest.MonkeyPatch, over: str
 ) -> None:
     host = with_service(make_silo())
-    silo = Silo(host.mount, str)
+    silo = Silo(host.mount, AcceptsAny())
     before = silo.scan()
     assert set(before.entries) == {("local", "x")}
     if over == "tmpfs":
@@ -47,7 +48,7 @@ def test_a_silo_that_is_mounted_over_amid_a_scan_was_not_read(
         says = "is not mounted"
     else:
         how = ("--bind", host.mount)  # the same files and UUID, by another mount
-        says = "was mounted anew while it was read"
+        says = "was mounted again while it was read"
     mount_amid_the_scan(monkeypatch, silo, *how)
     try:
         with pytest.raises(SiloUnavailable, match=says):
@@ -62,7 +63,7 @@ def test_a_server_that_is_replaced_amid_a_scan_was_not_read(
     make_silo: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = with_service(make_silo())
-    silo = Silo(host.mount, str)
+    silo = Silo(host.mount, AcceptsAny())
     silo.scan()
     listed = Silo._list
 

@@ -16,7 +16,7 @@ import trio
 from tambourinefs.agent.admission.check import open_manifest_directory
 from tambourinefs.agent.host.payload import PayloadMissing
 from tambourinefs.agent.silo.scan import Silo, SiloUnavailable
-from tests.fakes.agent import SLEEPS, Host, host_in_memory
+from tests.fakes.agent import SLEEPS, AcceptsAny, Host, host_in_memory
 
 pytestmark = pytest.mark.trio
 
@@ -64,7 +64,7 @@ async def test_a_manifest_that_is_no_file_is_refused_and_holds_up_nobody(
         found = host.view("bad").conditions[0]
         assert (found.reason, found.message) == (
             "InvalidManifest",
-            "local/bad/tambourine.json is no regular file",
+            "local/bad/tambourine.json is not a regular file",
         )
     assert await host.active("bad.service") == "active"
     assert host.unit_text("bad.service") == SLEEPS
@@ -137,11 +137,11 @@ async def test_a_namespace_that_is_a_link_is_not_followed(host: Host) -> None:
     host.apply("x", {"unit": SLEEPS, "command": "start"})
     (host.silo / "local").rename(host.root / "outside/local")
     (host.silo / "local").symlink_to(host.root / "outside/local")
-    silo = Silo(host.silo, str, any_directory=True)
+    silo = Silo(host.silo, AcceptsAny(), any_directory=True)
     found = await trio.to_thread.run_sync(silo.scan)
     assert found.entries == {}
     found = await trio.to_thread.run_sync(silo.scan, [("local", "x")])  # as its bell would say
-    assert found.entries["local", "x"].error == "local/x/tambourine.json is no regular file"
+    assert found.entries["local", "x"].error == "local/x/tambourine.json is not a regular file"
     with pytest.raises(PayloadMissing, match="Too many levels of symbolic links"):
         open_manifest_directory(host.silo, ("local", "x"))
 
@@ -151,7 +151,7 @@ async def test_a_uuid_by_a_link_is_no_uuid(host: Host) -> None:
     uuid.rename(host.root / "outside/uuid")
     uuid.symlink_to(host.root / "outside/uuid")
     with pytest.raises(SiloUnavailable, match="symbolic links"):
-        await trio.to_thread.run_sync(Silo(host.silo, str, any_directory=True).scan)
+        await trio.to_thread.run_sync(Silo(host.silo, AcceptsAny(), any_directory=True).scan)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,4 @@
-"""Jobs in flight: the end of one is never taken for the end of a newer one that is recorded and not yet sent."""
+"""Running jobs: the end of one is never taken for the end of a newer one that is recorded and not yet sent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tambourinefs.agent.notifications import Notifications
 from tambourinefs.agent.planning.plan import Job
 from tambourinefs.agent.planning.transitions import sending
 from tambourinefs.agent.reconcile.jobs import RunningJobs
@@ -54,7 +55,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_an_older_jobs_end_is_not_the_newer_ones(
     applied: AppliedState, systemd: FakeSystemd, *, recovers: bool
 ) -> None:
-    jobs = RunningJobs(systemd, applied, systemd.unit, lambda key: None)
+    jobs = RunningJobs(systemd, applied, systemd, Notifications())
     async with trio.open_nursery() as nursery:
         first = await record_job(applied, systemd, 1)
         if recovers:

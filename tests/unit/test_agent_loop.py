@@ -332,7 +332,7 @@ async def test_a_silo_that_is_gone_or_another_removes_nothing(
         await reconciler.started.wait()
         assert host.condition("hello", "Applied") == ("Unknown", "SiloUnavailable")
         (host.silo / ".tambourine-silo").write_text("another")
-        reconciler.reader.rang(None)
+        reconciler.manifests.refresh(None)
         await host.until(lambda: "another" in host.view("hello").conditions[1].message)
         assert host.view("hello").conditions[1].message.endswith("--accept-silo another")
     assert await host.active("hello.service") == "active"
@@ -347,12 +347,12 @@ async def test_another_silo_is_accepted_while_the_agent_runs(
     async with host.agent() as reconciler:
         await host.until_ready("hello", 1)
         (host.silo / ".tambourine-silo").write_text(another := str(uuid4()))
-        reconciler.reader.rang(None)
+        reconciler.manifests.refresh(None)
         await host.until(lambda: host.condition("hello", "Applied")[0] == "Unknown")
         with pytest.raises(InvalidInput, match="not a UUID"):
             accept_silo(host.state, "anything")
         accept_silo(host.state, another.upper())  # beside the agent, which has the lock
-        reconciler.reader.rang(None)  # as the retry does
+        reconciler.manifests.refresh(None)  # as the retry does
         await host.until(lambda: host.condition("hello", "Applied")[0] == "True")
     assert host.jobs("start", "stop", "restart") == [("start", "hello.service")]
 
@@ -360,7 +360,7 @@ async def test_another_silo_is_accepted_while_the_agent_runs(
 async def test_the_first_silo_is_obeyed_once_the_disk_takes_its_name(
     host: Host, announce: Announced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    announce("cannot be remembered as the one that this host obeys: No space left on device")
+    announce("cannot be accepted: No space left on device")
     accept = Store.accept_silo
     refused: list[str] = []
 
@@ -374,7 +374,7 @@ async def test_the_first_silo_is_obeyed_once_the_disk_takes_its_name(
     host.apply("hello", {"unit": SLEEPS, "command": "start"})
     async with host.agent() as reconciler:
         await host.until(lambda: bool(refused))
-        reconciler.reader.rang(None)  # as the retry does
+        reconciler.manifests.refresh(None)  # as the retry does
         await host.until_ready("hello", 1)
     with Store(host.state) as store:
         assert store.silo() == (host.silo / ".tambourine-silo").read_text()
@@ -410,7 +410,7 @@ async def test_a_manifest_that_cannot_be_read_holds_up_only_itself(
         assert host.view("bad").uid == "uid-bad"
         assert await host.active("bad.service") == "active"
         broken.clear()
-        reconciler.reader.rang({("local", "bad"), ("local", "new")})  # as the retry does
+        reconciler.manifests.refresh({("local", "bad"), ("local", "new")})  # as the retry does
         await host.until_ready("bad", 1)
         await host.until_ready("new", 1)
         broken.append("local/bad/")
@@ -572,7 +572,7 @@ async def test_a_file_that_cannot_be_laid_down_is_said_and_got_over(host: Host) 
 async def test_a_file_that_a_person_made_another_stays_when_the_service_goes(
     host: Host, announce: Announced
 ) -> None:
-    announce("was changed by somebody: it stays")
+    announce("was changed on the host: it is kept")
     ours, theirs = host.root / "etc/ours", host.root / "etc/theirs"
     files = [{"path": f"/etc/{name}", "content": "x"} for name in ("ours", "theirs", "link")]
     host.apply("x", {"unit": SLEEPS, "files": files})
@@ -591,7 +591,7 @@ async def test_a_file_that_a_person_made_another_stays_when_the_service_goes(
 async def test_a_unit_and_a_drop_in_that_a_person_edited_stay_stopped_and_disabled(
     host: Host, announce: Announced
 ) -> None:
-    announce("was changed by somebody: it stays")
+    announce("was changed on the host: it is kept")
     drop_ins = [{"name": f"{name}.conf", "content": "[Service]\nNice=1\n"} for name in ("a", "b")]
     host.apply("x", {"unit": SLEEPS, "command": "start", "dropIns": drop_ins})
     unit, directory = host.units / "x.service", host.units / "x.service.d"

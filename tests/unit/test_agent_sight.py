@@ -73,10 +73,10 @@ async def test_an_answer_that_was_overtaken_by_a_younger_one_is_dropped(tmp_path
     sight = Sight(systemd, lambda _: None, lambda _: None)
     sight.follow(KEY, UNIT)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sight.look, UNIT)
+        nursery.start_soon(sight.unit, UNIT)
         await systemd.on_its_way.wait()
         await systemd.start(UNIT)
-        assert (await sight.look(UNIT)).active_state == "active"
+        assert (await sight.unit(UNIT)).active_state == "active"
         systemd.arrives.set()
     assert sight.units[UNIT].active_state == "active"
 
@@ -106,7 +106,7 @@ async def test_a_process_that_was_seen_before_its_exec_is_seen_again_with_its_ow
     sight.follow(KEY, UNIT)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sight.watch_newborn)
-        assert (await sight.look(UNIT)).main_command == before
+        assert (await sight.unit(UNIT)).main_command == before
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     assert sight.units[UNIT].main_command == "sleep"
@@ -122,7 +122,7 @@ async def test_a_manager_that_runs_as_a_service_is_not_looked_at_for_ever(
     sight.follow(KEY, UNIT)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sight.watch_newborn)
-        await sight.look(UNIT)
+        await sight.unit(UNIT)
         await trio.sleep(60)
         nursery.cancel_scope.cancel()
     assert sight.units[UNIT].main_command == "systemd"
@@ -139,7 +139,7 @@ async def test_a_unit_whose_job_is_sent_is_looked_at_when_it_ends_or_a_moment_la
     systemd = FakeSystemd(tmp_path)
     sight = Sight(systemd, lambda _: None, lambda _: None)
     sight.follow(KEY, UNIT)
-    await sight.look(UNIT)
+    await sight.unit(UNIT)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sight.listen)
         nursery.start_soon(sight.watch)
@@ -151,7 +151,7 @@ async def test_a_unit_whose_job_is_sent_is_looked_at_when_it_ends_or_a_moment_la
         assert sight.units[UNIT].active_state == "active"
         sight.leave(UNIT)
         await systemd.stop(UNIT)
-        await sight.look(UNIT)
+        await sight.unit(UNIT)
         assert sight.units[UNIT].active_state == "inactive"
         monkeypatch.setattr(systemd, "units", _not_again)  # what had rung was answered
         await trio.sleep(2 * LEFT)

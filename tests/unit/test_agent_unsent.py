@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from tambourinefs.agent.admission.admit import Want
 from tambourinefs.agent.host.content import Content
-from tambourinefs.agent.planning.plan import Place, Want, World, plan
+from tambourinefs.agent.planning.plan import Place, PlanInput, plan
 from tambourinefs.agent.planning.transitions import unsent
 from tambourinefs.agent.state.record import Record, Running, Token, replace
 from tambourinefs.model.manifest import parse_json
@@ -58,8 +59,8 @@ def test_content_that_changes_amid_a_restart_asks_for_another(state: str) -> Non
     manifest = parse_json(json.dumps(document).encode(), source="a")
     want = Want(manifest, Content(targets=(), digest="new"), (), "silo")
     record = replace(recorded("restart", "restart", "1"), content="old", applied=True)
-    world = World(
-        wants={("local", "a"): want}, gone={}, applied={("local", "a"): record}, boot="boot",
+    world = PlanInput(
+        wants={("local", "a"): want}, absent={}, applied={("local", "a"): record}, boot="boot",
         units={"a.service": Unit("a.service", load_state="loaded", active_state=state)},
         in_flight={("local", "a")},
     )  # fmt: skip

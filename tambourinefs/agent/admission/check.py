@@ -1,72 +1,60 @@
-"""Looks at the host before a manifest is taken: is its unit good, are the files in its way ours, is
-its payload there?
+"""The host check of accepted manifests: does systemd-analyze verify their units, do their files and
+units replace others', is their payload in the silo?
 
-Nothing is changed but copies kept in applied state. A batch is one call of systemd-analyze, one of
-systemd, one thread.
+It changes nothing but the copies of originals in applied state. A batch takes one call of
+systemd-analyze, one of systemd, one thread.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from tambourinefs import files
 from tambourinefs.agent.admission import fieldpath
+from tambourinefs.agent.admission.admit import ACCEPTED, HostCheck
 from tambourinefs.agent.host.content import FILE, Target
 from tambourinefs.agent.host.files import ORIGINAL_MAX, owner_ids
 from tambourinefs.agent.host.payload import PayloadMissing, check_payload
 from tambourinefs.agent.ports import Draft, Findings
-from tambourinefs.agent.status.conditions import FALSE, TRUE, UNKNOWN, Verdict
 from tambourinefs.errors import HostError
 from tambourinefs.model import names
+from tambourinefs.model.names import NamespacedName
+from tambourinefs.model.status import FALSE, TRUE, UNKNOWN, ConditionState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
+    from tambourinefs.agent.admission.admit import Want
     from tambourinefs.agent.host.files import HostFiles
-    from tambourinefs.agent.planning.plan import Want
     from tambourinefs.agent.ports import Systemd, Verifier
     from tambourinefs.agent.state.record import Original, Record, Written
     from tambourinefs.model.manifest import Spec
-    from tambourinefs.model.names import NamespacedName
 
-_ACCEPTED: Final = Verdict(TRUE, "Accepted")
-MESSAGE_MAX: Final = 2000  # characters of systemd-analyze's words in a condition
+MESSAGE_MAX: Final = 2000  # characters of systemd-analyze's output in a condition
 
-
-@dataclass(frozen=True, slots=True)
-class HostCheck:
-    """What was found for one manifest. `digest` is the content's that was looked at."""
-
-    digest: str
-    verdict: Verdict
-    failure: str = ""  # why this host cannot hold it, though it may
-    adopted: bool = False  # the unit file is there, just as we would write it: our state was lost
-    originals: Mapping[str, Original] = field(default_factory=dict)
-    directories: tuple[str, ...] = ()
+Pending = Mapping[NamespacedName, tuple["Want", "Record | None"]]
 
 
 class _ForeignUnitError(HostError):
-    """There is a unit, or a drop-in, that we did not make."""
+    """A unit file or drop-in is there that the agent did not write."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostChecker:
-    """Where to look. `silo` is the silo's path, for payload."""
+    """`silo` is the silo's path, for payload."""
 
     systemd: Systemd
     verifier: Verifier
     host: HostFiles
     silo: Path
 
-    async def check(
-        self, wants: Mapping[NamespacedName, tuple[Want, Record | None]]
-    ) -> dict[NamespacedName, HostCheck]:
-        """Look at all of them. Raises SystemdUnavailable."""
+    async def check(self, wants: Pending) -> dict[NamespacedName, HostCheck]:
+        """Check all of them. Raises SystemdUnavailable."""
         surveys: dict[NamespacedName, HostCheck] = {}
         findings: dict[NamespacedName, Findings] = {}
         states: dict[str, str] = {}
@@ -85,7 +73,7 @@ class HostChecker:
             nursery.start_soon(verify)
             nursery.start_soon(ask)
         return {
-            key: _judged(
+            key: _checked(
                 want.manifest.spec,
                 surveys[key],
                 findings.get(key),
@@ -96,9 +84,7 @@ class HostChecker:
 
     # -- files
 
-    def _survey_all(
-        self, wants: Mapping[NamespacedName, tuple[Want, Record | None]]
-    ) -> dict[NamespacedName, HostCheck]:
+    def _survey_all(self, wants: Pending) -> dict[NamespacedName, HostCheck]:
         return {key: self._survey(key, want, record) for key, (want, record) in wants.items()}
 
     def _survey(self, key: NamespacedName, want: Want, record: Record | None) -> HostCheck:
@@ -115,34 +101,33 @@ class HostChecker:
                 directories.update(dict.fromkeys(self.host.missing_directories(target.path)))
             self._check_payloads(key, want)
         except _ForeignUnitError as error:
-            return HostCheck(digest, Verdict(FALSE, "ForeignUnit", error.message))
+            return HostCheck(digest, ConditionState(FALSE, "ForeignUnit", error.message))
         except PayloadMissing as error:
-            return HostCheck(digest, Verdict(UNKNOWN, "PayloadMissing", error.message))
+            return HostCheck(digest, ConditionState(UNKNOWN, "PayloadMissing", error.message))
         except (HostError, OSError) as error:
-            return HostCheck(digest, _ACCEPTED, failure=str(error))
+            return HostCheck(digest, ACCEPTED, failure=str(error))
         adopted = want.content.unit is not None and self._is_there(want.content.unit)
-        return HostCheck(digest, _ACCEPTED, "", adopted, originals, tuple(directories))
+        return HostCheck(digest, ACCEPTED, "", adopted, originals, tuple(directories))
 
     def _is_there(self, target: Target) -> bool:
         return self.host.look(target.path).digest == target.digest
 
     def _in_the_way(self, target: Target, written: Written | None) -> Original | None:
-        """What stands at the path, if we do not know it yet. Raises for a unit or drop-in of
-        somebody else's.
+        """What is at the path, unless the record has it. Raises for a unit or drop-in that the agent
+        did not write.
         """
         known = written.ours if written else ()
-        # One that is too large to be kept is not read either: others wait for this thread.
+        # A file that is too large to be kept is not read: other services wait for this thread.
         found = self.host.look(target.path, most=None if known else ORIGINAL_MAX)
         if found.kind == "absent":
             return None
         if found.kind == "file" and found.digest in (*known, target.digest) and target.kind != FILE:
-            return None  # ours, or what we wrote before our state was lost: the header is in it
-        if target.kind != FILE:
-            changed = " was changed on the host since it was written" if known else " is not ours"
-            raise _ForeignUnitError(
-                f"{target.path}{changed}: it is not overwritten",
-                hint="Remove it, and the manifest takes effect.",
+            return (
+                None  # written by the agent; maybe before its state was lost: the header is in it
             )
+        if target.kind != FILE:
+            why = "was changed on the host" if known else "is not managed by Tambourine"
+            raise _ForeignUnitError(f"{target.path} {why}: remove it to have it replaced")
         if written is not None and (written.placed or found.digest in known):
             return None
         return self.host.capture(target.path)
@@ -160,13 +145,9 @@ class HostChecker:
 
     # -- units
 
-    async def _ask(
-        self, wants: Mapping[NamespacedName, tuple[Want, Record | None]]
-    ) -> dict[str, str]:
-        """What systemd has by the names that they would take; "" for nothing. Templates are files
-        only.
-        """
-        wanted = {name for want, _ in wants.values() for name in _taken(want)}
+    async def _ask(self, wants: Pending) -> dict[str, str]:
+        """The state of the units whose names they claim. Templates have files only."""
+        wanted = {name for want, _ in wants.values() for name in _claimed_units(want)}
         plain = [name for name in wanted if not names.is_template(name)]
         states = await self.systemd.states(plain) if plain else {}
         found = {n: s.load_state for n, s in states.items() if s.load_state != "not-found"}
@@ -174,9 +155,7 @@ class HostChecker:
             found[name] = await self.systemd.unit_file_state(name)
         return found
 
-    async def _verify(
-        self, wants: Mapping[NamespacedName, tuple[Want, Record | None]]
-    ) -> dict[NamespacedName, Findings]:
+    async def _verify(self, wants: Pending) -> dict[NamespacedName, Findings]:
         found: dict[NamespacedName, Findings] = {}
         drafts = {key: draft for key, (want, _) in wants.items() if (draft := _draft(want))}
         while drafts:
@@ -211,31 +190,31 @@ def _owns(record: Record | None) -> bool:
     return record is not None and record.owns_unit
 
 
-def _taken(want: Want) -> list[str]:
-    """The unit names that the manifest takes: its own and those of Alias= and Also=."""
-    taken = [claim.removeprefix("unit ") for claim in want.claims if claim.startswith("unit ")]
-    return [name for name in taken if not names.unit_problem(name)]
+def _claimed_units(want: Want) -> list[str]:
+    """The unit names that the manifest claims: its own and those of Alias= and Also=."""
+    claimed = [claim.removeprefix("unit ") for claim in want.claims if claim.startswith("unit ")]
+    return [name for name in claimed if not names.unit_problem(name)]
 
 
 def _foreign(want: Want, record: Record | None, states: Mapping[str, str]) -> str:
-    """The first name that this host has a unit for and that was not taken before; "" when there is none."""
+    """The first claimed name that is new and has a unit on this host; "" for none."""
     held = record.claims if record is not None else ()
     own = {want.unit} if _owns(record) else set()
-    new = (name for name in _taken(want) if name not in own and f"unit {name}" not in held)
+    new = (name for name in _claimed_units(want) if name not in own and f"unit {name}" not in held)
     return next((name for name in new if states.get(name, "")), "")
 
 
-def _judged(spec: Spec, survey: HostCheck, findings: Findings | None, foreign: str) -> HostCheck:
-    if survey.verdict.status != TRUE:
+def _checked(spec: Spec, survey: HostCheck, findings: Findings | None, foreign: str) -> HostCheck:
+    accepted = survey.accepted
+    if accepted.status != TRUE:
         return survey
-    verdict = survey.verdict
     if foreign:
-        said = f"{foreign} is on this host already, and Tambourine did not make it"
-        where = fieldpath.of_claim(spec, f"unit {foreign}")
-        verdict = Verdict(FALSE, "ForeignUnit", fieldpath.at(where, said))
+        message = f"{foreign} exists on this host and is not managed by Tambourine"
+        field_path = fieldpath.of_claim(spec, f"unit {foreign}")
+        accepted = ConditionState(FALSE, "ForeignUnit", fieldpath.at(field_path, message))
     elif findings is not None and findings.problems:
-        said = fieldpath.at(fieldpath.of_texts(spec), "; ".join(findings.problems))
-        verdict = Verdict(FALSE, "VerifyFailed", said[:MESSAGE_MAX])
+        message = fieldpath.at(fieldpath.of_texts(spec), "; ".join(findings.problems))
+        accepted = ConditionState(FALSE, "VerifyFailed", message[:MESSAGE_MAX])
     elif findings is not None and findings.warnings:
-        verdict = Verdict(TRUE, "Accepted", "; ".join(findings.warnings)[:MESSAGE_MAX])
-    return replace(survey, verdict=verdict)
+        accepted = ConditionState(TRUE, "Accepted", "; ".join(findings.warnings)[:MESSAGE_MAX])
+    return replace(survey, accepted=accepted)

@@ -1,7 +1,8 @@
-"""Who has which name on this host. Pure.
+"""Which manifest owns which name on this host. Pure.
 
-Unit names belong to the host, Tambourines to a namespace, so two can want one name. The recorded owner keeps it; among
-those that were never applied: `local`, then the older, then by name. A loser touches nothing.
+Unit names belong to the host, Tambourines to a namespace, so two can claim one name. The recorded
+owner keeps it; among those that were never applied: `local`, then the older, then by name. The
+others change nothing on the host.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def claims(manifest: Manifest) -> tuple[Claim, ...]:
-    """What only one manifest on a host may have: unit names (Alias= and Also= count), drop-ins by file name, files."""
+    """What one manifest on a host owns alone: unit names (Alias= and Also= count), drop-ins, files."""
     units = [f"unit {name}" for name in manifests.names_claimed(manifest)]
     drop_ins = [f"drop-in {unit}.d/{name}" for unit, name in manifests.drop_ins_claimed(manifest)]
     files = [f"file {file.path}" for file in manifest.spec.files]
@@ -27,7 +28,9 @@ def claims(manifest: Manifest) -> tuple[Claim, ...]:
 
 
 def precedence(manifest: Manifest) -> tuple[bool, bool, str, str, str]:
-    """Sorts those that were never applied: `local`, then the older (one without a date is the youngest), then by name."""
+    """Order of those that were never applied: `local`, then the older (without a date: last), then by
+    name.
+    """
     meta = manifest.metadata
     return (
         meta.namespace != "local",
@@ -42,8 +45,8 @@ def owners(
     recorded: Mapping[Claim, NamespacedName],
     waiting: Mapping[NamespacedName, tuple[Manifest, tuple[Claim, ...]]],
 ) -> dict[Claim, NamespacedName]:
-    """Who has each name: first what applied state says, then `waiting` (with their claims) in order of precedence, each
-    all or nothing.
+    """The owner of each name: as recorded, then `waiting` (with their claims) in order of precedence,
+    each all or nothing.
     """
     taken = dict(recorded)
     for key, (_, wanted) in sorted(waiting.items(), key=lambda item: precedence(item[1][0])):
@@ -55,7 +58,7 @@ def owners(
 def conflict(
     key: NamespacedName, wanted: Iterable[Claim], taken: Mapping[Claim, NamespacedName]
 ) -> tuple[Claim, NamespacedName] | None:
-    """The first name that somebody else has, and who; None when all are free or its own."""
+    """The first name that another manifest owns, and its owner; None: all are free or its own."""
     for claim in wanted:
         owner = taken.get(claim, key)
         if owner != key:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from tambourinefs.agent.admission import fieldpath, unittext
 from tambourinefs.model import names, paths, unitfile
 from tambourinefs.model.names import is_at_or_below
+from tambourinefs.model.status import FALSE, ConditionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,14 +59,6 @@ class Policy:
     forbidden: tuple[str, ...] = ()  # this host's own paths, beside the fixed ones
     mounts: tuple[str, ...] = unittext.MOUNTS
     writers: tuple[str, ...] = ()  # users that may write the silo, by name and by number
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Reason and message of the condition Accepted when it is False."""
-
-    reason: str
-    message: str
 
 
 FORBIDDEN: Final = (
@@ -120,20 +113,21 @@ def _reaches_some(unit: str, glob: str) -> bool:
     return stem.endswith("-") and literal.startswith(stem) and not other_type
 
 
-def refusal(manifest: Manifest, policy: Policy) -> Refusal | None:
+def refusal(manifest: Manifest, policy: Policy) -> ConditionState | None:
     """Why this host's configuration does not allow the manifest; None: it does."""
     namespace = manifest.metadata.namespace
     if not allows(policy, namespace):
-        return Refusal(
+        return ConditionState(
+            FALSE,
             NOT_ALLOWED,
             f"namespace {namespace} is not allowed on this host: add it to agent.namespaces in"
             f" {paths.CONFIG} to allow it",
         )
     message = next(_denials(manifest.spec, policy), None)
-    return None if message is None else Refusal(DENIED, message)
+    return None if message is None else ConditionState(FALSE, DENIED, message)
 
 
-def alias_refusal(spec: Spec, called: Iterable[str], policy: Policy) -> Refusal | None:
+def alias_refusal(spec: Spec, called: Iterable[str], policy: Policy) -> ConditionState | None:
     """The same for `called`, the names that the unit has on this host: sshd.service is ssh.service."""
     if only_observes(spec) or any(fnmatchcase(spec.unit_name, g) for g in policy.allowed_units):
         return None
@@ -141,7 +135,7 @@ def alias_refusal(spec: Spec, called: Iterable[str], policy: Policy) -> Refusal 
     if denied is None:
         return None
     message = f"{spec.unit_name} is {denied} on this host, which agent.denied_units denies"
-    return Refusal(DENIED, fieldpath.at(fieldpath.NAME, message))
+    return ConditionState(FALSE, DENIED, fieldpath.at(fieldpath.NAME, message))
 
 
 def only_observes(spec: Spec) -> bool:

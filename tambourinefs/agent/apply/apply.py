@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from tambourinefs.agent.admission.check import HostCheck
+    from tambourinefs.agent.admission.admit import HostCheck
     from tambourinefs.agent.host.content import Target
     from tambourinefs.agent.host.files import HostFiles
     from tambourinefs.agent.planning.plan import Action
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Outcome:
+class ApplyResult:
     """What became of a batch: failures in words by service, and the services that are gone from
     this host.
     """
@@ -74,13 +74,13 @@ class Applier:
 
     async def apply(
         self, actions: Sequence[Action], checked: Mapping[NamespacedName, HostCheck]
-    ) -> Outcome:
+    ) -> ApplyResult:
         """Do all content actions of a batch. Jobs are left to others.
 
         Raises SystemdUnavailable: then the records say what may have been done, and the plan gives
         the rest again.
         """
-        outcome = Outcome()
+        result = ApplyResult()
         places = [a for a in actions if isinstance(a, Place)]
         withdraws = [a for a in actions if isinstance(a, Withdraw)]
         enables = [a for a in actions if isinstance(a, Enable)]
@@ -92,16 +92,16 @@ class Applier:
             await self.applied.flush()
         except OSError as error:
             message = f"applied state cannot be written: {error.strerror or error}"
-            outcome.failures.update(dict.fromkeys({action.key for action in actions}, message))
-            return outcome
-        await self._disable_withdrawn(withdraws, outcome)
-        await trio.to_thread.run_sync(self._write_all, places, outcome)
-        await trio.to_thread.run_sync(self._restore_all, withdraws, outcome)
-        await self._enable_all(enables, outcome)
-        await self._reload(actions, outcome)
-        self._settle(places, enables, outcome)
-        await self._forget(withdraws, [a for a in actions if isinstance(a, Forget)], outcome)
-        return outcome
+            result.failures.update(dict.fromkeys({action.key for action in actions}, message))
+            return result
+        await self._disable_withdrawn(withdraws, result)
+        await trio.to_thread.run_sync(self._write_all, places, result)
+        await trio.to_thread.run_sync(self._restore_all, withdraws, result)
+        await self._enable_all(enables, result)
+        await self._reload(actions, result)
+        self._settle(places, enables, result)
+        await self._forget(withdraws, [a for a in actions if isinstance(a, Forget)], result)
+        return result
 
     def _intend(
         self,
@@ -124,7 +124,7 @@ class Applier:
 
     # -- files
 
-    def _write_all(self, places: Sequence[Place], outcome: Outcome) -> None:
+    def _write_all(self, places: Sequence[Place], result: ApplyResult) -> None:
         """In one go for the sake of the disk; one by one when that fails, to see whose fault it is."""
         try:
             self._write(places)
@@ -133,10 +133,10 @@ class Applier:
                 try:
                     self._write([place])
                 except (TambourineError, OSError) as error:
-                    outcome.failures[place.key] = str(error)
+                    result.failures[place.key] = str(error)
         for place in places:
-            if place.key not in outcome.failures:
-                self._restore_unwanted(place, outcome)
+            if place.key not in result.failures:
+                self._restore_unwanted(place, result)
 
     def _write(self, places: Sequence[Place]) -> None:
         directories: dict[NamespacedName, int] = {}
@@ -152,32 +152,32 @@ class Applier:
             for fd in directories.values():
                 os.close(fd)
 
-    def _restore_unwanted(self, place: Place, outcome: Outcome) -> None:
+    def _restore_unwanted(self, place: Place, result: ApplyResult) -> None:
         record = self.applied.get(place.key)
         assert record is not None
         try:
             for written in transitions.unwanted(record, place.want.content):
                 self._restore(written)
         except (HostError, OSError) as error:
-            outcome.failures[place.key] = str(error)
+            result.failures[place.key] = str(error)
 
-    def _restore_all(self, withdraws: Sequence[Withdraw], outcome: Outcome) -> None:
+    def _restore_all(self, withdraws: Sequence[Withdraw], result: ApplyResult) -> None:
         for withdraw in withdraws:
             record = self.applied.get(withdraw.key)
             assert record is not None
             try:
                 for written in reversed(record.written):
                     self._restore(written)
-                outcome.kept[withdraw.key] = self.host.remove_directories(record.directories)
+                result.kept[withdraw.key] = self.host.remove_directories(record.directories)
             except (HostError, OSError) as error:
-                outcome.failures[withdraw.key] = str(error)
+                result.failures[withdraw.key] = str(error)
 
     def _restore(self, written: Written) -> None:
         """Put back what stood there; what somebody has made another since is theirs, and stays. A unit of
         ours that stays was stopped and disabled before.
         """
         if self._is_anothers(written):
-            log.warning("%s was changed by somebody: it stays as it is", written.path)
+            log.warning("%s was changed on the host: it is kept", written.path)
         else:
             self.host.restore(written.path, written.original)
 
@@ -201,17 +201,17 @@ class Applier:
 
     # -- systemd
 
-    async def _enable_all(self, enables: Iterable[Enable], outcome: Outcome) -> None:
-        fine = [e for e in enables if e.needed and e.key not in outcome.failures]
+    async def _enable_all(self, enables: Iterable[Enable], result: ApplyResult) -> None:
+        fine = [e for e in enables if e.needed and e.key not in result.failures]
         on = [e for e in fine if e.enablement.enabled]
         off = [e for e in fine if not e.enablement.enabled]
         # As `systemctl reenable`: what the old [Install] linked is found by the unit's name.
-        await _each_or_all(self.systemd.disable, [e for e in on if e.anew], outcome)
-        on = [e for e in on if e.key not in outcome.failures]
-        await _each_or_all(self.systemd.enable, on, outcome)
-        await _each_or_all(self.systemd.disable, off, outcome)
+        await _each_or_all(self.systemd.disable, [e for e in on if e.anew], result)
+        on = [e for e in on if e.key not in result.failures]
+        await _each_or_all(self.systemd.enable, on, result)
+        await _each_or_all(self.systemd.disable, off, result)
 
-    async def _disable_withdrawn(self, withdraws: Iterable[Withdraw], outcome: Outcome) -> None:
+    async def _disable_withdrawn(self, withdraws: Iterable[Withdraw], result: ApplyResult) -> None:
         """Ours are disabled while their [Install] can still be read; others' go back to what they
         were.
         """
@@ -224,40 +224,42 @@ class Applier:
                 off.append(withdraw)
             elif record.enabled_before and record.enablement is not None:
                 (off if record.enabled_before in DISABLED else on).append(withdraw)
-        await _each_or_all(self.systemd.enable, on, outcome)
-        await _each_or_all(self.systemd.disable, off, outcome)
+        await _each_or_all(self.systemd.enable, on, result)
+        await _each_or_all(self.systemd.disable, off, result)
 
-    async def _reload(self, actions: Iterable[Action], outcome: Outcome) -> None:
+    async def _reload(self, actions: Iterable[Action], result: ApplyResult) -> None:
         due = {
             action.key
             for action in actions
             if (isinstance(action, Reload) or (isinstance(action, Withdraw) and action.loaded))
-            and action.key not in outcome.failures
+            and action.key not in result.failures
         }
         if due:
             try:
                 await self.systemd.reload()
             except SystemdRefused as error:  # no space left in /run, or too many in a short time
-                outcome.failures.update(dict.fromkeys(due, error.message))
+                result.failures.update(dict.fromkeys(due, error.message))
 
     # -- remembering
 
-    def _settle(self, places: Iterable[Place], enables: Iterable[Enable], outcome: Outcome) -> None:
+    def _settle(
+        self, places: Iterable[Place], enables: Iterable[Enable], result: ApplyResult
+    ) -> None:
         for place in places:
             record = self.applied.get(place.key)
-            if record is not None and place.key not in outcome.failures:
+            if record is not None and place.key not in result.failures:
                 self.applied.set(transitions.placed(record, place.want))
         for enable in enables:
             record = self.applied.get(enable.key)
-            if record is not None and enable.key not in outcome.failures:
+            if record is not None and enable.key not in result.failures:
                 self.applied.set(replace(record, enablement=enable.enablement))
 
     async def _forget(
-        self, withdraws: Iterable[Withdraw], forgets: Iterable[Forget], outcome: Outcome
+        self, withdraws: Iterable[Withdraw], forgets: Iterable[Forget], result: ApplyResult
     ) -> None:
-        done = [w for w in withdraws if w.key not in outcome.failures]
+        done = [w for w in withdraws if w.key not in result.failures]
         for withdraw in done:
-            self._hand_over(withdraw.key, outcome.kept.get(withdraw.key, []))
+            self._hand_over(withdraw.key, result.kept.get(withdraw.key, []))
             if withdraw.owned:
                 with suppress(SystemdRefused):
                     await self.systemd.reset_failed(withdraw.unit)
@@ -269,9 +271,9 @@ class Applier:
             await self.applied.forget(keys)
         except OSError as error:
             message = f"applied state cannot be written: {error.strerror or error}"
-            outcome.failures.update(dict.fromkeys(keys, message))
+            result.failures.update(dict.fromkeys(keys, message))
         else:
-            outcome.gone.update(keys)
+            result.gone.update(keys)
 
 
 def _stamped(record: Record) -> Record:
@@ -285,7 +287,7 @@ def _stamped(record: Record) -> Record:
 async def _each_or_all(
     call: Callable[[Sequence[str]], Awaitable[InstallChanges]],
     actions: Sequence[Enable | Withdraw],
-    outcome: Outcome,
+    result: ApplyResult,
 ) -> None:
     """One call for all; one by one when systemd refuses, to see whose fault it is."""
     if not actions:
@@ -295,7 +297,7 @@ async def _each_or_all(
     except (SystemdRefused, UnitNotFound) as error:
         if len(actions) == 1:
             if not isinstance(actions[0], Withdraw):
-                outcome.failures[actions[0].key] = error.message
+                result.failures[actions[0].key] = error.message
             return
         for action in actions:
-            await _each_or_all(call, [action], outcome)
+            await _each_or_all(call, [action], result)

@@ -1,5 +1,5 @@
-"""What people changed of ours on the host: it is reported, never undone. It blocks: call it from a
-thread.
+"""Drift: what was changed on the host since the agent wrote it. It is reported, never undone. It
+blocks: call it from a thread.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from tambourinefs.model.names import NamespacedName
 
 
-def changed_by_hand(
+def find_drift(
     host: HostFiles, records: Mapping[NamespacedName, Record]
 ) -> dict[NamespacedName, str]:
-    """For each service, the first file of ours that is not as we wrote it, in words; "" when all
-    are.
+    """For each service, the first unit file or drop-in that differs from what was written; "" for
+    none.
     """
     return {key: _first(host, record) for key, record in records.items()}
 
 
 def _first(host: HostFiles, record: Record) -> str:
     if record.intent is not None or record.removing:
-        return ""  # we are at it
-    return next((said for w in record.written if (said := _difference(host, w))), "")
+        return ""  # it is being written
+    return next((drift for w in record.written if (drift := _difference(host, w))), "")
 
 
 def _difference(host: HostFiles, written: Written) -> str:
@@ -39,7 +39,7 @@ def _difference(host: HostFiles, written: Written) -> str:
     except HostError as error:
         return error.message
     if found.kind == "absent":
-        return f"{written.path} was removed by somebody"
+        return f"{written.path} was removed on the host"
     if found.digest not in written.ours:
-        return f"{written.path} was changed by somebody"
+        return f"{written.path} was changed on the host"
     return ""

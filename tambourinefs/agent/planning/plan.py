@@ -26,9 +26,7 @@ from tambourinefs.model.status import LastCommand
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from tambourinefs.agent.host.content import Content
-    from tambourinefs.agent.state.record import Claim
-    from tambourinefs.model.manifest import Manifest
+    from tambourinefs.agent.admission.admit import Absent, Want
     from tambourinefs.model.unit import Unit
 
 # ActiveState of a unit that has, or will have, processes (org.freedesktop.systemd1(5)).
@@ -38,30 +36,6 @@ ENABLED: Final = frozenset({"enabled", "static", "alias"})
 DISABLED: Final = frozenset(
     {"", "disabled", "static", "indirect", "generated", "transient", "masked"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """A manifest that was accepted."""
-
-    manifest: Manifest
-    content: Content
-    claims: tuple[Claim, ...]
-    silo: str  # UUID
-
-    @property
-    def unit(self) -> str:
-        """The unit's full name."""
-        return self.manifest.spec.unit_name
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """There is evidence that it shall go: its manifest was removed from the right silo (`deleted`),
-    or says absent.
-    """
-
-    deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +118,13 @@ class Forget(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """What a plan is made from. A key in neither `wants` nor `gone` is left alone: refused, or not
+class PlanInput:
+    """What a plan is made from. A key in neither `wants` nor `absent` is left alone: refused, or not
     known.
     """
 
     wants: Mapping[NamespacedName, Want]
-    gone: Mapping[NamespacedName, Gone]
+    absent: Mapping[NamespacedName, Absent]
     applied: Mapping[NamespacedName, Record]
     units: Mapping[str, Unit]
     boot: str
@@ -162,13 +136,13 @@ class World:
     )  # units in systemd's memory, beside those in `units`
 
 
-def plan(world: World) -> list[Action]:
+def plan(world: PlanInput) -> list[Action]:
     """The next actions for every service, in order of key."""
-    keys = sorted({*world.wants, *world.gone, *world.applied})
+    keys = sorted({*world.wants, *world.absent, *world.applied})
     return [action for key in keys for action in plan_service(key, world)]
 
 
-def plan_service(key: NamespacedName, world: World) -> list[Action]:
+def plan_service(key: NamespacedName, world: PlanInput) -> list[Action]:
     """The next actions for one service."""
     record, want = world.applied.get(key), world.wants.get(key)
     if record and record.removing:
@@ -179,9 +153,9 @@ def plan_service(key: NamespacedName, world: World) -> list[Action]:
         if record and _is_of_another_unit(record, want):
             return list(_removal(record, world))
         return list(_content(want, record, world) or _command(want, record, world))
-    gone = world.gone.get(key)
-    if gone and record:
-        if gone.deleted and record.orphan:
+    absent = world.absent.get(key)
+    if absent and record:
+        if absent.deleted and record.orphan:
             return [Forget(key)]
         return list(_removal(record, world))
     return []
@@ -194,7 +168,7 @@ def _is_of_another_unit(record: Record, want: Want) -> bool:
     return record.unit != want.unit or (record.owns_unit and want.content.unit is None)
 
 
-def waits(key: NamespacedName, world: World, action: Job) -> bool:
+def waits(key: NamespacedName, world: PlanInput, action: Job) -> bool:
     """Whether a new job must wait for the one that runs: always, unless it stops the unit or brings
     new content.
     """
@@ -209,7 +183,7 @@ def waits(key: NamespacedName, world: World, action: Job) -> bool:
 # --- content -----------------------------------------------------------------------------------------
 
 
-def _content(want: Want, record: Record | None, world: World) -> list[Action]:
+def _content(want: Want, record: Record | None, world: PlanInput) -> list[Action]:
     key = (want.manifest.metadata.namespace, want.manifest.metadata.name)
     unit = world.units.get(want.unit)
     actions: list[Action] = []
@@ -249,7 +223,7 @@ def noted(record: Record, want: Want) -> Record:
     )
 
 
-def _is_loaded(name: str, unit: Unit | None, world: World) -> bool:
+def _is_loaded(name: str, unit: Unit | None, world: PlanInput) -> bool:
     # One whose file was removed while it runs is "not-found", and would not be read again by a job.
     if unit is not None and (unit.load_state != "not-found" or unit.active_state != "inactive"):
         return True
@@ -308,7 +282,7 @@ def _enablement(
 # --- command -----------------------------------------------------------------------------------------
 
 
-def _command(want: Want, record: Record | None, world: World) -> Iterator[Action]:
+def _command(want: Want, record: Record | None, world: PlanInput) -> Iterator[Action]:
     assert record is not None  # noted by _content
     key, unit = record.key, world.units.get(want.unit)
     if unit is None or (unit.load_state == "not-found" and want.content.unit is None):
@@ -405,7 +379,7 @@ def _skipped(record: Record, token: Token) -> Record:
 # --- removal -----------------------------------------------------------------------------------------
 
 
-def _removal(record: Record, world: World) -> Iterator[Action]:
+def _removal(record: Record, world: PlanInput) -> Iterator[Action]:
     unit = world.units.get(record.unit)
     if not record.removing:
         yield Note(record.key, replace(record, removing=True, stopped=False))

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tambourinefs.agent.admission.admit import Want
 from tambourinefs.agent.host.content import Content
-from tambourinefs.agent.planning.plan import Job, Want, noted
+from tambourinefs.agent.planning.plan import Job, noted
 from tambourinefs.agent.state.record import Done, Original, Record, Running, Token, Written, replace
 from tambourinefs.model.status import LastCommand
 

@@ -1,15 +1,15 @@
-"""Jobs in flight: each service has at most one, they run side by side, and nobody waits for a slow
-one but its own service.
+"""Running jobs: each service has at most one, they run side by side, and a slow one holds up its own
+service alone.
 
-A job is recorded durably before it is sent. When it ends, or when it turns out that nobody was told
-how, the record says what became of it.
+A job is recorded durably before it is sent. When it has finished, or when nobody was told how, the
+record says what became of it.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
@@ -21,6 +21,7 @@ from tambourinefs.timestamps import now
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tambourinefs.agent.notifications import Sink
     from tambourinefs.agent.planning.plan import Job
     from tambourinefs.agent.ports import Journal, Systemd
     from tambourinefs.agent.state.applied import AppliedState
@@ -39,37 +40,45 @@ def monotonic_usec() -> int:
     return time.monotonic_ns() // 1000
 
 
+class UnitReader(Protocol):
+    """The unit cache, or systemd itself."""
+
+    async def unit(self, name: str) -> Unit:
+        """The unit as systemd has it now. Raises SystemdUnavailable."""
+        ...
+
+
 class RunningJobs:
-    """All jobs that are waited for. `look` brings a fresh snapshot of a unit; `landed` is told
-    whose job ended; `evidence` remembers starts that systemd has forgotten.
+    """All jobs that are waited for. `finished` is notified of the service of each that ends;
+    `evidence` has starts that systemd has forgotten.
     """
 
     def __init__(
         self,
         systemd: Systemd,
         applied: AppliedState,
-        look: Callable[[str], Awaitable[Unit]],
-        landed: Callable[[NamespacedName], None],
+        units: UnitReader,
+        finished: Sink[NamespacedName],
         evidence: Journal | None = None,
     ) -> None:
         self._systemd = systemd
         self._applied = applied
-        self._look = look
-        self._landed = landed
+        self._units = units
+        self._finished = finished
         self._evidence = evidence
-        self._jobs: dict[NamespacedName, trio.CancelScope] = {}
+        self._scopes: dict[NamespacedName, trio.CancelScope] = {}
 
     @property
     def keys(self) -> frozenset[NamespacedName]:
-        """The services that have a job in flight."""
-        return frozenset(self._jobs)
+        """The services that have a running job."""
+        return frozenset(self._scopes)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._jobs
+        return key in self._scopes
 
     def launch(self, job: Job, nursery: trio.Nursery) -> None:
-        """Send a job whose record is durable. One that is in flight for the service is no longer
-        waited for: systemd merges the two, or cancels it.
+        """Send a job whose record is durable. One that already runs for the service is no longer waited
+        for: systemd merges the two, or cancels it.
         """
         self._start(job.key, nursery, self._send, (job, self._running(job.key)))
 
@@ -88,12 +97,12 @@ class RunningJobs:
         task: Callable[[T], Awaitable[None]],
         about: T,
     ) -> None:
-        if key in self._jobs:
-            self._jobs.pop(key).cancel()
-        self._jobs[key] = scope = trio.CancelScope()
-        nursery.start_soon(self._fly, key, scope, task, about)
+        if key in self._scopes:
+            self._scopes.pop(key).cancel()
+        self._scopes[key] = scope = trio.CancelScope()
+        nursery.start_soon(self._run, key, scope, task, about)
 
-    async def _fly(
+    async def _run(
         self,
         key: NamespacedName,
         scope: trio.CancelScope,
@@ -104,11 +113,11 @@ class RunningJobs:
             with scope:
                 await task(about)
         except SystemdUnavailable as error:
-            log.warning("%s/%s: %s; looking again when systemd answers", *key, error)
+            log.warning("%s/%s: %s; trying again when systemd answers", *key, error)
         finally:
-            if self._jobs.get(key) is scope:
-                del self._jobs[key]
-                self._landed(key)
+            if self._scopes.get(key) is scope:
+                del self._scopes[key]
+                self._finished.add(key)
 
     async def _send(self, about: tuple[Job, Running | None]) -> None:
         job, running = about
@@ -120,8 +129,8 @@ class RunningJobs:
             message = "" if result.result == "done" else f"systemd's job ended: {result.result}"
         except (SystemdRefused, UnitNotFound, RefusedByPolicy) as error:
             result, message = JobResult(job.unit, REFUSED), error.message
-        unit = await self._look(job.unit)
-        await self._land(job.key, running, result.result, message, unit.invocation_id)
+        unit = await self._units.unit(job.unit)
+        await self._finish(job.key, running, result.result, message, unit.invocation_id)
 
     async def _do(self, job: Job) -> JobResult:
         verbs = {
@@ -135,12 +144,10 @@ class RunningJobs:
         except UnitNotFound:
             record = self._applied.get(job.key)
             if job.verb == "stop":
-                return JobResult(
-                    job.unit, "done"
-                )  # not in systemd's memory: there is nothing to stop
+                return JobResult(job.unit, "done")  # not loaded: there is nothing to stop
             if record is None or not record.owns_unit:
                 raise
-        # systemd looks for new files when a directory's time has changed; two in one tick of the clock look like one.
+        # systemd finds new files by their directory's mtime; two changes in one clock tick look like one.
         await self._systemd.reload()
         return await verbs[job.verb](job.unit)
 
@@ -150,7 +157,7 @@ class RunningJobs:
         if record is None or running is None:
             return
         await self._systemd.wait_job(record.unit)
-        unit = await self._look(record.unit)
+        unit = await self._units.unit(record.unit)
         logged: str | None = ""
         if not unit.invocation_id and self._evidence is not None:
             logged = await self._evidence.started_since(record.unit, running.since_usec)
@@ -162,9 +169,11 @@ class RunningJobs:
                 await self._flush()
         else:
             invocation = unit.invocation_id or logged or ""
-            await self._land(key, running, result, "nobody saw how it ended", invocation)
+            await self._finish(
+                key, running, result, "the job finished while the agent did not run", invocation
+            )
 
-    async def _land(
+    async def _finish(
         self,
         key: NamespacedName,
         running: Running | None,
@@ -172,14 +181,14 @@ class RunningJobs:
         message: str,
         invocation_id: str,
     ) -> None:
-        """The end of the job that was recorded as `running`. Where a newer one is recorded, which is sent as soon as the
-        disk has it, this end is not that one's: it would be called done before it began.
+        """Record the end of the job `running`. If a newer one is recorded by now, which is sent as soon as
+        the disk has it, this end is not its own.
         """
         record = self._applied.get(key)
         if record is not None and running is not None and record.running == running:
             after = transitions.finished(record, result, message, invocation_id, now())
             self._applied.set(after)
-            self._landed(key)
+            self._finished.add(key)
             await self._flush()
 
     async def _flush(self) -> None:

@@ -1,5 +1,5 @@
-"""What is tried again although nothing rang: refused by the host's state, failed on the disk. On
-the trio thread.
+"""Services to try again although nothing changed: the host's state refused them, or a disk failed.
+On the trio thread.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from tambourinefs.agent.notifications import Notifications
     from tambourinefs.model.names import NamespacedName
 
 FIRST: Final = 2.0  # seconds
 LAST: Final = 120.0
-SILO: Final = 5.0
 
 
 @dataclass(slots=True)
-class _Trouble:
+class _Retry:
     message: str
     wait: float
     at: float
@@ -28,72 +28,57 @@ class _Trouble:
 
 
 class Retries:
-    """Services in trouble. A service that is in here and not due is left alone; `again` is told
-    when its time has come.
+    """When to try which service again, each time after twice the time. `changed` is notified of a
+    service that is due.
     """
 
-    def __init__(self, again: Callable[[NamespacedName], None]) -> None:
-        self._again = again
-        self._troubles: dict[NamespacedName, _Trouble] = {}
-        self._silo: tuple[float, Callable[[set[NamespacedName] | None], None]] | None = None
+    def __init__(self, changed: Notifications[NamespacedName]) -> None:
+        self._changed = changed
+        self._retries: dict[NamespacedName, _Retry] = {}
         self._wake = trio.Event()
 
-    def __contains__(self, key: object) -> bool:
-        """Whether the service failed and must wait."""
-        trouble = self._troubles.get(key)  # type: ignore[call-overload]
-        return trouble is not None and bool(trouble.message) and not trouble.due
+    def is_waiting(self, key: NamespacedName) -> bool:
+        """Whether the service failed, and is left alone until it is due."""
+        retry = self._retries.get(key)
+        return retry is not None and bool(retry.message) and not retry.due
+
+    def is_due(self, key: NamespacedName) -> bool:
+        """Whether the service is tried again in this pass."""
+        retry = self._retries.get(key)
+        return retry is not None and retry.due
 
     def why(self, key: NamespacedName) -> str:
-        """What went wrong, or ""."""
-        trouble = self._troubles.get(key)
-        return trouble.message if trouble else ""
+        """How the service failed, or ""."""
+        retry = self._retries.get(key)
+        return retry.message if retry else ""
 
     def later(self, key: NamespacedName, message: str) -> None:
-        """Try this service again later, each time twice as late. `message` "": it was refused, not
-        failed.
-        """
-        before = self._troubles.get(key)
+        """Try the service again later. `message` "": it was refused, not failed."""
+        before = self._retries.get(key)
         if before is not None and not before.due and before.message == message:
             return  # it waits already
         wait = min(before.wait * 2, LAST) if before else FIRST
-        self._troubles[key] = _Trouble(message, wait, trio.current_time() + wait)
+        self._retries[key] = _Retry(message, wait, trio.current_time() + wait)
         self._wake.set()
 
     def clear(self, key: NamespacedName) -> None:
-        """It went well, or is gone."""
-        self._troubles.pop(key, None)
+        """The service succeeded, or is gone."""
+        self._retries.pop(key, None)
 
-    def over(self, keys: Iterable[NamespacedName]) -> None:
-        """All that these wanted was tried: whose time had come, and did not fail anew, is in no trouble any more. Whatever
-        failed, not only the writing of files.
-        """
+    def succeeded(self, keys: Iterable[NamespacedName]) -> None:
+        """A whole pass over these succeeded: clear those that were due and did not fail again."""
         for key in keys:
-            trouble = self._troubles.get(key)
-            if trouble is not None and trouble.due:
+            if self.is_due(key):
                 self.clear(key)
 
-    def silo(self, ring: Callable[[set[NamespacedName] | None], None]) -> None:
-        """The silo could not be read: look again, whatever its bells say."""
-        self._silo = (trio.current_time() + SILO, ring)
-        self._wake.set()
-
     async def run(self) -> None:
-        """A task: say when it is time."""
+        """A task: notify of services that are due."""
         while True:
             self._wake = trio.Event()
-            with trio.move_on_at(self._next()):
+            times = [retry.at for retry in self._retries.values() if not retry.due]
+            with trio.move_on_at(min(times, default=float("inf"))):
                 await self._wake.wait()
-            self._ring(trio.current_time())
-
-    def _next(self) -> float:
-        times = [trouble.at for trouble in self._troubles.values() if not trouble.due]
-        return min([*times, self._silo[0] if self._silo else float("inf")], default=float("inf"))
-
-    def _ring(self, now: float) -> None:
-        if self._silo is not None and self._silo[0] <= now:
-            ring, self._silo = self._silo[1], None
-            ring(None)
-        for key, trouble in list(self._troubles.items()):
-            if not trouble.due and trouble.at <= now:
-                trouble.due = True
-                self._again(key)
+            for key, retry in self._retries.items():
+                if not retry.due and retry.at <= trio.current_time():
+                    retry.due = True
+                    self._changed.add(key)

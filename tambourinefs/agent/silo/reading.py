@@ -1,74 +1,77 @@
-"""From the silo's bells to scans: one task, so that what rings during a scan is one more scan after it."""
+"""The manifests in the silo, kept current by one task: what changes during a scan is read by the
+next one.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 import trio
 
+from tambourinefs.agent.notifications import Notifications
 from tambourinefs.agent.silo.scan import SiloUnavailable
 from tambourinefs.agent.silo.watch import watch_silo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tambourinefs.agent.silo.scan import Scan, Silo
+    from tambourinefs.agent.silo.scan import Entry, Scan, Silo
     from tambourinefs.model.names import NamespacedName
 
+log = logging.getLogger(__name__)
 
-class SiloReader:
-    """Reads what rang, and all of it where anything may have changed."""
+RETRY: Final = 5.0  # seconds until what could not be read is read again, whatever the watch says
+NOT_YET: Final = "the silo was not read yet"
 
-    def __init__(
-        self,
-        silo: Silo,
-        accept: Callable[[str], None],
-        read: Callable[[Scan, set[NamespacedName] | None], None],
-        failed: Callable[[SiloUnavailable], None],
-    ) -> None:
-        """`accept`: remembers a UUID durably, OSError where it cannot. `read` is told a scan and what was asked for
-        (None: all), `failed` why there is none.
-        """
+
+class Manifests:
+    """What the silo has, or why it cannot be read (`problem`: desired state is unknown then).
+    `changed` is notified of manifests that were read; None: of all.
+    """
+
+    def __init__(self, silo: Silo, changed: Notifications[NamespacedName]) -> None:
+        self.problem = NOT_YET
+        self.entries: dict[NamespacedName, Entry] = {}
+        self.unread: dict[NamespacedName, str] = {}  # why a manifest cannot be read
+        self.uuid = ""  # of the silo
         self._silo = silo
-        self._accept = accept
-        self._read = read
-        self._failed = failed
-        self._to_scan: set[NamespacedName] | None = set()
-        self._wake = trio.Event()
+        self._changed = changed
+        self._to_read: Notifications[NamespacedName] = Notifications()
 
-    def rang(self, keys: set[NamespacedName] | None) -> None:
-        """A bell: look at these again; None: at all."""
-        if keys is None or self._to_scan is None:
-            self._to_scan = None
-        else:
-            self._to_scan |= keys
-        self._wake.set()
+    def refresh(self, keys: set[NamespacedName] | None) -> None:
+        """Read these again; None: all."""
+        self._to_read.notify(keys)
 
     async def watch(self) -> None:
-        """A task: the silo's own bells."""
-        await watch_silo(self._silo.path, self.rang)
+        """A task: notice changes in the silo."""
+        await watch_silo(self._silo.path, self.refresh)
 
     async def run(self) -> None:
-        """A task: a scan for what rang."""
+        """A task: read what changed."""
         while True:
-            await self._wake.wait()
-            self._wake = trio.Event()
-            keys, self._to_scan = self._to_scan, set()
+            keys = None if self.problem else set(self.unread)
+            with trio.move_on_after(RETRY if keys is None or keys else inf):
+                changed = await self._to_read.take()
+                keys = None if keys is None or changed is None else keys | changed
             try:
                 scan = await trio.to_thread.run_sync(self._silo.scan, keys)
-                if not self._silo.expected:
-                    await self._obey(scan.uuid)
             except SiloUnavailable as error:
                 self._failed(error)
             else:
                 self._read(scan, keys)
 
-    async def _obey(self, uuid: str) -> None:
-        """Remember the first silo that is seen. Raises SiloUnavailable: one that is not kept is not obeyed."""
-        try:
-            await trio.to_thread.run_sync(self._accept, uuid)
-        except OSError as error:
-            why = error.strerror or error
-            message = f"silo {self._silo.path} cannot be remembered as the one that this host obeys: {why}"
-            raise SiloUnavailable(message) from error
-        self._silo.expected = uuid
+    def _failed(self, error: SiloUnavailable) -> None:
+        problem = error.message + (f". {error.hint}" if error.hint else "")
+        if self.problem != problem:
+            log.warning("%s", error.message + (f" ({error.hint})" if error.hint else ""))
+        self.problem = problem
+        self._changed.notify(())
+
+    def _read(self, scan: Scan, asked: set[NamespacedName] | None) -> None:
+        for key, why in scan.unread.items():
+            if self.unread.get(key) != why:
+                log.warning("%s", why)
+        everything = bool(self.problem) or scan.uuid != self.uuid
+        self.problem, self.uuid = "", scan.uuid
+        self.entries, self.unread = scan.entries, scan.unread
+        self._changed.notify(None if everything else scan.changed | (asked or set()))

@@ -1,10 +1,9 @@
-"""Reads the silo: every manifest, through one directory descriptor that is provably the right
-mount. It blocks.
+"""Reads every manifest in the silo through one directory descriptor. It blocks.
 
 A dead mount that was detached lists as an empty directory without an error, so a scan counts only
-when the directory is FUSE, holds the UUID that this host obeys, and is the same mount before and
-after. Anything else is SiloUnavailable: what is desired is unknown then, and nothing is removed. One manifest
-that cannot be read is unknown alone.
+if the directory is FUSE, has the UUID that this host accepts, and is the same mount before and
+after. Anything else is SiloUnavailable: the desired state is unknown then, and nothing is removed.
+A manifest that cannot be read is unknown by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import os
 import shlex
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import msgspec
 
@@ -27,7 +26,7 @@ from tambourinefs.model.schema import Generation
 from tambourinefs.model.status import ACCEPT_SILO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tambourinefs.model.manifest import Manifest
@@ -35,25 +34,20 @@ if TYPE_CHECKING:
 
 MANIFESTS_MAX: Final = 10_000
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR)
-_OF_ONE: Final = (
-    errno.EIO,
-    errno.EACCES,
-    errno.EPERM,
-)  # a dead mount says ENOTCONN or ECONNABORTED
-_READ: Final = (
-    os.O_RDONLY | os.O_NONBLOCK
-)  # a FIFO is opened without waiting for a writer, and then refused
+# Errors of one manifest; those of a dead mount are ENOTCONN and ECONNABORTED.
+_OF_ONE: Final = (errno.EIO, errno.EACCES, errno.EPERM)
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK  # a FIFO does not block; it is refused then
 
 Etag = tuple[int, int, int, int]
 
 
 class SiloUnavailable(Unreachable):
-    """The silo is not there, or is not the one that this host obeys: what is desired is not known."""
+    """The silo is not there, or is not the one that this host accepts: desired state is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One manifest as it lies in the silo: read, or refused with an error that names the field."""
+    """One manifest in the silo: parsed, or invalid with an error that names the field."""
 
     key: NamespacedName
     data: bytes
@@ -66,7 +60,7 @@ class Entry:
 
 class _Peek(msgspec.Struct):
     uid: Annotated[str, msgspec.Meta(max_length=MAX_ID)] = ""
-    generation: Generation = 0  # what no status could carry is not made out
+    generation: Generation = 0
 
 
 class _PeekObject(msgspec.Struct):
@@ -75,9 +69,9 @@ class _PeekObject(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What is in the silo now. `entries` is whole; `changed` are keys that came, went or differ
-    from the scan before. `unread` says of those that are there and cannot be read why: their entry is the last one known,
-    or one that is nothing but the error.
+    """What is in the silo now. `entries` has all; `changed` are keys that came, went or differ from the
+    scan before. `unread` says why a manifest cannot be read: its entry is the last one that was
+    read, or has the error alone.
     """
 
     uuid: str
@@ -86,19 +80,28 @@ class Scan:
     unread: dict[NamespacedName, str]
 
 
-class Silo:
-    """The silo at `path`. `obeyed` says which UUID is obeyed; "" takes the first that is seen.
+class AcceptedSilo(Protocol):
+    """Which silo this host accepts, durable (state.store.Store)."""
 
-    It is asked at the start, and again where another store is there: somebody may have accepted it meanwhile.
-    `any_directory` takes a plain directory for a silo: for tests of what is behind it.
+    def silo(self) -> str:
+        """Its UUID; "" before the first."""
+        ...
+
+    def accept_silo(self, uuid: str) -> None:
+        """Accept that silo from now on. Raises OSError."""
+        ...
+
+
+class Silo:
+    """The silo at `path`. If none is accepted yet, the first that is read is.
+
+    `any_directory` takes a plain directory for a silo, for tests.
     """
 
-    def __init__(
-        self, path: Path, obeyed: Callable[[], str], *, any_directory: bool = False
-    ) -> None:
+    def __init__(self, path: Path, accepted: AcceptedSilo, *, any_directory: bool = False) -> None:
         self.path = path
-        self.expected = obeyed()
-        self._obeyed = obeyed
+        self._expected = accepted.silo()
+        self._accepted = accepted
         self._any_directory = any_directory
         self._entries: dict[NamespacedName, Entry] = {}
         self._unread: dict[NamespacedName, str] = {}
@@ -130,7 +133,17 @@ class Silo:
             raise SiloUnavailable(f"silo {self.path}: {error.strerror or error}") from error
         finally:
             os.close(root)
+        if not self._expected:
+            self._accept(before[1])
         return self._merge(before[1], found, unread, None if keys is None else set(wanted))
+
+    def _accept(self, uuid: str) -> None:
+        try:
+            self._accepted.accept_silo(uuid)
+        except OSError as error:
+            why = error.strerror or error
+            raise SiloUnavailable(f"silo {self.path} cannot be accepted: {why}") from error
+        self._expected = uuid
 
     def _merge(
         self,
@@ -157,11 +170,11 @@ class Silo:
         if files.filesystem_type(root) != files.FUSE_SUPER_MAGIC and not self._any_directory:
             raise SiloUnavailable(f"silo {self.path} is not mounted")
         uuid = self._uuid_of(root)
-        if self.expected not in ("", uuid):
-            self.expected = self._obeyed() or self.expected
-        if self.expected not in ("", uuid):
+        if self._expected not in ("", uuid):  # it may have been accepted meanwhile
+            self._expected = self._accepted.silo() or self._expected
+        if self._expected not in ("", uuid):
             raise SiloUnavailable(
-                f"silo {self.path} is another one (its store is {uuid}, this host obeys {self.expected})",
+                f"silo {self.path} is another one (its store is {uuid}, this host accepts {self._expected})",
                 hint=f"If the store was replaced on purpose: {ACCEPT_SILO} {shlex.quote(uuid)}",
             )
         return files.mount_id(root), uuid
@@ -178,7 +191,7 @@ class Silo:
         root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if self._identity(root) != before:
-                raise SiloUnavailable(f"silo {self.path} was mounted anew while it was read")
+                raise SiloUnavailable(f"silo {self.path} was mounted again while it was read")
         finally:
             os.close(root)
 
@@ -218,7 +231,7 @@ class Silo:
             if error.errno in _ABSENT:
                 return None
             if error.errno in (errno.ELOOP, errno.EXDEV, errno.ENXIO):
-                return Entry(key, b"", (0, 0, 0, 0), error=f"{path} is no regular file")
+                return Entry(key, b"", (0, 0, 0, 0), error=f"{path} is not a regular file")
             raise
         try:
             about = os.fstat(fd)
@@ -227,7 +240,7 @@ class Silo:
             if old is not None and old.etag == etag:
                 return old
             if not stat.S_ISREG(about.st_mode):
-                return Entry(key, b"", etag, error=f"{path} is no regular file")
+                return Entry(key, b"", etag, error=f"{path} is not a regular file")
             return _parsed(key, _read_up_to(fd, manifests.MAX_BYTES + 1), etag)
         finally:
             os.close(fd)
@@ -240,7 +253,7 @@ def _parsed(key: NamespacedName, data: bytes, etag: Etag) -> Entry:
         manifest = _at_home(manifest, key, source)
     except InvalidManifest as error:
         peek = _peek(data)
-        # What is too large or broken is not shown whole: a status must stay small.
+        # A status must stay small.
         return Entry(key, data[: 1 << 16], etag, None, str(error), peek.uid, peek.generation)
     meta = manifest.metadata
     return Entry(key, data, etag, manifest, "", meta.uid, meta.generation)
@@ -250,20 +263,18 @@ def _at_home(manifest: Manifest, key: NamespacedName, source: str) -> Manifest:
     meta = manifest.metadata
     if meta.name != key[1]:
         raise InvalidManifest(
-            f"lies in the directory of {key[1]}", source=source, field="metadata.name"
+            f"is not the name of its directory, {key[1]}", source=source, field="metadata.name"
         )
     if meta.namespace not in {"", key[0]}:
         raise InvalidManifest(
-            f"lies in the directory of {key[0]}", source=source, field="metadata.namespace"
+            f"is not the name of its directory, {key[0]}", source=source, field="metadata.namespace"
         )
     home = msgspec.structs.replace(meta, namespace=key[0])
     return msgspec.structs.replace(manifest, metadata=home)
 
 
 def _peek(data: bytes) -> _Peek:
-    """uid and generation of a manifest that is refused, where they can be made out: its status says
-    of what it speaks.
-    """
+    """uid and generation of an invalid manifest, as far as they can be read, for its status."""
     try:
         return msgspec.json.decode(data, type=_PeekObject).metadata
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -271,8 +282,8 @@ def _peek(data: bytes) -> _Peek:
 
 
 def _directories(root: int, path: bytes) -> list[str]:
-    """Names of directories that can be names of namespaces or services, sorted. Of links too: what one stands for is not
-    gone, and whoever opens it is told.
+    """Names of directories that may be namespaces or services, sorted. Links too: what one stands for is
+    not gone, and opening it fails with the reason.
     """
     try:
         fd = files.open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)

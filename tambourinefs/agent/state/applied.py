@@ -1,8 +1,8 @@
-"""The records in memory, the names they hold, and their way to the disk. On the trio thread; only
+"""Applied state in memory, the names that it owns, and its way to the disk. On the trio thread; only
 `flush` waits.
 
-Several tasks change records at once, each of its own service. Whoever is about to touch the host on
-the strength of a record flushes first; flushes that meet become one.
+Several tasks change records at once, each of its own service. A task that changes the host by a
+record flushes first; flushes at the same time become one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class AppliedState:
     def __init__(self, store: Store, records: Mapping[NamespacedName, Record]) -> None:
         self._store = store
         self._records = dict(records)
-        self._taken = {claim: key for key, record in records.items() for claim in record.claims}
+        self._owners = {claim: key for key, record in records.items() for claim in record.claims}
         self._unsaved: set[NamespacedName] = set()
         self._lock = trio.Lock()
 
@@ -35,9 +35,9 @@ class AppliedState:
         return self._records
 
     @property
-    def taken(self) -> Mapping[Claim, NamespacedName]:
-        """Who has which name."""
-        return self._taken
+    def owners(self) -> Mapping[Claim, NamespacedName]:
+        """The owner of each claimed name."""
+        return self._owners
 
     @property
     def is_durable(self) -> bool:
@@ -49,26 +49,26 @@ class AppliedState:
         return self._records.get(key)
 
     def set(self, record: Record) -> None:
-        """Remember; not yet durable."""
+        """Replace the record of its service; not yet durable."""
         old = self._records.get(record.key)
         if old == record:
             return
         if old is None or old.claims != record.claims:
             self._release(record.key)
-            self._taken.update(dict.fromkeys(record.claims, record.key))
+            self._owners.update(dict.fromkeys(record.claims, record.key))
         self._records[record.key] = record
         self._unsaved.add(record.key)
 
     def _release(self, key: NamespacedName) -> None:
         old = self._records.get(key)
         for claim in old.claims if old else ():
-            if self._taken.get(claim) == key:
-                del self._taken[claim]
+            if self._owners.get(claim) == key:
+                del self._owners[claim]
 
     async def flush(self) -> None:
         """Make everything durable that was set before this call.
 
-        Raises OSError; what was not kept is tried again with the next flush.
+        Raises OSError; the next flush tries again.
         """
         async with self._lock:
             waiting = [self._records[key] for key in self._unsaved if key in self._records]

@@ -1,5 +1,5 @@
-"""Publishes views: only those that differ, with the journal's last lines when they have come. On
-the trio thread.
+"""Publishes the views that differ from those published before, with the last lines of the journal.
+On the trio thread.
 """
 
 from __future__ import annotations
@@ -9,108 +9,93 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from tambourinefs.agent.notifications import Notifications
 from tambourinefs.agent.status import views
 from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tambourinefs.agent.ports import Journal
-    from tambourinefs.agent.status.views import Known
+    from tambourinefs.agent.status.conditions import ServiceState
     from tambourinefs.model.names import NamespacedName
     from tambourinefs.model.unit import Unit
     from tambourinefs.model.view import ServiceView
 
 LINES: Final = 10  # as many as systemctl status shows
-SETTLE: Final = (
-    0.2  # seconds; what a burst of changes says is read once, and journald gets time to write
-)
+SETTLE: Final = 0.2  # seconds for journald to write, and for a burst of changes to end
 
 
 class StatusSink(Protocol):
-    """Where views are pinned up; never blocks."""
+    """Where views are published (procfs.store.StatusStore); never blocks."""
 
     def publish(self, view: ServiceView) -> None:
-        """Show this."""
+        """Publish this view."""
         ...
 
     def withdraw(self, namespace: str, name: str) -> None:
-        """Show it no more."""
+        """Remove the view of this service."""
         ...
 
 
 class Publisher:
-    """`known` gathers everything about a service; `journal` None: log lines are not published on
-    this host.
+    """`journal` None: log lines are not published on this host. `changed` is notified of services
+    whose lines were read.
     """
 
     def __init__(
-        self, board: StatusSink, journal: Journal | None, known: Callable[[NamespacedName], Known]
+        self,
+        sink: StatusSink,
+        journal: Journal | None,
+        changed: Notifications[NamespacedName],
     ) -> None:
-        self._board = board
+        self._sink = sink
         self._journal = journal
-        self._known = known
+        self._changed = changed
         self._views: dict[NamespacedName, ServiceView] = {}
         self._lines: dict[NamespacedName, tuple[str, ...]] = {}
         self._lines_of: dict[NamespacedName, str] = {}  # the invocation that wrote them
-        self._spoke: set[NamespacedName] = set()
-        self._wake = trio.Event()
-
-    @property
-    def keys(self) -> frozenset[NamespacedName]:
-        """The services that are shown."""
-        return frozenset(self._views)
+        self._logged: Notifications[NamespacedName] = Notifications()
 
     def lines(self, key: NamespacedName) -> tuple[str, ...]:
-        """The last lines that were read of a service's journal."""
+        """The lines that were read last."""
         return self._lines.get(key, ())
 
-    def publish(self, key: NamespacedName) -> None:
-        """Show what is known of a service now, if it differs from what is shown."""
-        before = self._views.get(key)
-        view = views.view(self._without_old_lines(key, self._known(key)), before, now())
+    def publish(self, state: ServiceState) -> None:
+        """Publish the state of a service, if its view differs from the one published before."""
+        key, before = state.key, self._views.get(state.key)
+        view = views.view(self._without_old_lines(state), before, now())
         if view == before:
             return
         self._views[key] = view
-        self._board.publish(view)
+        self._sink.publish(view)
         if _run_of(view.unit) != _run_of(before.unit if before else None):
-            self._spoke.add(key)
-            self._wake.set()
+            self._logged.add(key)
 
-    def _without_old_lines(self, key: NamespacedName, known: Known) -> Known:
-        """A new invocation has said nothing yet: what the one before it said would be taken for its own."""
-        if known.unit is None or known.unit.invocation_id == self._lines_of.get(key, ""):
-            return known
-        return dataclasses.replace(known, journal=())
+    def _without_old_lines(self, state: ServiceState) -> ServiceState:
+        """A new invocation does not show the lines of the one before."""
+        if state.unit is None or state.unit.invocation_id == self._lines_of.get(state.key, ""):
+            return state
+        return dataclasses.replace(state, journal=())
 
     def withdraw(self, key: NamespacedName) -> None:
-        """Show it no more."""
+        """Remove the view of a service."""
         if self._views.pop(key, None) is not None:
-            self._board.withdraw(*key)
+            self._sink.withdraw(*key)
         self._lines.pop(key, None)
         self._lines_of.pop(key, None)
-        self._spoke.discard(key)
 
-    def heard(self, units: frozenset[str] | None) -> None:
-        """These units have logged something (None: any may have): their last lines are read again."""
+    def journal_changed(self, units: frozenset[str] | None) -> None:
+        """These units have logged something (None: any may have): read their last lines again."""
         for key, view in self._views.items():
             unit = view.unit
             if unit is not None and (units is None or {unit.name, unit.id} & units):
-                self._spoke.add(key)
-        if self._spoke:
-            self._wake.set()
+                self._logged.add(key)
 
     async def read_journal(self) -> None:
-        """A task: fetch the last lines of units that changed or spoke, in the background."""
-        if self._journal is None:
-            await trio.sleep_forever()
-            raise AssertionError
-        while True:
-            await self._wake.wait()
-            self._wake = trio.Event()
+        """A task: read the last lines of units that changed or logged something."""
+        while self._journal is not None:
+            first = await self._logged.take()
             await trio.sleep(SETTLE)
-            keys, self._spoke = sorted(self._spoke), set()
-            for key in keys:
+            for key in sorted((first or set()) | self._logged.take_nowait()):
                 await self._read(self._journal, key)
 
     async def _read(self, journal: Journal, key: NamespacedName) -> None:
@@ -121,11 +106,11 @@ class Publisher:
         lines = await journal.last_lines(unit.id or unit.name, unit.invocation_id, LINES)
         if key in self._views:
             self._lines[key], self._lines_of[key] = lines, unit.invocation_id
-            self.publish(key)
+            self._changed.add(key)
 
 
 def _run_of(unit: Unit | None) -> tuple[str, ...]:
-    """What changes when a unit probably said something."""
+    """What changes when a unit has probably logged something."""
     if unit is None:
         return ()
     return (

@@ -50,13 +50,14 @@ class Sight:
         seen: Callable[[NamespacedName], None],
         changed: Callable[[NamespacedName], None],
         busy: Callable[[], bool] = lambda: False,
+        urgent: Callable[[], set[str]] = set,
     ) -> None:
         self.units: dict[str, Unit] = {}
         self._systemd = systemd
         self._seen = seen
         self._changed = changed
         self._busy = busy
-        self.urgent: Callable[[], set[str]] = set  # units that somebody waits for
+        self._urgent = urgent  # units that have a running job
         self._services: dict[str, set[NamespacedName]] = {}
         self._named: dict[NamespacedName, str] = {}
         self._rang: set[str] = set()
@@ -134,7 +135,7 @@ class Sight:
         old = [name for name, state in states.items() if _differs(state, self.units.get(name))]
         self._take(question, await self._systemd.units(old) if old else {})
 
-    async def look(self, name: str) -> Unit:
+    async def unit(self, name: str) -> Unit:
         """A snapshot after all signals that came before: what they rang is answered by it. Raises
         SystemdUnavailable.
         """
@@ -222,7 +223,7 @@ class Sight:
         begin = trio.current_time()
         while self._rang - (held := self._not_now()) or self._old - held:
             # A daemon-reload lets every unit go and come: they all ring.
-            names = _some(self._rang & self.urgent(), held, AT_ONCE)
+            names = _some(self._rang & self._urgent(), held, AT_ONCE)
             self._rang.difference_update(names)
             rang = self._rang - held
             few = 0 < len(rang) <= FEW
