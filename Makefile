@@ -3,14 +3,15 @@ SHELL := /bin/sh
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo || echo needs-root-or-sudo)
 TOX := .venv/bin/tox run --quiet
 ARGS ?=
+SEED ?= $(shell date +%s)
 
-.PHONY: help test lint unit functional e2e cluster test-machine deb demo demo-machine demo-node proto reference bench lab-down clean
+.PHONY: help test lint unit functional e2e cluster soak test-machine deb demo demo-machine demo-node proto reference bench lab-down clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 test: bootstrap  ## every lane; the first run takes some minutes to install and build
-	@$(SUDO) tests/lanes
+	$(SUDO) $(TOX)
 
 lint unit functional e2e cluster: bootstrap
 	$(SUDO) $(TOX) -e $@ -- $(ARGS)
@@ -19,6 +20,9 @@ unit:        ## decisions (no root needed, under 20 s)
 functional:  ## this kernel: mounts, sockets, D-Bus
 e2e:         ## lab hosts: the whole chain
 cluster:     ## a real control plane and lab hosts (the first time builds it: five minutes)
+
+soak: bootstrap  ## random kills and long sequences; says its seed, writes soak.xml (SEED=N: that seed)
+	$(SUDO) env TAMBOURINE_SEED=$(SEED) $(TOX) -e soak -- $(ARGS)
 
 deb:  ## the Debian packages, in dist/ (tambourine, tambourine-dkms)
 	$(SUDO) debian/build

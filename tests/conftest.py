@@ -10,31 +10,41 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests import pool
 from tests.announced import Announced, collected
 from tests.leftovers import MARK, Left
-from tests.shards import register
 
-SUMMARY = "TAMBOURINE_SUMMARY"  # a file that takes one line of this run's outcome
 GRACE = 3.0  # seconds for what is ending
-
-
-_BEGAN = time.monotonic()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ[MARK] = str(os.getpid())
-    register(config)
+    if not hasattr(config, "workerinput"):  # what xdist's workers alone have
+        pool.begin()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if SUMMARY in os.environ:
-        line, _ = terminalreporter.build_summary_stats_line()
-        said = ", ".join(text for text, _ in line)
-        with open(os.environ[SUMMARY], "w") as file:
-            file.write(f"{said} in {time.monotonic() - _BEGAN:.0f} s\n")
-        bad = [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]
-        with open(f"{os.environ[SUMMARY]}.failed", "w") as file:
-            file.writelines(f"{nodeid}\n" for nodeid in dict.fromkeys(each.nodeid for each in bad))
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        pool.end()
+
+
+def pytest_report_header() -> str:
+    return f"seed: {_seed()}"
+
+
+def _seed() -> int:
+    return int(os.environ.get("TAMBOURINE_SEED") or 1)
+
+
+@pytest.fixture
+def seed() -> int:
+    """For what a test draws at random: 1, or TAMBOURINE_SEED, another one in each `make soak`."""
+    return _seed()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed:
+        pool.note_failure()
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from tests.cluster import corpus, kustomized
 from tests.cluster.manifests import fresh_name, tambourine
 from tests.cluster.world import Cluster
 
-SEED = 4
 MIXED = 2000
 AT_ONCE = 2  # requests
 RBAC = "rbac.authorization.k8s.io"
@@ -102,8 +101,8 @@ def _shown(data: bytes) -> str:
     return text if len(text) < 900 else f"{text[:450]} … {text[-450:]}"
 
 
-def test_the_api_server_and_the_node_accept_the_same(control_plane: Cluster) -> None:
-    objects = list(corpus.corpus(SEED, MIXED))
+def test_the_api_server_and_the_node_accept_the_same(control_plane: Cluster, seed: int) -> None:
+    objects = list(corpus.corpus(seed, MIXED))
     assert len(objects) > 9_000
     namespace, token = control_plane.namespace, _token(control_plane)
     doors = [Door(control_plane, namespace, token) for _ in range(AT_ONCE)]
@@ -122,7 +121,7 @@ def test_the_api_server_and_the_node_accept_the_same(control_plane: Cluster) -> 
         for data, answer in zip(objects, answers, strict=True)
         if (said := _disagreement(data, answer))
     ]
-    assert not found, f"{len(found)} of {len(objects)} (seed {SEED}):\n" + "\n".join(found[:40])
+    assert not found, f"{len(found)} of {len(objects)} (seed {seed}):\n" + "\n".join(found[:40])
 
 
 @pytest.mark.parametrize(

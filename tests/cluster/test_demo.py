@@ -13,19 +13,19 @@ from tests.lab.state import CHECKOUT, LabState
 STEPS = (
     "A cluster: etcd, API server, controller manager",
     "A host allows namespaces",
-    "A unit that the hosts have already",
-    "A unit that they have not",
+    "A unit that the hosts already have",
+    "A unit that comes with the manifest",
     "Its status is a file on each host",
-    "A command",
-    "stops at the first that fails",
-    "And back",
-    "Two namespaces want one unit",
+    "Restart",
+    "stops when one fails",
+    "Undo",
+    "Two namespaces claim one unit",
     "The API server is killed",
-    "Delete: the hosts are as they were before",
+    "Delete: each host is as it was before",
 )
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_demo_shows_the_whole_chain_and_leaves_nothing() -> None:
     state = LabState(f"demo-{os.getpid()}")
     try:
@@ -43,7 +43,7 @@ def test_the_demo_shows_the_whole_chain_and_leaves_nothing() -> None:
             place = done.stdout.find(step, place)
             assert place >= 0, f"no step, or not in its place: {step}"
         assert done.stdout.count("no difference in /etc and in the list of units\n") == 2
-        assert "That was it, in " in done.stdout
+        assert "Done in " in done.stdout
         assert not state.directory.exists()
     finally:
         lab.down(state)

@@ -197,41 +197,48 @@ def _starts(host: Host, namespace: str) -> dict[str, int]:
     return {path.split("/")[-2]: int(count) for count, path in counts}
 
 
-def test_sync_is_killed_at_random_under_a_hundred_applies_and_twenty_restarts(
-    cluster: Cluster,
+def batched(objects: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    for start in range(0, len(objects), size):
+        yield objects[start : start + size]
+
+
+@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.soak)])
+def test_sync_is_killed_at_random_under_applies_and_restarts(
+    cluster: Cluster, count: int, seed: int
 ) -> None:
-    """Each command is run once."""
-    namespace, names = cluster.allowed_namespace, [fresh_name("kill") for _ in range(100)]
-    dice, killed = random.Random(4), Counter[str]()
+    """Each command is run once, of so many applies and a fifth as many restarts."""
+    namespace, names = cluster.allowed_namespace, [fresh_name("kill") for _ in range(count)]
+    restarted = names[: count // 5]
+    dice, killed = random.Random(seed), Counter[str]()
     objects = [
         tambourine(name, namespace, command="start", unit=counter(f"/run/{namespace}/{name}"))
         for name in names
     ]
     before = {host.name: int(_show(host, SYNC, "NRestarts")) for host in cluster.hosts}
-    for start in range(0, len(objects), 10):
-        cluster.apply(*objects[start : start + 10])
+    for some in batched(objects, count // 10):
+        cluster.apply(*some)
         for host in cluster.hosts:
-            if dice.random() < 0.8:
+            if dice.random() < 0.9:
                 _kill_sync(cluster, host)
                 killed[host.name] += 1
     assert all(killed[host.name] >= 5 for host in cluster.hosts), killed
 
     def all_ready() -> bool:
         items = cluster.get("tmb", "-n", namespace)["items"]
-        return len(items) == 100 and all(
+        return len(items) == count and all(
             item.get("status", {}).get("ready") == "2/2" for item in items
         )
 
-    cluster.wait(all_ready, "all 100 on both nodes", seconds=120)
+    cluster.wait(all_ready, "all on both nodes", seconds=120)
     for host in cluster.hosts:
         assert _starts(host, namespace) == dict.fromkeys(names, 1), host.name
         assert int(_show(host, SYNC, "NRestarts")) - before[host.name] >= 5
 
-    again = objects[:20]
+    again = objects[: len(restarted)]
     for item in again:
         item["spec"] |= {"command": "restart", "commandID": "x", "rollout": {"maxUnavailable": 2}}
-    for start in range(0, len(again), 4):
-        cluster.apply(*again[start : start + 4])
+    for some in batched(again, count // 25):
+        cluster.apply(*some)
         for host in cluster.hosts:
             _kill_sync(cluster, host)
 
@@ -240,12 +247,14 @@ def test_sync_is_killed_at_random_under_a_hundred_applies_and_twenty_restarts(
         last = [
             item.get("status", {}).get("lastCommand", {})
             for item in items
-            if item["spec"]["tambourine"] in names[:20]
+            if item["spec"]["tambourine"] in restarted
         ]
-        return [(one.get("commandID"), one.get("result")) for one in last] == [("x", "done")] * 40
+        return [(one.get("commandID"), one.get("result")) for one in last] == [("x", "done")] * (
+            2 * len(restarted)
+        )
 
-    cluster.wait(all_done, "all 40 restarts to be reported", seconds=90)
-    wanted = dict.fromkeys(names, 1) | dict.fromkeys(names[:20], 2)
+    cluster.wait(all_done, "all restarts to be reported", seconds=90)
+    wanted = dict.fromkeys(names, 1) | dict.fromkeys(restarted, 2)
     for host in cluster.hosts:
         assert _starts(host, namespace) == wanted, host.name
     cluster.kubectl("delete", "tmb", "--all", "-n", namespace, "--timeout=120s", timeout=150)

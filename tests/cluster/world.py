@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tambourinefs.errors import NotFound, TambourineError
 from tambourinefs.kube.resources import NAMESPACES
 from tests.cluster import kinds
+from tests.daemons import DAEMONS, SYNC
 from tests.lab import cluster, controlplane, kubebuild, kubecontroller, kubejoin
 from tests.lab.controlplane import ControlPlane
 from tests.lab.hosts import CommandFailed, Host
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from tambourinefs.kube.resources import Resource
 
 _NUMBER = itertools.count(1)
-DAEMONS = (
-    "tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service", "tambourine-sync.service",
-)  # fmt: skip
 _CONDITIONS = (
     "jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.generation}:"
     "{range .status.conditions[*]} {.type}={.status} {.reason} {.observedGeneration} {.message};{end}{'\\n'}{end}"
@@ -214,7 +212,12 @@ class Cluster:
             what: self.kubectl(*argv, "--request-timeout=10s", check=False)
             for what, argv in asked.items()
         }
-        journal = ("journalctl", "--no-pager", "--lines=40", *(f"--unit={one}" for one in DAEMONS))
+        journal = (
+            "journalctl",
+            "--no-pager",
+            "--lines=40",
+            *(f"--unit={one}" for one in (*DAEMONS, SYNC)),
+        )
         parts |= {host.name: host.run(*journal, check=False) for host in self.hosts}
         said = {what: done.stdout + done.stderr for what, done in parts.items()}
         for log in sorted(self.plane.directory.glob("*controller-[0-9]*.log")):

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from tambourinefs.errors import TambourineError
+from tests.daemons import DAEMONS
 from tests.e2e.chaos import client_of, manifest, put, wait_ready
 from tests.lab.hosts import Host
 from tests.waiting import PATIENCE, until
-
-SILO = "tambourine-silo.service"
-AGENT = "tambourine.service"
-BOMBSHELL = "tambourine-bombshell.service"
-DAEMONS = (SILO, AGENT, BOMBSHELL)
 
 MANIFEST = """\
 apiVersion: tambourine.dev/v1alpha1

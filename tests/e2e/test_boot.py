@@ -10,11 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.daemons import AGENT, BOMBSHELL, DAEMONS, SILO
 from tests.e2e.chain import (
-    AGENT,
-    BOMBSHELL,
-    DAEMONS,
-    SILO,
     answers,
     apply,
     delete,
@@ -43,7 +40,7 @@ def managed(host: Host) -> Iterator[str]:
     delete(host, "steady")
 
 
-@pytest.mark.ahead  # 10 s are measured: of the chain, not of the company
+@pytest.mark.timing
 @pytest.mark.parametrize("order", ORDERS, ids=names)
 def test_kill_9_in_any_order(host: Host, managed: str, order: tuple[str, ...]) -> None:
     *before, service = pids(host, *order, managed)
@@ -97,7 +94,7 @@ def short_watchdog(host: Host) -> Iterator[None]:
     host.run("systemctl", "daemon-reload")
 
 
-@pytest.mark.ahead  # 4 s are little for the company
+@pytest.mark.timing
 def test_frozen_daemons_are_replaced_by_the_watchdog(
     host: Host, managed: str, short_watchdog: None
 ) -> None:

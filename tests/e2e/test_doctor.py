@@ -10,8 +10,6 @@ from tests.e2e.chain import apply, wait_answering, wait_until
 from tests.e2e.doctor import Fault, Line, break_and_fix, examine, find, shell
 from tests.lab.hosts import Host
 
-pytestmark = pytest.mark.slow
-
 PKI = "/etc/tambourine/pki"
 SILO = "/var/lib/tambourine/silo"
 STORE = "/var/lib/tambourine/store"

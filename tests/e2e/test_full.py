@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.e2e.chain import MANIFEST, SILO, apply, delete, pids, prop, wait_answering, wait_until
+from tests.daemons import SILO
+from tests.e2e.chain import MANIFEST, apply, delete, pids, prop, wait_answering, wait_until
 from tests.lab.hosts import Host
 
 NAME = "full"

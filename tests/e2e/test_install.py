@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from tests.daemons import DAEMONS
 from tests.e2e import leaving
-from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering, wait_until
+from tests.e2e.chain import answers, apply, pids, wait_answering, wait_until
 from tests.e2e.install_page import follow
 from tests.lab.hosts import Host
 from tests.lab.tree import PREFIX, SOURCE, WHEELS

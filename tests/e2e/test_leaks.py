@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tambourinefs.rpc.client import Client
-from tests.e2e.chain import DAEMONS, pids, wait_until
+from tests.daemons import DAEMONS
+from tests.e2e.chain import pids, wait_until
 from tests.e2e.chaos import Wish, client_of, put, remove, temporaries, wait_gone, wait_ready
 from tests.lab.hosts import Host
 

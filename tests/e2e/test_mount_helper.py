@@ -12,18 +12,8 @@ from pathlib import Path
 import pytest
 
 from tambourinefs.mount import mounts
-from tests.e2e.chain import (
-    AGENT,
-    DAEMONS,
-    SILO,
-    answers,
-    apply,
-    delete,
-    pids,
-    prop,
-    wait_answering,
-    wait_until,
-)
+from tests.daemons import AGENT, DAEMONS, SILO
+from tests.e2e.chain import answers, apply, delete, pids, prop, wait_answering, wait_until
 from tests.lab.hosts import Host
 from tests.transcript import Step, play, steps
 

@@ -12,7 +12,8 @@ import pytest
 
 from tambourinefs.install.uninstall import MODULE
 from tambourinefs.model import formats
-from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering, wait_until
+from tests.daemons import DAEMONS
+from tests.e2e.chain import answers, apply, pids, wait_answering, wait_until
 from tests.e2e.install_page import follow
 from tests.e2e.leaving import ORIGINAL, Left, apply_over_an_original, everything, make_original
 from tests.e2e.terminal import talk
@@ -126,6 +127,7 @@ def test_the_module_s_package_comes_and_goes_by_itself(debs: Path, packaged: Pac
     assert answers(host)
 
 
+@pytest.mark.timing
 def test_updated_under_load_nobody_notices(packaged: Packaged, newer: Path) -> None:
     host = packaged.host
     deb = bring(host, newer)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tambourinefs.model import formats
-from tests.e2e.chain import DAEMONS, answers, apply, pids, wait_answering
+from tests.daemons import DAEMONS
+from tests.e2e.chain import answers, apply, pids, wait_answering
 from tests.e2e.test_package import APT, bring, prepare
 from tests.lab import package
 from tests.lab.hosts import Host

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import time
 
-from tests.e2e.chain import BOMBSHELL, pids, wait_answering, wait_until
+from tests.daemons import BOMBSHELL
+from tests.e2e.chain import pids, wait_answering, wait_until
 from tests.lab.hosts import Host
 
 PKI = "/etc/tambourine/pki"

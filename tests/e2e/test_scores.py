@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tambourinefs.model import paths
-from tests.e2e.chain import AGENT, BOMBSHELL, SILO
+from tests.daemons import AGENT, BOMBSHELL, SILO
 from tests.lab.hosts import Host
 
 PAGE = Path(__file__).parents[2] / "docs/security.md"

@@ -15,7 +15,7 @@ from tests.fakes.systemd_rules import SLEEPS
 from tests.lab.hosts import Host
 from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.trio, pytest.mark.slow]
+pytestmark = pytest.mark.trio
 
 MANY = 1000
 QUIET = 0.5  # seconds without a ring that count as quiet

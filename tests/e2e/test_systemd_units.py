@@ -11,6 +11,7 @@ from tambourinefs.model.unit import Unit
 from tests.e2e.systemd_world import HostWorld, world_of
 from tests.fakes.systemd_rules import SLEEPS
 from tests.lab.hosts import Host
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.trio
 
@@ -48,7 +49,7 @@ def number(text: str) -> int | None:
 async def at_rest(world: HostWorld, name: str) -> tuple[Unit, dict[str, str]]:
     """The unit and what systemctl shows of it, of a moment around which nothing changed: its figures move by themselves."""
     fields = {*TEXTS.values(), *NUMBERS.values(), *LISTS.values()}
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         while True:
             before = await shown(world, name)
             unit = await world.systemd.unit(name)
@@ -131,7 +132,7 @@ async def test_an_alias_rings_under_the_name_that_was_asked_for(bare_host: Host)
         assert (unit.name, unit.id) == ("u-other.service", "u-real.service")
         await world.systemd.changes.wait()  # take what is left
         await world.kill("u-real.service")
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             while "u-other.service" not in (await world.systemd.changes.wait()).names:
                 pass
         await world.systemd.disable(["u-real.service"])
@@ -230,6 +231,7 @@ async def test_a_unit_of_somebody_else(bare_host: Host) -> None:
         assert ("dbus.socket", "active") in unit.triggered_by
 
 
+@pytest.mark.timing
 async def test_what_a_person_does_by_hand_rings_within_a_second(bare_host: Host) -> None:
     async with world_of(bare_host) as world:
         await world.write("u-hand.service", SLEEPS)

@@ -351,7 +351,7 @@ def stopped(host: Host, pid: int) -> Iterator[None]:
         send(signal.SIGCONT)
 
 
-@pytest.mark.ahead
+@pytest.mark.timing
 def test_every_read_answers_while_dbus_is_stopped_and_journald_and_pid_1_are_frozen(
     zoo: Host,
 ) -> None:
@@ -405,7 +405,7 @@ while time.monotonic() < deadline:
 """
 
 
-@pytest.mark.ahead
+@pytest.mark.timing
 def test_a_poll_sees_the_new_value_within_50_ms_of_systemds_signal(zoo: Host) -> None:
     """From systemd's own time of the change, which is before its signal."""
     late = []

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from tests.e2e.chain import MANIFEST
-from tests.lab import cgroups
 from tests.lab.hosts import Host
 
 
@@ -18,15 +17,12 @@ class _Beside:
     """A program that runs on the host until its standard input ends, and then says in JSON what it saw."""
 
     script: ClassVar[str]
-    first: ClassVar[bool] = False  # the host goes before whatever else this machine does
 
     def __init__(self, host: Host, *argv: str) -> None:
         self.host = host
         self._argv = ("/usr/bin/python3", "-c", self.script, *argv)
 
     def __enter__(self) -> Self:
-        if self.first:
-            cgroups.weigh(self.host.state.machine, heavy=True)
         self._process = self.host.popen(*self._argv, stdin=subprocess.PIPE)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "begins\n"
@@ -38,8 +34,6 @@ class _Beside:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        if self.first:
-            cgroups.weigh(self.host.state.machine, heavy=False)
         said, complained = self._process.communicate("", timeout=60)
         if kind is not None:
             return
@@ -63,11 +57,9 @@ class Reader(_Beside):
     """Reads the given statuses for as long as the block runs, each of services that run meanwhile: their names are given.
 
     Whole, and of the right one: `status` has the unit in its first line and the state `active (running)`, `status.json` and
-    `services.json` parse and name them, running. A file that is away for a moment is a pause. Meanwhile the host goes before
-    whatever else this machine does: that would be its pause, not ours.
+    `services.json` parse and name them, running. A file that is away for a moment is a pause.
     """
 
-    first = True
     script = """\
 import json, select, sys, time
 

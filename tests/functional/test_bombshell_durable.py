@@ -94,11 +94,10 @@ def test_what_was_removed_stays_removed(
 
 
 def test_a_cut_amid_many_writers_loses_nothing_that_was_answered(
-    make_bombshell: Make, loop_disk: LoopDisk
+    make_bombshell: Make, loop_disk: LoopDisk, seed: int
 ) -> None:
     running = start(make_bombshell, loop_disk)
     answered: dict[str, int] = {}
-    seed = random.randrange(1 << 32)
 
     def content(name: str, version: int) -> bytes:
         return f"{name}:{version}\n".encode() * random.Random(version).randrange(1, 20000)

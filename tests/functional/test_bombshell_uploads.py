@@ -6,7 +6,6 @@ import itertools
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -59,13 +58,11 @@ def test_uploads_that_go_on_are_ended_when_the_server_stops(
     bombshell: Running, stub: BombshellStub
 ) -> None:
     silence, call = begin(bombshell, stub, b"f")
-    begun = time.monotonic()
     with bombshell.client() as client, client.watch("silo") as watch:
         assert next(watch)[0] == "resync"
         assert bombshell.kill(signal.SIGTERM) == 0
         with pytest.raises(errors.Unreachable):
             next(watch)
-    assert time.monotonic() - begun < 4
     assert bombshell.content() == []
     assert call.exception(10) is not None  # type: ignore[attr-defined]
     silence.close()

@@ -88,7 +88,7 @@ def test_whoever_is_told_finds_the_new_value(mount: Mounted) -> None:
                 assert path.read_text() != old
 
 
-@pytest.mark.ahead
+@pytest.mark.timing
 @pytest.mark.parametrize("name", ["active", "status", "status.json", "loaded"])
 def test_a_sleeping_poll_wakes_at_once(mount: Mounted, name: str) -> None:
     view = hello()
@@ -152,7 +152,7 @@ def _wait_for(condition: object, seconds: float = 10) -> None:
         assert time.monotonic() < deadline
 
 
-@pytest.mark.ahead
+@pytest.mark.timing
 def test_an_age_is_never_more_than_a_second_old(mount: Mounted) -> None:
     view = hello(active_enter_usec=now_usec())
     mount.publish(view)
@@ -169,7 +169,7 @@ def test_an_age_is_never_more_than_a_second_old(mount: Mounted) -> None:
         waiting.rest(looked, least=0.002)  # what is too old is so for longer than that
 
 
-@pytest.mark.ahead
+@pytest.mark.timing
 def test_a_live_file_is_rendered_once_a_second_and_not_when_nothing_changed(mount: Mounted) -> None:
     old = hello("old", active_enter_usec=now_usec() - 30 * 86400 * 10**6)
     mount.publish(old)

@@ -41,7 +41,7 @@ def _milliseconds(path: Path, times: int = 200) -> list[float]:
     return sorted(took)
 
 
-@pytest.mark.ahead
+@pytest.mark.timing
 @pytest.mark.usefixtures("many_files")
 def test_4096_open_readers_one_never_reading(mount: Mounted) -> None:
     view = hello()
@@ -84,7 +84,7 @@ def _is_log(fd: int) -> bool:
     return os.readlink(f"/proc/self/fd/{fd}").endswith("events.log")
 
 
-@pytest.mark.ahead
+@pytest.mark.timing
 def test_a_reader_of_thousands_of_services_does_not_hold_up_others(mount: Mounted) -> None:
     mount.publish(*(hello(f"s{n}") for n in range(3000)))
     value = mount.root / "local/s7/loaded"
@@ -105,7 +105,7 @@ def test_a_reader_of_thousands_of_services_does_not_hold_up_others(mount: Mounte
     assert took[len(took) * 99 // 100] < 100
 
 
-@pytest.mark.ahead
+@pytest.mark.timing
 def test_publishing_is_cheap_with_thousands_of_services_and_readers(mount: Mounted) -> None:
     views = [hello(f"s{n}") for n in range(2000)]
     mount.publish(*views)

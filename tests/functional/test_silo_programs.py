@@ -131,7 +131,6 @@ def test_rsync_of_a_tree(silo_on_scratch: SiloHost) -> None:
     same(Path("/usr/share/zoneinfo"), silo, "--checksum")
 
 
-@pytest.mark.slow
 def test_rsync_of_all_of_usr_share(silo_on_scratch: SiloHost) -> None:
     """The mount shows the same names, owners, modes and times; the store holds the same contents."""
     silo, store = silo_on_scratch.mount / "share", silo_on_scratch.tree / "share"

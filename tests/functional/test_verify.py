@@ -13,6 +13,7 @@ import trio
 
 from tambourinefs.agent.admission.verify import AnalyzeVerifier
 from tambourinefs.agent.ports import Draft, Findings, Verifier
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.trio
 
@@ -187,7 +188,7 @@ def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Non
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
 
 
-@pytest.mark.ahead
+@pytest.mark.timing
 async def test_a_verify_that_hangs_is_a_problem_of_that_draft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announce: Callable[[str], None]
 ) -> None:
@@ -195,7 +196,7 @@ async def test_a_verify_that_hangs_is_a_problem_of_that_draft(
     hang = 'case "$*" in *slow.service*) exec sleep 1000;; esac'
     pretend(tmp_path, monkeypatch, hang)
     verifier = AnalyzeVerifier(single_timeout=0.5, batch_timeout=0.5)
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         found = await verifier.verify([Draft("slow.service", GOOD), Draft("quick.service", GOOD)])
     assert "no answer within 0.5 s" in found["slow.service"].problems[0]
     assert found["quick.service"] == Findings()
@@ -222,7 +223,7 @@ async def test_a_host_without_systemd_analyze_says_so(
 
 async def test_endless_output_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(tmp_path, monkeypatch, "head -c 50000000 /dev/zero | tr '\\0' x >&2")
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         assert (await AnalyzeVerifier().verify([Draft("a.service", GOOD)]))[
             "a.service"
         ] == Findings()

@@ -12,6 +12,7 @@ from tambourinefs.agent.units import directories
 from tambourinefs.errors import OutOfSpace
 from tambourinefs.treewatch import Change, TreeWatch
 from tests.announced import Announced
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.trio
 
@@ -68,6 +69,6 @@ async def _until_rung(watching, target, rung, then=lambda _: None) -> None:  # t
                 nursery.cancel_scope.cancel()
             then(what)
 
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             nursery.start_soon(watching, target, ring)
             await trio.sleep_forever()

@@ -61,14 +61,6 @@ def join(files: list[Path]) -> None:
         file.write_text(str(os.getpid()))
 
 
-def weigh(name: str, *, heavy: bool) -> None:
-    """How much of the processors the host gets where others want them too: before all of them, or as each."""
-    for mountpoint in hierarchies():
-        for knob, weights in (("cpu.shares", (1024, 262144)), ("cpu.weight", (100, 10000))):
-            if (mountpoint / name / knob).exists():
-                (mountpoint / name / knob).write_text(str(weights[heavy]))
-
-
 def processes(name: str) -> set[int]:
     """Every process in the host's cgroups, at any depth."""
     pids: set[int] = set()

@@ -148,9 +148,7 @@ def check_round(machine: Machine, services: list[Service], settled: Service) -> 
     assert states.stdout == "active\n" * len(asked)
 
 
-def test_five_power_cuts_amid_applies(machine: Machine) -> None:
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
+def test_five_power_cuts_amid_applies(machine: Machine, seed: int) -> None:
     services = [Service(Wish(f"p{n}")) for n in range(SERVICES)]
     for cut in range(CUTS):
         settled = services[cut % SERVICES]

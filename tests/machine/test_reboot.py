@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from tests.daemons import DAEMONS
 from tests.machine.machine import Machine
 from tests.machine.qemu import SELINUX
 from tests.machine.waiting import wait_until
 
 HELLO = "/root/k8s/examples/hello.yaml"
-DAEMONS = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")
 
 
 def boot_id(machine: Machine) -> str:

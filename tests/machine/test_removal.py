@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.daemons import DAEMONS
 from tests.lab import package
 from tests.machine.installing import PACKAGES, apt, packages
 from tests.machine.machine import Machine
@@ -24,7 +25,6 @@ PLACES = (
 )
 
 
-DAEMONS = ("tambourine-silo.service", "tambourine.service", "tambourine-bombshell.service")
 NEWER = "99.0"
 PATIENCE = 240.0  # seconds
 

@@ -1,6 +1,4 @@
-"""How many generated examples a test looks at: a quarter of a hundred where a person waits for them, other ones each time.
-With CI set hypothesis takes its own profile `ci`: all hundred. In both no example fails for the time that it took.
-"""
+"""How many examples hypothesis generates: the same few in the lane, more and others in a soak."""
 
 from __future__ import annotations
 
@@ -8,11 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-if not os.environ.get("CI"):
-    settings.register_profile(
-        "while somebody waits",
-        max_examples=25,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    settings.load_profile("while somebody waits")
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("lane", _PATIENT, max_examples=25, derandomize=True)
+settings.register_profile("soak", _PATIENT, max_examples=300, print_blob=True)
+settings.load_profile(os.environ.get("TAMBOURINE_HYPOTHESIS", "lane"))

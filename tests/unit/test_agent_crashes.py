@@ -175,7 +175,6 @@ async def _live_through(
         assert life.host.records() == {}
 
 
-@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(histories)
 def test_any_history_ends_right_and_leaves_no_trace(history: list[tuple[str, Any, Any]]) -> None:
