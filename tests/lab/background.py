@@ -1,4 +1,4 @@
-"""Processes that outlive who started them, and are nobody's child."""
+"""Processes that outlive their parent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def spawn(module: str, *arguments: str) -> Process:
 
 
 def detach(log: Path) -> None:
-    """Go on in a process of an own session (Ctrl-C at the starter's terminal must not reach it), writing to `log`."""
+    """Continue in a process with its own session, out of reach of Ctrl-C, writing to `log`."""
     if pid := os.fork():
         print(pid, flush=True)
         os._exit(0)

@@ -74,10 +74,10 @@ def processes(name: str) -> set[int]:
     return pids
 
 
-def end(name: str, seconds: float = 20) -> None:
+def end(name: str, seconds: float = 60) -> None:
     """Kill all that runs in the host's cgroups and wait until it is gone."""
     deadline = time.monotonic() + seconds
-    stuck = time.monotonic() + seconds / 4
+    stuck = time.monotonic() + 5
     while pids := processes(name) - {os.getpid()}:
         for pid in pids:
             try:
@@ -92,7 +92,7 @@ def end(name: str, seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-def remove(name: str, seconds: float = 10) -> None:
+def remove(name: str, seconds: float = 60) -> None:
     """Remove the host's cgroups, from the leaves up; they are empty already."""
     deadline = time.monotonic() + seconds
     for mountpoint in hierarchies():

@@ -1,4 +1,4 @@
-"""What an administrator of the lab's cluster does first: its nodes are in the API, and what lies in k8s/ is applied."""
+"""Prepare the lab's cluster: create its Nodes and apply k8s/."""
 
 from __future__ import annotations
 

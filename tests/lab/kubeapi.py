@@ -22,7 +22,7 @@ def ask(server: str, pki: Path, method: str, path: str, body: object = None) -> 
         headers={"Content-Type": kind, **_who(pki)},
     )
     try:
-        with urllib.request.urlopen(request, timeout=20, context=_trust(pki)) as answer:
+        with urllib.request.urlopen(request, timeout=60, context=_trust(pki)) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -40,7 +40,7 @@ def token(server: str, pki: Path, namespace: str, account: str) -> str:
 def page(server: str, pki: Path, path: str) -> str:
     """A text of the API server's, as /metrics is."""
     request = urllib.request.Request(server + path, headers=_who(pki))
-    with urllib.request.urlopen(request, timeout=20, context=_trust(pki)) as answer:
+    with urllib.request.urlopen(request, timeout=60, context=_trust(pki)) as answer:
         said: bytes = answer.read()
     return said.decode()
 

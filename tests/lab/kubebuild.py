@@ -50,7 +50,7 @@ def programs() -> Path:
 
 
 def _on_path() -> Path | None:
-    """The directory on PATH that has all of them: a mixture of versions would be nobody's cluster."""
+    """The directory on PATH that has all four programs, so of one version."""
     server = which("kube-apiserver")
     if server is None:
         return None

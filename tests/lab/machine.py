@@ -47,7 +47,7 @@ def start(host: HostState) -> None:
 
 
 def wait_booted(host: HostState) -> None:
-    """Return when systemd inside says that the boot is over; LabError with the console's end when it does not come."""
+    """Return when the boot is finished; LabError with the end of the console log if it fails."""
     wait_until(lambda: _leader(host) is not None, BOOT_SECONDS, f"PID 1 of {host.name}")
     leader = _leader(host)
     assert leader is not None
@@ -121,12 +121,12 @@ def crash(host: HostState) -> None:
 
 
 def end(host: HostState) -> None:
-    """End what runs, and with the last process all namespaces and mounts: what is left is a machine that is off."""
+    """End all processes, and with the last one all namespaces and mounts."""
     cgroups.end(host.machine)
     cgroups.remove(host.machine)
     wait_until(
         lambda: not (disk.attached(host.image) or disk.attached(host.scratch)),
-        20,
+        60,
         f"the disks of {host.name} to be free",
     )
     host.write()

@@ -16,30 +16,30 @@ from tests.lab.state import LabState
 from tests.lab.tools import LabError, say
 
 HELP = """\
-Real systemd machines on this one, for tests, the demo and a person at a keyboard. As root.
+Systemd machines on this one, for tests, demos and interactive use. Needs root.
 
   lab up                  one host, h1, with this tree's Tambourine installed and running
   lab up --hosts 2 --bare two hosts without Tambourine
   lab exec h1 tambourine get
-  lab exec h1 sh -c 'cat >/etc/motd' <file      standard input, arguments, exit status: unchanged
-  lab shell h1            a shell in there; the checkout is at /src, read-only
+  lab exec h1 sh -c 'cat >/etc/motd' <file      passes standard input, arguments and exit status
+  lab shell h1            a shell on h1; the checkout is at /src, read-only
   lab reboot h1 | stop h1 | start h1
-  lab crash h1            a power cut: what /etc and /var had not fsynced is lost; `lab start h1` boots again
-  lab up --kubernetes     with a real etcd, API server and controller manager (the first time builds them)
-  lab kubectl get nodes   the lab's kubectl (with `kubectl tambourine`) and administrator; `lab env` prints exports
-  lab api stop | start    the API server alone
-  lab api snapshot FILE | restore FILE | replace   etcd's content: kept, put back, or that of another, empty cluster
-  lab status              what is up
-  lab down                nothing is left
+  lab crash h1            cut the power: /etc and /var lose what was not fsynced; `lab start h1` boots again
+  lab up --kubernetes     with etcd, API server and controller manager (the first run builds them)
+  lab kubectl get nodes   kubectl (with `kubectl tambourine`) as administrator; `lab env` prints exports
+  lab api stop | start    stop or start the API server
+  lab api snapshot FILE | restore FILE | replace   save etcd's content, restore it, or start an empty cluster
+  lab status              list what is running
+  lab down                remove the lab
 
-A host is an overlay of this machine's / (the same programs), with /etc and /var on an ext4 of its own, and its own
-network and cgroups. Nothing that is enabled on this machine runs in it. --name makes further labs beside the
-default one; each checkout has its own.
+A host is an overlay of this machine's / with its own network, cgroups, and ext4 for /etc and /var.
+Units that are enabled on this machine do not run in it. --name selects a lab other than the default;
+each checkout has its own labs.
 """
 
 
 def main() -> None:
-    """Parse, do, and turn LabError into one line and status 1."""
+    """Run the command; a LabError is one line and exit status 1."""
     options = _parser().parse_args()
     try:
         tools.check()
@@ -83,20 +83,22 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("what", choices=["stop", "start", "snapshot", "restore", "replace"])
     add.add_argument("file", nargs="?", type=Path, help="of a snapshot (tar)")
     add.set_defaults(do=_api)
-    action: Callable[[LabState, argparse.Namespace], int]
-    for name, action, text in (
-        ("shell", _shell, "a shell inside a host"),
-        ("reboot", _reboot, "power off in order and boot"),
-        ("crash", _crash, "a power cut"),
-        ("start", _start, "boot a host that is off"),
-        ("stop", _stop, "power off in order"),
+    add = commands.add_parser("shell", help="a shell on a host")
+    add.add_argument("host")
+    add.set_defaults(do=_shell)
+    for name, method, text in (
+        ("reboot", Host.reboot, "shut down and boot"),
+        ("crash", Host.crash, "cut the power"),
+        ("start", Host.start, "boot a host that is off"),
+        ("stop", Host.stop, "shut down"),
     ):
         add = commands.add_parser(name, help=text)
         add.add_argument("host")
-        add.set_defaults(do=action)
+        add.set_defaults(do=_power, method=method)
+    action: Callable[[LabState, argparse.Namespace], int]
     for name, action, text in (
-        ("status", _status, "what is up"),
-        ("down", _down, "take the lab down; nothing is left"),
+        ("status", _status, "list what is running"),
+        ("down", _down, "remove the lab"),
     ):
         add = commands.add_parser(name, help=text)
         add.add_argument("--name", default=argparse.SUPPRESS, help="which lab of this checkout")
@@ -118,7 +120,7 @@ def _up(state: LabState, options: argparse.Namespace) -> int:
 
 def _kubectl(state: LabState, options: argparse.Namespace) -> int:
     plane = ControlPlane(state)
-    plane.read()  # says what to do where there is none
+    plane.read()  # LabError without a control plane
     kubectl = str(kubebuild.programs() / "kubectl")
     environment = {**os.environ, **kubeplugin.environment(plane)}
     os.execve(kubectl, [kubectl, *options.argv], environment)
@@ -137,21 +139,18 @@ def _api(state: LabState, options: argparse.Namespace) -> int:
     if options.what in {"snapshot", "restore"} and options.file is None:
         raise LabError(f"api {options.what}: which file?")
     with state.lock():
-        _do_api(plane, options)
+        match options.what:
+            case "stop":
+                controlplane.stop(plane)
+            case "start":
+                controlplane.start(plane)
+            case "snapshot":
+                controlplane.snapshot(plane, options.file)
+            case "restore":
+                controlplane.restore(plane, options.file)
+            case "replace":
+                controlplane.replace(plane)
     return 0
-
-
-def _do_api(plane: ControlPlane, options: argparse.Namespace) -> None:
-    if options.what == "stop":
-        controlplane.stop(plane)
-    elif options.what == "start":
-        controlplane.start(plane)
-    elif options.what == "snapshot":
-        controlplane.snapshot(plane, options.file)
-    elif options.what == "restore":
-        controlplane.restore(plane, options.file)
-    else:
-        controlplane.replace(plane)
 
 
 def _down(state: LabState, _: argparse.Namespace) -> int:
@@ -167,34 +166,19 @@ def _exec(state: LabState, options: argparse.Namespace) -> int:
     command = machine.command(host, argv)
     signal.signal(
         signal.SIGPIPE, signal.SIG_DFL
-    )  # Python ignores it, and what we run would inherit that
+    )  # Python ignores it; the command would inherit that
     environment = {**machine.ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
     os.execve(command[0], command, environment)
 
 
 def _shell(state: LabState, options: argparse.Namespace) -> int:
-    # script(1) makes a terminal of the host's own: job control does not reach across process namespaces.
+    # script(1) opens a terminal on the host: job control does not reach across process namespaces.
     options.argv = ["script", "--quiet", "--return", "--command", "exec bash --login", "/dev/null"]
     return _exec(state, options)
 
 
-def _reboot(state: LabState, options: argparse.Namespace) -> int:
-    Host(state.host(options.host)).reboot()
-    return 0
-
-
-def _crash(state: LabState, options: argparse.Namespace) -> int:
-    Host(state.host(options.host)).crash()
-    return 0
-
-
-def _start(state: LabState, options: argparse.Namespace) -> int:
-    Host(state.host(options.host)).start()
-    return 0
-
-
-def _stop(state: LabState, options: argparse.Namespace) -> int:
-    Host(state.host(options.host)).stop()
+def _power(state: LabState, options: argparse.Namespace) -> int:
+    options.method(Host(state.host(options.host)))
     return 0
 
 

@@ -22,7 +22,7 @@ BASE: Final = Path("/var/tmp/tambourine-lab")
 
 @dataclass(frozen=True)
 class Process:
-    """A process that we started, known by pid and start time: a pid alone may be somebody else's by now."""
+    """A process, identified by pid and start time: a pid alone may have been reused."""
 
     pid: int
     started: int  # field 22 of /proc/PID/stat (proc(5)): clock ticks since boot

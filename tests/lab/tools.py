@@ -1,4 +1,4 @@
-"""Programs that the lab runs, and what it says when one is missing."""
+"""Run the programs that the lab needs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INOTIFY_INSTANCES: Final = 1024
 
 
 class LabError(Exception):
-    """Something a person must read; the message says of which host and what to do."""
+    """The message names the host and what to do."""
 
 
 def check() -> None:
@@ -49,8 +49,10 @@ def check() -> None:
 
 
 def make_room() -> None:
-    """Let root have as many inotify instances as several hosts need: each systemd has five, and all count as this
-    machine's root's. A kernel that allows 128 makes the fourth host fail to boot without a word.
+    """Raise the limit of inotify instances of root.
+
+    Each systemd has five, and all hosts count as one user. With 128, the fourth host fails to boot
+    without a message.
     """
     knob = Path("/proc/sys/fs/inotify/max_user_instances")
     if int(knob.read_text()) < INOTIFY_INSTANCES:
@@ -68,7 +70,7 @@ def which(name: str) -> str | None:
 def run(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a program of the lab's own; LabError with what it printed when it fails.
 
-    It ends with us: what goes on after a kill would get in the way of who clears up.
+    It ends with this process, so that it cannot run beside a later cleanup.
     """
     program = which(argv[0]) or argv[0]
     setpriv = which("setpriv") or "setpriv"
