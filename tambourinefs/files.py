@@ -5,6 +5,7 @@ The kernel does the confinement (openat2(2) with RESOLVE_BENEATH), not string ch
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -128,6 +129,14 @@ def replace_file_durably(
         replace_durably(dirfd, path.name, data, mode=mode, uid=uid, gid=gid, prefix=prefix)
     finally:
         os.close(dirfd)
+
+
+def close_quietly(fd: int) -> None:
+    """close(2) without an error: of a FUSE file it is ENOTCONN when the server is gone, and the descriptor is closed all
+    the same. Content that must be durable was fsynced before.
+    """
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 def mount_id(fd: int) -> int:

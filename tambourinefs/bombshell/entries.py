@@ -1,4 +1,4 @@
-"""What is at a name: an Entry of io.proto from stat(2)."""
+"""An Entry of io.proto, its etag and its checks, from stat(2)."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def etag(found: os.stat_result) -> str:
 
 
 def check_match(wanted: str | None, found: os.stat_result | None) -> None:
-    """Hold an `if_match` against what is there (None: nothing).
+    """Compare `if_match` with the file that exists (None: none).
 
     Raises OSError ESTALE where it does not match.
     """
     if wanted is None:
         return
     if found is None:
-        raise OSError(errno.ESTALE, "there is no such file, and if_match asks for one")
-    if wanted != "*" and (not wanted or wanted != etag(found)):  # what is no file has no etag
-        raise OSError(errno.ESTALE, "has changed since: its etag is not the one in if_match")
+        raise OSError(errno.ESTALE, "does not exist, and if_match is set")
+    if wanted != "*" and (not wanted or wanted != etag(found)):  # only files have etags
+        raise OSError(errno.ESTALE, "has changed: its etag is not the one in if_match")
 
 
 def check_regular(found: os.stat_result | None) -> None:
-    """Only regular files are read and replaced; nothing (None) may be made into one.
+    """Only regular files are read and replaced; None is a file that does not exist.
 
     Raises OSError EISDIR, ELOOP or ENXIO for a directory, a link, or anything else.
     """

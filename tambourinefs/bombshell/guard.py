@@ -1,8 +1,8 @@
-"""Who may take a thread, and for how long. A slow or silent client starves nobody.
+"""Admits calls to the threads of the server, and ends those without progress: a slow client must not block others.
 
 gRPC's synchronous server gives each call a thread of one pool before it has seen the request, and waits for that request
-without a limit: as many half-open calls as threads, to any method, and Health is dead. So every method is served as one that
-streams its requests (on the wire there is no difference), which lets us count and time the call before its first message.
+without a limit: with as many half-open calls as threads, to any method, Health stops answering. So every method is served as
+one that streams its requests (the same on the wire): the call is counted and timed before its first message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 
-from tambourinefs.bombshell.border import translated
+from tambourinefs.bombshell.edge import translated
 
 log = logging.getLogger("bombshell.guard")
 
@@ -30,7 +30,7 @@ _MALFORMED: Final = object()
 class Rule:
     """How many calls of a kind at a time, seconds without progress, seconds in all (0: no limit).
 
-    Calls of an `idle` kind wait for nothing in particular and are ended first when the server stops.
+    Calls of an `idle` kind only wait for events and are ended first when the server stops.
     """
 
     kind: str
@@ -40,86 +40,86 @@ class Rule:
     idle: bool = False
 
 
-class Lease:
-    """One call that was let in, and when it is to be ended."""
+class Call:
+    """One admitted call, and its deadline."""
 
-    def __init__(self, rule: Rule, context: grpc.ServicerContext, pacer: Pacer) -> None:
+    def __init__(self, rule: Rule, context: grpc.ServicerContext, deadlines: Deadlines) -> None:
         self._rule = rule
-        self._pacer = pacer
+        self._deadlines = deadlines
         self.context = context
         self._end = time.monotonic() + rule.total if rule.total else float("inf")
         self.deadline = self._end
 
-    def wait(self) -> None:
-        """From now on it is the client's turn."""
-        patience = min(self._rule.stall, self._pacer.patience)
+    def client_turn(self) -> None:
+        """The call waits for its client: the deadline for progress holds."""
+        patience = min(self._rule.stall, self._deadlines.patience)
         self.deadline = min(self._end, time.monotonic() + patience)
-        self._pacer.expect(self.deadline)
+        self._deadlines.expect(self.deadline)
 
-    def work(self) -> None:
-        """From now on it is ours (or nobody's: an idle watch)."""
-        if self._rule.idle and self._pacer.patience != float("inf"):
-            return  # the server stops, and the deadline is for that
+    def server_turn(self) -> None:
+        """The server works, or the call is idle: only the total deadline holds."""
+        if self._rule.idle and self._deadlines.patience != float("inf"):
+            return  # the server stops: keep its deadline
         self.deadline = self._end
 
-    def hurry(self, deadline: float) -> None:
-        """The server stops: a call that waits for its client, or for nothing, has until then."""
+    def shorten(self, deadline: float) -> None:
+        """The server stops: a call that is idle or waits for its client ends by then."""
         if self._rule.idle or self.deadline < self._end:
             self.deadline = min(self.deadline, deadline)
 
     def expire(self) -> None:
-        """End the call; whoever waits for its client is woken by gRPC."""
+        """End the call; gRPC wakes the thread that waits for its client."""
         self.deadline = float("inf")
-        if self._pacer.patience == float("inf"):
+        if self._deadlines.patience == float("inf"):
             log.warning("ended a call of kind %s without progress", self._rule.kind)
         self.context.cancel()
 
 
-class Pacer:
-    """One thread that ends calls whose time is over; it sleeps while none is due."""
+class Deadlines:
+    """One thread that ends calls at their deadlines; it sleeps while none is due."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._leases: set[Lease] = set()
+        self._calls: set[Call] = set()
         self._wake_at = float("inf")
         self._stopping = False
         self.patience = float("inf")
-        self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
-    def hurry(self, patience: float) -> None:
-        """The server stops: from now on wait for a client no longer than that, and end what is idle."""
+    def shorten(self, patience: float) -> None:
+        """The server stops: wait for a client no longer than that from now on, and end idle calls."""
         self.patience = patience
         deadline = time.monotonic() + patience
         with self._changed:
-            for lease in self._leases:
-                lease.hurry(deadline)
+            for call in self._calls:
+                call.shorten(deadline)
         self.expect(deadline)
 
     def stop(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         self._thread.join()
 
     @contextmanager
-    def pacing(self, lease: Lease) -> Iterator[None]:
-        """The lease counts while inside."""
+    def tracking(self, call: Call) -> Iterator[None]:
+        """The call's deadline holds while inside."""
         with self._changed:
-            self._leases.add(lease)
-        self.expect(lease.deadline)
+            self._calls.add(call)
+        self.expect(call.deadline)
         try:
             yield
         finally:
             with self._changed:
-                self._leases.discard(lease)
+                self._calls.discard(call)
 
     def expect(self, deadline: float) -> None:
-        """Wake up by then."""
+        """Wake the thread by then."""
         with self._changed:
             if deadline < self._wake_at:
                 self._wake_at = deadline
@@ -131,11 +131,11 @@ class Pacer:
                 if self._stopping:
                     return
                 now = time.monotonic()
-                due = [lease for lease in self._leases if lease.deadline <= now]
-                rest = [lease.deadline for lease in self._leases if lease.deadline > now]
+                due = [call for call in self._calls if call.deadline <= now]
+                rest = [call.deadline for call in self._calls if call.deadline > now]
                 self._wake_at = min(rest, default=float("inf"))
-            for lease in due:
-                lease.expire()
+            for call in due:
+                call.expire()
             self._sleep()
 
     def _sleep(self) -> None:
@@ -146,10 +146,10 @@ class Pacer:
 
 
 class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
-    """Lets calls in by kind. `rules` are by full method name; `other` is for methods that it does not have."""
+    """Admits calls by kind. `rules` are by full method name; `other` is for methods without one."""
 
     def __init__(self, rules: dict[str, Rule], other: Rule) -> None:
-        self.pacer = Pacer()
+        self.deadlines = Deadlines()
         self._rules = rules
         self._other = other
         kinds = {rule.kind: rule.calls for rule in (*rules.values(), other)}
@@ -180,27 +180,27 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
 
     def _single(self, handler: Any, rule: Rule) -> Callable[[Iterator[Any], Any], Any]:
         def serve(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-            with self._admitted(rule, context) as lease:
-                paced = _paced(requests, lease)
+            with self._admitted(rule, context) as call:
+                timed = _timed(requests, call)
                 if handler.request_streaming:
-                    return handler.stream_unary(paced, context)
-                return handler.unary_unary(_only(paced), context)
+                    return handler.stream_unary(timed, context)
+                return handler.unary_unary(_only(timed), context)
 
         return serve
 
     def _streaming(self, handler: Any, rule: Rule) -> Callable[[Iterator[Any], Any], Iterator[Any]]:
         def serve(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._admitted(rule, context) as lease:
-                paced = _paced(requests, lease)
+            with self._admitted(rule, context) as call:
+                timed = _timed(requests, call)
                 if handler.request_streaming:
-                    responses = handler.stream_stream(paced, context)
+                    responses = handler.stream_stream(timed, context)
                 else:
-                    responses = handler.unary_stream(_only(paced), context)
+                    responses = handler.unary_stream(_only(timed), context)
                 try:
                     for response in responses:
-                        lease.wait()
+                        call.client_turn()
                         yield response
-                        lease.work()
+                        call.server_turn()
                 finally:
                     if hasattr(responses, "close"):
                         responses.close()
@@ -208,28 +208,31 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc,unused-ignore]
         return serve
 
     @contextmanager
-    def _admitted(self, rule: Rule, context: grpc.ServicerContext) -> Iterator[Lease]:
+    def _admitted(self, rule: Rule, context: grpc.ServicerContext) -> Iterator[Call]:
         slots = self._slots[rule.kind]
         with translated(context, "", b""):
             if not slots.acquire(blocking=False):
-                raise OSError(errno.EUSERS, f"more than {rule.calls} calls of this kind at a time")
+                raise OSError(
+                    errno.EUSERS,
+                    f"more than {rule.calls} calls of this kind at a time; try again later",
+                )
             try:
-                lease = Lease(rule, context, self.pacer)
-                with self.pacer.pacing(lease):
-                    yield lease
+                call = Call(rule, context, self.deadlines)
+                with self.deadlines.tracking(call):
+                    yield call
             finally:
                 slots.release()
 
 
-def _paced(requests: Iterator[Any], lease: Lease) -> Iterator[Any]:
+def _timed(requests: Iterator[Any], call: Call) -> Iterator[Any]:
     while True:
-        lease.wait()
+        call.client_turn()
         request = next(requests, None)
-        lease.work()
+        call.server_turn()
         if request is None:
             return
         if request is _MALFORMED:
-            raise OSError(errno.EPROTO, "a message is not one of this method")
+            raise OSError(errno.EPROTO, "a message has the wrong type for this method")
         yield request
 
 
@@ -241,7 +244,7 @@ def _only(requests: Iterator[Any]) -> Any:
 
 
 def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """What cannot be read is told to the caller; gRPC would log a traceback and end the requests as if the client had."""
+    """A malformed message becomes an error of the call; gRPC would log a traceback and end the requests as if complete."""
 
     def read(data: bytes) -> Any:
         try:

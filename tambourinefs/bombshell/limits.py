@@ -1,4 +1,4 @@
-"""How much of the host one Bombshell may take."""
+"""Limits on what one Bombshell uses of the host."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Limits:
     health_watches: int = 8
     reflections: int = 2
     file_bytes: int = 1 << 30  # of one Write
-    uncommitted_bytes: int = 2 << 30  # of all Writes that go on
-    stall: float = 30.0  # without a message from, or taken by, the client
+    uncommitted_bytes: int = 2 << 30  # of all running Writes
+    stall: float = 30.0  # without a message from or to the client
     stream: float = 3600.0  # of a whole Read, Write or List
-    connection_age: float = 3600.0  # then a client connects anew and meets a renewed certificate
+    connection_age: float = 3600.0  # then a client reconnects and gets a renewed certificate
 
     @property
     def threads(self) -> int:
-        """Enough for every call that is let in, and some that say no to the rest."""
+        """Enough for every admitted call, and some that refuse the rest."""
         kinds = (
             self.watches, self.reads, self.writes, self.lists, self.others,
             self.health, self.health_watches, self.reflections,
@@ -44,7 +44,7 @@ class Limits:
         return sum(kinds) + SPARE_THREADS
 
 
-class Ledger:
+class UncommittedBytes:
     """Bytes that were received and are not yet committed, of all uploads together."""
 
     def __init__(self, limit: int) -> None:
@@ -54,7 +54,7 @@ class Ledger:
 
     @contextmanager
     def account(self) -> Iterator[Account]:
-        """One upload's part; given back at the end, however it ends."""
+        """One upload's share; returned at the end, however it ends."""
         account = Account(self)
         try:
             yield account
@@ -63,23 +63,23 @@ class Ledger:
                 self._held -= account.held
 
     def take(self, size: int) -> None:
-        """Raise OSError ENOBUFS when `size` more bytes are too many."""
+        """Raise OSError ENOBUFS when `size` more bytes exceed the limit."""
         with self._lock:
             if self._held + size > self._limit:
                 raise OSError(
-                    errno.ENOBUFS, "too many bytes of other uploads wait for their commit"
+                    errno.ENOBUFS, "too many uncommitted bytes of other uploads; try again later"
                 )
             self._held += size
 
 
 class Account:
-    """What one upload has taken from a Ledger."""
+    """One upload's share of UncommittedBytes."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, total: UncommittedBytes) -> None:
+        self._total = total
         self.held = 0
 
     def take(self, size: int) -> None:
-        """As Ledger.take."""
-        self._ledger.take(size)
+        """As UncommittedBytes.take."""
+        self._total.take(size)
         self.held += size

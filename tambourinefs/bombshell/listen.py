@@ -1,4 +1,4 @@
-"""Bombshell's end of the socket: who may connect, one server at a time, certificates that are renewed while it runs."""
+"""Bombshell's socket: its mode and group, one server at a time, certificates that are reloaded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Certificates:
 
 
 class Credentials:
-    """Reads the certificates again whenever a client connects after they changed; keeps the last good ones."""
+    """Reloads the certificates when a client connects after they changed; keeps the last good ones."""
 
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
@@ -54,21 +54,21 @@ class Credentials:
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration:
-        """Called by gRPC for each new connection. None, which its type does not allow, means: as before.
+        """Called by gRPC for each new connection. None, which its type does not allow, means unchanged.
 
         gRPC's core owns and frees a configuration once it was returned: the same one twice ends the process (tried).
         """
-        as_before = cast("grpc.ServerCertificateConfiguration", None)
+        unchanged = cast("grpc.ServerCertificateConfiguration", None)
         now = reach.stamps(self._certificates.files)
         if now == self._stamps:
-            return as_before
+            return unchanged
         self._stamps = now
         try:
             fresh = self._load()
         except HostError as error:
             log.warning("keeping the old certificate: %s", error)
-            return as_before
-        log.info("took up a renewed certificate")
+            return unchanged
+        log.info("loaded a renewed certificate")
         return fresh
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
@@ -76,7 +76,7 @@ class Credentials:
         if not keypair.matches(certificate, key):
             raise HostError(
                 f"{self._certificates.certificate} and {self._certificates.key} do not belong together",
-                hint="see `tambourine pki show`",
+                hint="See: tambourine pki show",
             )
         return grpc.ssl_server_certificate_configuration(
             [(key, certificate)], authority[0] if authority else None
@@ -88,7 +88,7 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise HostError(
-            f"cannot read {file}: {error.strerror}", hint="`tambourine pki init` makes it"
+            f"cannot read {file}: {error.strerror}", hint="Make it: tambourine pki init"
         ) from error
 
 
@@ -96,7 +96,7 @@ def _read(file: Path) -> bytes:
 def exclusive(socket: Path) -> Iterator[None]:
     """No other Bombshell serves this socket while inside: a second would silently steal the path.
 
-    Raises AlreadyExists, HostError where the directory is not there or not ours to write.
+    Raises AlreadyExists, HostError where the directory is missing or not writable.
     """
     reach.check_length(str(socket))
     lock = socket.with_name(f"{socket.name}.lock")
@@ -119,25 +119,25 @@ def exclusive(socket: Path) -> Iterator[None]:
 
 @contextmanager
 def bound(socket: Path, gid: int, bind: Callable[[str], None]) -> Iterator[None]:
-    """The socket is at its path while inside, with its mode and group from the first moment.
+    """The socket exists at its path while inside, with its mode and group from the start.
 
-    `bind` binds and listens at a name beside it, which is then renamed: so gRPC, which unlinks the path it was given when
-    it stops, never unlinks one that is not ours. Only inside `exclusive`.
+    `bind` binds and listens at a name beside it, which is then renamed: gRPC unlinks the path that it was given when it
+    stops, which could be another server's. Only inside `exclusive`.
 
-    Raises AlreadyExists where something that is no socket has the path, HostError where it cannot be made.
+    Raises AlreadyExists where the path exists and is not a socket, HostError where it cannot be made.
     """
     private = socket.with_name(_private(socket.name))
     for path in (socket, private):
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(path.lstat().st_mode):
-                raise AlreadyExists(f"{path} is there and is not a socket")
+                raise AlreadyExists(f"{path} exists and is not a socket")
     previous = os.umask(0o177)
     try:
         private.unlink(missing_ok=True)
         bind(str(private))
         os.chown(private, -1, gid)
         private.chmod(SOCKET_MODE)
-        ours = private.stat().st_ino
+        inode = private.stat().st_ino
         private.rename(socket)
     except OSError as error:
         raise HostError(f"cannot make {socket}: {error.strerror}") from error
@@ -147,7 +147,7 @@ def bound(socket: Path, gid: int, bind: Callable[[str], None]) -> Iterator[None]
         yield
     finally:
         with contextlib.suppress(FileNotFoundError):
-            if socket.lstat().st_ino == ours:
+            if socket.lstat().st_ino == inode:
                 socket.unlink()
 
 

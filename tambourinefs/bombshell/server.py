@@ -1,4 +1,4 @@
-"""The parts put together: volumes, rpcs, health, reflection, the guard before them, the socket below."""
+"""The server: volumes, rpcs, health and reflection, behind the guard, on the socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,35 +14,65 @@ from pathlib import Path
 from typing import Final
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from tambourinefs.bombshell import listen
 from tambourinefs.bombshell.guard import Guard, Rule
-from tambourinefs.bombshell.health import SERVICE, Health
 from tambourinefs.bombshell.limits import MAX_MESSAGE, Limits
 from tambourinefs.bombshell.service import Service
 from tambourinefs.bombshell.sweeper import Sweeper
 from tambourinefs.bombshell.volume import Volume
 from tambourinefs.errors import HostError
-from tambourinefs.rpc import io_pb2_grpc
+from tambourinefs.rpc import io_pb2, io_pb2_grpc
 
 log = logging.getLogger("bombshell")
 
-GRACE: Final = 5.0  # seconds for calls that go on when we are stopped
-PATIENCE: Final = 0.5  # … while they make progress
+SERVICE: Final = io_pb2.DESCRIPTOR.services_by_name["Bombshell"].full_name
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+GRACE: Final = 5.0  # seconds for running calls at a stop
+PATIENCE: Final = 0.5  # seconds without progress at a stop
+
+
+class Health(health.HealthServicer):  # type: ignore[misc]
+    """grpc.health.v1: SERVING while the volumes answer: both for "" and the Bombshell service, one for "silo" and "proc".
+
+    Check refreshes the volumes, none of which can block it for long. `publish` notifies watchers.
+    """
+
+    def __init__(self, volumes: Mapping[str, Volume]) -> None:
+        super().__init__()
+        self._volumes = volumes
+        self.publish()
+
+    def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        for volume in self._volumes.values():
+            volume.refresh()
+        self.publish()
+        return super().Check(request, context)
+
+    def publish(self) -> None:
+        """Set each status by the last refresh of the volumes."""
+        for name, volume in self._volumes.items():
+            self.set(name, _SERVING if volume.serving else _NOT_SERVING)
+        everything = all(volume.serving for volume in self._volumes.values())
+        for name in ("", SERVICE):
+            self.set(name, _SERVING if everything else _NOT_SERVING)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where everything is. `gid` of the socket: -1 for the process's own. `plain`: serve directories that are no mounts."""
+    """Places, `gid` of the socket (-1: the process's own); `plain`: serve directories that are not mounts, too."""
 
     socket: Path
     silo: Path
     proc: Path
     certificates: listen.Certificates
     gid: int = -1
-    client_pair: tuple[Path, Path] | None = None  # to look at ourselves as a client does
+    client_pair: tuple[Path, Path] | None = None  # for `check_answers`
     plain: bool = False
     limits: Limits = field(default_factory=Limits)
 
@@ -73,10 +103,10 @@ class Bombshell:
             for volume in (self.silo, self.proc):
                 volume.start()
                 stack.callback(volume.stop)
-            stack.enter_context(self.silo.listening(self._sweeper.ring))
+            stack.enter_context(self.silo.listening(self._sweeper.request))
             stack.enter_context(self._sweeper.running())
-            self._guard.pacer.start()
-            stack.callback(self._guard.pacer.stop)
+            self._guard.deadlines.start()
+            stack.callback(self._guard.deadlines.stop)
             server = self._server()
             for volume in (self.silo, self.proc):
                 stack.enter_context(volume.listening(self._health.publish))
@@ -89,16 +119,14 @@ class Bombshell:
             server.start()
             yield
 
-    def answers(self) -> None:
-        """Prove that a client would get through: a TLS handshake on the socket, and a free thread behind it.
+    def check_answers(self) -> None:
+        """Check that a client gets an answer: a TLS handshake on the socket, and a free thread.
 
         Raises HostError.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
-        context.verify_mode = (
-            ssl.CERT_NONE
-        )  # to ourselves; whether the certificate is good, clients judge
+        context.verify_mode = ssl.CERT_NONE  # this process's own; clients verify it
         context.set_alpn_protocols(["h2"])
         client = self._options.client_pair
         if client is not None and os.access(client[1], os.R_OK):
@@ -116,7 +144,7 @@ class Bombshell:
             ) from error
 
     def publish_health(self) -> None:
-        """Tell those who watch Health what the volumes are like."""
+        """Notify the watchers of Health of the volumes' state."""
         self._health.publish()
 
     def describe(self) -> str:
@@ -140,10 +168,10 @@ class Bombshell:
             ],
         )
         self._health = Health({"silo": self.silo, "proc": self.proc})
-        service = Service(self.silo, self.proc, limits, self._sweeper.ring)
+        service = Service(self.silo, self.proc, limits, self._sweeper.request)
         io_pb2_grpc.add_BombshellServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        # Not enable_server_reflection(), which asks grpc.aio (and with it asyncio, 4 MB) whether the server is one of its.
+        # Not enable_server_reflection(), which imports grpc.aio (and asyncio, 4 MB) to test the server's type.
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
             reflection.ReflectionServicer(names), server
@@ -153,7 +181,7 @@ class Bombshell:
     def _stop(self, server: grpc.Server) -> None:
         self._health.enter_graceful_shutdown()
         stopped = server.stop(GRACE)
-        self._guard.pacer.hurry(PATIENCE)
+        self._guard.deadlines.shorten(PATIENCE)
         stopped.wait(GRACE + 1)  # never set while a call hangs in a file system
         self._stopped = server  # destroying it would wait for such a call, too
         self._pool.shutdown(wait=False, cancel_futures=True)

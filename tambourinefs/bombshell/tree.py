@@ -1,4 +1,4 @@
-"""Names below a volume's root: opening, durable making and removing. Never follows a link, never leaves the root."""
+"""Names below a volume's root: open, make and remove. Never follows a link, never leaves the root."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from tambourinefs import files
-from tambourinefs.bombshell import names
-from tambourinefs.bombshell.descriptors import close
-
-Parts = tuple[bytes, ...]
+from tambourinefs.bombshell import paths
+from tambourinefs.bombshell.paths import Parts
 
 DIRECTORY_MODE: Final = 0o750
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -30,10 +28,10 @@ def directory(root: int, parts: Parts) -> Iterator[int]:
     try:
         yield fd
     finally:
-        close(fd)
+        files.close_quietly(fd)
 
 
-def look(dirfd: int, name: bytes) -> os.stat_result | None:
+def stat_at(dirfd: int, name: bytes) -> os.stat_result | None:
     """The attributes of a name (of a link itself), or None where there is none."""
     try:
         return os.stat(name, dir_fd=dirfd, follow_symlinks=False)
@@ -42,7 +40,7 @@ def look(dirfd: int, name: bytes) -> os.stat_result | None:
 
 
 def deepest(root: int, parts: Parts) -> int:
-    """How many of the leading `parts` are there as directories.
+    """How many of the leading `parts` exist as directories.
 
     Raises OSError ENOTDIR or ELOOP where something else is in the way.
     """
@@ -59,7 +57,7 @@ def make_directories(root: int, parts: Parts, mode: int = DIRECTORY_MODE) -> lis
     """Make the directories on the way that are missing; return those that were made, from the top. Not yet durable."""
     made: list[Parts] = []
     for count in range(deepest(root, parts), len(parts)):
-        with contextlib.suppress(FileExistsError):  # somebody else was faster
+        with contextlib.suppress(FileExistsError):  # another request was faster
             make_directory(root, parts[: count + 1], mode)
             made.append(parts[: count + 1])
     return made
@@ -73,8 +71,8 @@ def make_directory(root: int, parts: Parts, mode: int) -> None:
         os.fchmod(made, mode)
 
 
-def forget(root: int, made: list[Parts]) -> None:
-    """Take back directories that were made for something that then failed, as far as they are empty."""
+def remove_made(root: int, made: list[Parts]) -> None:
+    """Remove directories that were made for a request that then failed, as far as they are empty."""
     for parts in reversed(made):
         with contextlib.suppress(OSError), directory(root, parts[:-1]) as parent:
             os.rmdir(parts[-1], dir_fd=parent)
@@ -91,7 +89,7 @@ def persist(root: int, parts: Parts) -> None:
 
 
 def remove_all(dirfd: int, name: bytes) -> None:
-    """Remove the directory `name` and all in it, links themselves and uploads that go on included. Not yet durable."""
+    """Remove the directory `name` and all in it, links and running uploads included. Not yet durable."""
     pending: list[bytes] = [name]
     while pending:
         path = pending[-1]
@@ -104,13 +102,13 @@ def remove_all(dirfd: int, name: bytes) -> None:
         try:
             os.rmdir(last, dir_fd=fd)
         finally:
-            close(fd)
+            files.close_quietly(fd)
         pending.pop()
 
 
 def _clear(dirfd: int, path: bytes) -> list[bytes]:
-    """Unlink all that is no directory; return the paths of the directories."""
-    if len(path) > names.MAX_PATH:
+    """Unlink all but directories; return the paths of the directories."""
+    if len(path) > paths.MAX_PATH:
         raise OSError(errno.ENAMETOOLONG, "has directories too deep to be removed")
     found = []
     fd = files.open_beneath(dirfd, path, _DIRECTORY)
@@ -122,7 +120,7 @@ def _clear(dirfd: int, path: bytes) -> list[bytes]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=fd)
     finally:
-        close(fd)
+        files.close_quietly(fd)
     return found
 
 

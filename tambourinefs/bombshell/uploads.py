@@ -1,7 +1,7 @@
-"""Write: a file arrives under a name that nobody sees and takes its place whole, durably, or leaves nothing.
+"""Write: a file is received under a hidden name and renamed whole and durably, or leaves nothing.
 
-The temporary file lies in the deepest directory on the way that is there already, so that nothing at all is made before the
-commit. It is locked (flock(2)) while its upload goes on: one that can be locked belongs to a server that died.
+The temporary file is in the deepest existing directory on its path, so that no directory is made before the commit. It is
+locked (flock(2)) while its upload runs: one that can be locked belongs to a server that died.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from contextlib import contextmanager
 from typing import Final
 
 from tambourinefs import files
-from tambourinefs.bombshell import entries, names, tree
-from tambourinefs.bombshell.descriptors import close
+from tambourinefs.bombshell import entries, paths, tree
 from tambourinefs.bombshell.limits import CHUNK, Account
-from tambourinefs.bombshell.locks import PathLocks
+from tambourinefs.bombshell.paths import Parts, PathLocks
 from tambourinefs.rpc import io_pb2
 
 log = logging.getLogger("bombshell.uploads")
@@ -31,7 +30,7 @@ log = logging.getLogger("bombshell.uploads")
 FILE_MODE: Final = 0o640
 _RENAME_NOREPLACE: Final = 1  # rename(2), linux/fs.h
 _libc: Final = ctypes.CDLL(None, use_errno=True)
-# What a call into a file system ends with when its server dies meanwhile, or is replaced.
+# Errors of a call into a file system whose server dies meanwhile or is replaced.
 _GONE: Final = frozenset(
     {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.EINTR, errno.ENODEV, errno.ESHUTDOWN}
 )
@@ -40,7 +39,7 @@ _last_mtime = 0
 
 
 def mtime_ns() -> int:
-    """The time in nanoseconds, and never the same twice in this process."""
+    """The time in nanoseconds, never the same twice in this process."""
     global _last_mtime  # noqa: PLW0603  (one clock a process)
     with _clock:
         _last_mtime = max(time.time_ns(), _last_mtime + 1)
@@ -48,14 +47,14 @@ def mtime_ns() -> int:
 
 
 class Upload:
-    """One Write, from its header to its commit. `root` stays the caller's; `left` is called where its temporary file may
-    lie there still, because the volume went away.
+    """One Write, from its header to its commit. `root` stays the caller's; `on_leftover` is called where the temporary file
+    may remain, because the volume is gone.
     """
 
     def __init__(
-        self, root: int, header: io_pb2.WriteHeader, limit: int, left: Callable[[], None]
+        self, root: int, header: io_pb2.WriteHeader, limit: int, on_leftover: Callable[[], None]
     ) -> None:
-        self.parts = names.split(header.path)
+        self.parts = paths.split(header.path)
         if not self.parts:
             raise OSError(errno.EISDIR, "is the root of the volume")
         if header.mode & ~0o777:
@@ -63,7 +62,7 @@ class Upload:
         if header.HasField("if_match") and header.if_absent:
             raise OSError(errno.EINVAL, "if_match and if_absent exclude each other")
         self._root = root
-        self._left = left
+        self._on_leftover = on_leftover
         self._header = header
         self._limit = header.size if header.HasField("size") else limit
         if self._limit > limit:
@@ -77,19 +76,19 @@ class Upload:
 
     @contextmanager
     def receiving(self) -> Iterator[None]:
-        """The temporary file is there while inside, unless it was committed.
+        """The temporary file exists while inside, until it is committed.
 
         Raises OSError early for what would fail at the commit anyway.
         """
-        there = tree.deepest(self._root, self.parts[:-1])
-        if there < len(self.parts) - 1 and not self._header.parents:
-            raise FileNotFoundError(errno.ENOENT, "a directory above it is missing")
-        with tree.directory(self._root, self.parts[:there]) as self._home:
-            if there == len(self.parts) - 1:
+        existing = tree.deepest(self._root, self.parts[:-1])
+        if existing < len(self.parts) - 1 and not self._header.parents:
+            raise FileNotFoundError(errno.ENOENT, "a parent directory does not exist")
+        with tree.directory(self._root, self.parts[:existing]) as self._home:
+            if existing == len(self.parts) - 1:
                 self._check(self._home)
             elif self._if_match is not None:
                 entries.check_match(self._if_match, None)
-            with _temporary(self._home, self._left) as (self._name, self._fd):
+            with _temporary(self._home, self._on_leftover) as (self._name, self._fd):
                 yield
 
     def add(self, chunk: bytes, account: Account) -> None:
@@ -134,16 +133,16 @@ class Upload:
                     self._home, self._name, parent, self.parts[-1], absent=self._header.if_absent
                 )
         except BaseException:
-            tree.forget(self._root, made)
+            tree.remove_made(self._root, made)
             raise
-        # With it the directory that the file came from, which is one of those above.
+        # Includes the directory of the temporary file, which is one of the parents.
         tree.persist(self._root, self.parts[:-1])
 
     def _check(self, parent: int) -> None:
-        found = tree.look(parent, self.parts[-1])
+        found = tree.stat_at(parent, self.parts[-1])
         entries.check_match(self._if_match, found)
         if self._header.if_absent and found is not None:
-            raise FileExistsError(errno.EEXIST, "is there already")
+            raise FileExistsError(errno.EEXIST, "already exists")
         entries.check_regular(found)
 
 
@@ -164,7 +163,7 @@ def receive(
             if part == "commit":
                 if next(messages, None) is not None:
                     raise OSError(errno.EPROTO, "a message came after the commit")
-                if not is_active():  # what came after the commit was no message at all
+                if not is_active():  # what came after the commit was not a message
                     raise OSError(errno.EPROTO, "the stream broke after the commit")
                 return upload.commit(message.commit, locks)
             if part != "chunk":
@@ -177,8 +176,8 @@ _births = threading.Lock()  # between making a temporary file and locking it
 
 
 @contextmanager
-def _temporary(dirfd: int, left: Callable[[], None]) -> Iterator[tuple[bytes, int]]:
-    name = files.temporary_name(names.TEMPORARY.decode()).encode()
+def _temporary(dirfd: int, on_leftover: Callable[[], None]) -> Iterator[tuple[bytes, int]]:
+    name = files.temporary_name(paths.TEMPORARY.decode()).encode()
     with _births:
         try:
             fd = os.open(
@@ -189,7 +188,7 @@ def _temporary(dirfd: int, left: Callable[[], None]) -> Iterator[tuple[bytes, in
             )
         except OSError as error:
             if error.errno in _GONE:
-                left()  # made, perhaps, by a file system that died before it could say so
+                on_leftover()  # perhaps made by a file system that died before it answered
             raise
         fcntl.flock(fd, fcntl.LOCK_EX)
     try:
@@ -200,12 +199,12 @@ def _temporary(dirfd: int, left: Callable[[], None]) -> Iterator[tuple[bytes, in
         except FileNotFoundError:
             pass  # committed
         except OSError:
-            left()
-        close(fd)
+            on_leftover()
+        files.close_quietly(fd)
 
 
 def _rename(source: int, old: bytes, target: int, new: bytes, *, absent: bool) -> None:
-    """rename(2); with `absent` it fails where the new name is taken, also by a writer that asks for no lock of ours."""
+    """rename(2); with `absent` it fails where the new name exists, also if a writer without PathLocks made it."""
     if not absent:
         os.rename(old, new, src_dir_fd=source, dst_dir_fd=target)
         return
@@ -217,7 +216,7 @@ def _rename(source: int, old: bytes, target: int, new: bytes, *, absent: bool) -
 def remove_leftovers(root: int) -> int:
     """Remove the temporary files of servers that died; return how many. Those of living uploads are locked and stay."""
     removed = 0
-    pending: list[tree.Parts] = [()]
+    pending: list[Parts] = [()]
     while pending:
         parts = pending.pop()
         try:
@@ -225,14 +224,14 @@ def remove_leftovers(root: int) -> int:
                 for name, is_directory in tree.scan(fd):
                     if is_directory:
                         pending.append((*parts, name))
-                    elif names.is_temporary(name):
+                    elif paths.is_temporary(name):
                         removed += _remove_if_dead(fd, name)
         except (FileNotFoundError, NotADirectoryError):
             continue  # moved or removed meanwhile
         except OSError as error:
             if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES):
                 raise
-            log.warning("left alone while looking for broken uploads: %s", error)
+            log.warning("skipped in the search for broken uploads: %s", error)
     return removed
 
 
@@ -244,5 +243,5 @@ def _remove_if_dead(dirfd: int, name: bytes) -> bool:
             os.unlink(name, dir_fd=dirfd)
             return True
         finally:
-            close(fd)
+            files.close_quietly(fd)
     return False

@@ -1,7 +1,7 @@
-"""A volume: a mount that Bombshell does its IO on, which may be missing, dead, hanging or another one at any moment.
+"""A volume: a mount that Bombshell does its IO on, which may be missing, dead, hanging or replaced at any moment.
 
-The root is opened for each request, so a volume that comes back is used without anybody's doing. One thread per volume looks
-whether it is there: it may hang when the file system behind it does, and then requests are refused before they hang too.
+The root is opened for each request, so a volume that comes back is used at once. One thread per volume checks that it is
+mounted: it hangs when the file system does, and then requests are refused before they hang too.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from tambourinefs import files
-from tambourinefs.bombshell.descriptors import close
+from tambourinefs.bombshell.paths import PathLocks
 
 log = logging.getLogger("bombshell.volume")
 
 ANSWERS_WITHIN: Final = 2.0  # seconds; a volume that takes longer hangs
-LOOK_EVERY: Final = 5.0  # seconds; a server that died without unmounting rings no bell
+REFRESH_EVERY: Final = 5.0  # seconds; a server that dies without unmounting sends no notification
 
 Identity = tuple[int, int, int]  # mount id, st_dev, st_ino of the root
 
@@ -36,65 +36,66 @@ class Volume:
         self.name = name
         self.mountpoint = mountpoint
         self.writable = writable
+        self.locks = PathLocks()
         self.epoch = 0  # rises when the volume goes, comes or is replaced
         self._plain = plain
         self._identity: Identity | None = None
         self._changed = threading.Condition()
         self._listeners: set[Callable[[], None]] = set()
-        self._looking_since: float | None = None
-        self._wanted = 0
+        self._refreshing_since: float | None = None
+        self._requested = 0
         self._done = 0
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopping = False
         self._thread = threading.Thread(target=self._watch, name=f"volume-{name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to look whether the volume is there."""
+        """Start the thread."""
         self._thread.start()
         self.refresh()
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop the thread."""
         self._stopping = True
-        os.eventfd_write(self._bell, 1)
+        os.eventfd_write(self._wakeup, 1)
         self._thread.join(ANSWERS_WITHIN)
         if not self._thread.is_alive():
-            os.close(self._bell)
+            os.close(self._wakeup)
 
     @property
     def hangs(self) -> bool:
-        """Has it left a question unanswered for too long?"""
-        since = self._looking_since
+        """Whether the running refresh takes too long."""
+        since = self._refreshing_since
         return since is not None and time.monotonic() - since > ANSWERS_WITHIN
 
     @property
     def serving(self) -> bool:
-        """Was it there and did it answer, when we looked last?"""
+        """Whether it was mounted and answered at the last refresh."""
         return self._identity is not None and not self.hangs
 
     def refresh(self) -> bool:
-        """Look now and wait for the answer, but never longer than ANSWERS_WITHIN; True when the volume is there."""
+        """Refresh now, waiting at most ANSWERS_WITHIN; True when the volume is mounted."""
         with self._changed:
-            self._wanted += 1
-            ticket = self._wanted
-            os.eventfd_write(self._bell, 1)
+            self._requested += 1
+            ticket = self._requested
+            os.eventfd_write(self._wakeup, 1)
             answered = self._changed.wait_for(lambda: self._done >= ticket, ANSWERS_WITHIN)
             return answered and self._identity is not None
 
     @contextmanager
-    def listening(self, ring: Callable[[], None]) -> Iterator[None]:
-        """While inside, `ring` is called (from another thread) whenever `epoch` rises."""
+    def listening(self, notify: Callable[[], None]) -> Iterator[None]:
+        """While inside, `notify` is called (from another thread) whenever `epoch` rises."""
         with self._changed:
-            self._listeners.add(ring)
+            self._listeners.add(notify)
         try:
             yield
         finally:
             with self._changed:
-                self._listeners.discard(ring)
+                self._listeners.discard(notify)
 
     @contextmanager
     def root(self) -> Iterator[int]:
-        """The root as an O_PATH descriptor, of the mount that is there now.
+        """The root of the current mount as an O_PATH descriptor.
 
         Raises OSError ENODEV where nothing is mounted, ENOTCONN where its server is gone, ESHUTDOWN where it hangs.
         """
@@ -104,10 +105,10 @@ class Volume:
         try:
             yield fd
         finally:
-            close(fd)
+            files.close_quietly(fd)
 
     def check_writable(self) -> None:
-        """Raise OSError EPERM on a volume that is for reading alone (EROFS is a disk's)."""
+        """Raise OSError EPERM on a read-only volume (EROFS would mean a disk)."""
         if not self.writable:
             raise OSError(errno.EPERM, "the volume is read-only")
 
@@ -121,7 +122,7 @@ class Volume:
         try:
             self._check_mounted(fd)
         except BaseException:
-            close(fd)
+            files.close_quietly(fd)
             raise
         return fd
 
@@ -134,19 +135,19 @@ class Volume:
         with open("/proc/self/mountinfo", "rb") as mounts:
             poll = select.poll()
             poll.register(mounts, select.POLLPRI | select.POLLERR)
-            poll.register(self._bell, select.POLLIN)
+            poll.register(self._wakeup, select.POLLIN)
             while not self._stopping:
                 with self._changed:
-                    ticket = self._wanted
-                self._look(ticket)
-                poll.poll(LOOK_EVERY * 1000)
+                    ticket = self._requested
+                self._refresh(ticket)
+                poll.poll(REFRESH_EVERY * 1000)
                 with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(self._bell)
+                    os.eventfd_read(self._wakeup)
 
-    def _look(self, ticket: int) -> None:
-        self._looking_since = time.monotonic()
+    def _refresh(self, ticket: int) -> None:
+        self._refreshing_since = time.monotonic()
         identity, problem = self._identify()
-        self._looking_since = None
+        self._refreshing_since = None
         with self._changed:
             self._done = ticket
             differs = identity != self._identity
@@ -156,12 +157,12 @@ class Volume:
             self._changed.notify_all()
             listeners = tuple(self._listeners) if differs else ()
         if differs:
-            log.info("%s at %s: %s", self.name, self.mountpoint, problem or "is there")
-        for ring in listeners:
+            log.info("%s at %s: %s", self.name, self.mountpoint, problem or "mounted")
+        for notify in listeners:
             try:
-                ring()
+                notify()
             except Exception:
-                # This thread is how everybody learns of the next mount: one listener's trouble is not the others'.
+                # This thread notifies all listeners of the next mount: one failure must not end it.
                 log.exception("%s: a listener failed", self.name)
 
     def _identify(self) -> tuple[Identity | None, str]:
@@ -171,6 +172,6 @@ class Volume:
                 found = os.stat(fd)
                 return (files.mount_id(fd), found.st_dev, found.st_ino), ""
             finally:
-                close(fd)
+                files.close_quietly(fd)
         except OSError as error:
             return None, error.strerror or str(error)

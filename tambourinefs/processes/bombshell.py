@@ -1,4 +1,4 @@
-"""The process behind tambourine-bombshell.service: the server, systemd's signs of life, an orderly end."""
+"""The process of tambourine-bombshell.service: the server, systemd's watchdog, an orderly end."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("bombshell")
 
 _STOP: Final = (signal.SIGTERM, signal.SIGINT)
-_TICK: Final = 10.0  # seconds between two looks at the volumes, for those who watch Health and for the status line
+_TICK: Final = 10.0  # seconds between two refreshes of Health and the status line
 
 
 def main(config: Config, *, plain: bool = False, group: str = paths.GROUP) -> None:
-    """Serve until SIGTERM or SIGINT; then end the calls that go on and return.
+    """Serve until SIGTERM or SIGINT; then end the running calls and return.
 
     `plain`: serve directories that are not FUSE mounts, too (tests, a single program). `group` gets the socket; "": the
     caller's.
@@ -39,12 +39,12 @@ def main(config: Config, *, plain: bool = False, group: str = paths.GROUP) -> No
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
     server = Bombshell(options(config, plain=plain, group=group))
     with server.serving():
-        server.answers()
+        server.check_answers()
         daemon.ready(server.describe())
         log.info("%s", server.describe())
         _run(server)
         daemon.notify("STOPPING=1")
-    _abandon_stuck_threads()
+    _end_without_stuck_threads()
 
 
 def options(config: Config, *, plain: bool, group: str) -> Options:
@@ -85,19 +85,19 @@ def _gid(group: str) -> int:
         return grp.getgrnam(group).gr_gid
     except KeyError:
         raise HostError(
-            f'there is no group "{group}" on this host',
-            hint="`tambourine install` (systemd-sysusers) makes it",
+            f'this host has no group "{group}"',
+            hint="Make it: tambourine install",
         ) from None
 
 
 def _run(server: Bombshell) -> None:
-    """Until a signal: tell the watchdog, tell systemd and those who watch Health what the volumes are like."""
+    """Until a signal: notify the watchdog, systemd's status line and the watchers of Health."""
     interval = daemon.watchdog_interval()
     next_sign = 0.0
     told = ""
     while True:
         if interval is not None and time.monotonic() >= next_sign:
-            server.answers()
+            server.check_answers()
             daemon.notify("WATCHDOG=1")
             next_sign = time.monotonic() + interval
         server.publish_health()
@@ -105,17 +105,17 @@ def _run(server: Bombshell) -> None:
             told = server.describe()
             daemon.notify(f"STATUS={told}")
         caught = signal.sigtimedwait(_STOP, min(interval or _TICK, _TICK))
-        # Stopped (SIGSTOP) beyond the time to wait, CPython 3.11 returns no None, but a siginfo that nobody filled (tried).
+        # Stopped (SIGSTOP) beyond the timeout, CPython 3.11 returns an empty siginfo instead of None (tried).
         if caught is not None and caught.si_signo in _STOP:
             log.info("stopping: %s", signal.Signals(caught.si_signo).name)
             return
 
 
-def _abandon_stuck_threads() -> None:
-    """The interpreter would wait for ever for calls that hang in a file system: after a moment, end without them.
+def _end_without_stuck_threads() -> None:
+    """End without threads that hang in a file system: the interpreter would wait for them for ever, daemon or not.
 
-    All threads count: those of the pool are daemons, as gRPC's thread that starts them is, and are waited for even so.
-    But for threads of gRPC's core that called into Python (for a renewed certificate, say): nobody can wait for those.
+    concurrent.futures joins its threads at exit, so no exception will do. Threads of gRPC's core that have called into
+    Python cannot be joined and do not count.
     """
     deadline = time.monotonic() + 2
     for thread in threading.enumerate():
@@ -123,6 +123,6 @@ def _abandon_stuck_threads() -> None:
         if thread is not threading.current_thread() and not foreign:
             thread.join(max(deadline - time.monotonic(), 0))
             if thread.is_alive():
-                log.warning("ending while a call hangs in a file system")
+                log.warning("a call hangs in a file system: ending without it")
                 logging.shutdown()
                 os._exit(0)

@@ -52,7 +52,7 @@ def test_a_renewed_certificate_is_served_to_new_connections_without_restart(
         assert pki.renew(bombshell.pki, force=True) == ("ca", "server", "client")
         assert served_certificate(bombshell) == on_disk(bombshell) != before
         old.write("silo", "f", b"2")  # takes up its own, too
-    assert "took up a renewed certificate" in bombshell.log
+    assert "loaded a renewed certificate" in bombshell.log
 
 
 def test_a_whole_new_authority_is_taken_up_too(bombshell: Running) -> None:
@@ -230,7 +230,7 @@ def test_what_is_no_socket_is_left_alone(make_bombshell: Make) -> None:
     running = make_bombshell()
     running.kill(signal.SIGTERM)
     running.socket.write_text("precious")
-    assert "is there and is not a socket" in run(running).stderr
+    assert "exists and is not a socket" in run(running).stderr
     assert running.socket.read_text() == "precious"
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tambourinefs.bombshell.locks import PathLocks
+from tambourinefs.bombshell.paths import PathLocks
 
 A, AB, ABC, AX, B = (b"a",), (b"a", b"b"), (b"a", b"b", b"c"), (b"ax",), (b"b",)
 PATH, TREE = False, True

@@ -1,4 +1,4 @@
-"""What dead uploads left goes, also when the silo went away and came back as if it had always been there."""
+"""Files of broken uploads are removed, also when the silo was unmounted and came back unchanged."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.bombshell import names, sweeper, uploads
+from tambourinefs.bombshell import paths, sweeper, uploads
 from tambourinefs.bombshell.sweeper import Sweeper
 from tests.announced import Announced
 
-LEFT = names.TEMPORARY.decode() + "x"
+LEFT = paths.TEMPORARY.decode() + "x"
 
 
 class _Silo:
-    """A volume whose bell never rings; `away`: the next so many looks into it fail."""
+    """A volume that never notifies; `away`: so many accesses fail first."""
 
     serving = True
 
@@ -40,7 +40,7 @@ class _Silo:
         self.looked.release()
 
 
-def test_it_sweeps_when_it_begins_and_at_each_ring(tmp_path: Path) -> None:
+def test_sweeps_at_start_and_at_each_request(tmp_path: Path) -> None:
     silo = _Silo(tmp_path)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / LEFT).touch()
@@ -49,15 +49,15 @@ def test_it_sweeps_when_it_begins_and_at_each_ring(tmp_path: Path) -> None:
         assert silo.looked.acquire(timeout=10)
         assert list((tmp_path / "a").iterdir()) == []
         (tmp_path / LEFT).touch()
-        made.ring()
+        made.request()
         assert silo.looked.acquire(timeout=10)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_silo_that_is_away_is_tried_again_without_another_ring(
+def test_sweep_is_retried_while_the_silo_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announce: Announced
 ) -> None:
-    announce("cannot look for broken uploads: .* the silo is gone")
+    announce("cannot remove files of broken uploads: .* the silo is gone")
     monkeypatch.setattr(sweeper, "AGAIN", (0.001, 0.002))
     silo = _Silo(tmp_path)
     silo.away = 4

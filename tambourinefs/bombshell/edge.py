@@ -1,4 +1,4 @@
-"""Where an OSError becomes the end of a call. The table is rpc/errors.py."""
+"""The edge to gRPC, where an OSError becomes the status of a call. The table is rpc/errors.py."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tambourinefs.rpc.errors import row_for, show, to_status
 log = logging.getLogger("bombshell")
 
 
-class Ended(Exception):  # noqa: N818  (nothing went wrong here: the call has its status)
-    """The call was given its status; passes through all of our code up to gRPC."""
+class Ended(Exception):  # noqa: N818  (not an error: the call has its status)
+    """The call has its status; passes through to gRPC."""
 
 
 def abort(
@@ -34,25 +34,25 @@ def abort(
 
 @contextmanager
 def translated(context: grpc.ServicerContext, volume: str, path: bytes) -> Iterator[None]:
-    """An OSError inside ends the call with its status; so does the unexpected, as INTERNAL, and its traceback is logged."""
+    """An OSError inside ends the call with its status; any other exception with INTERNAL, and a traceback in the log."""
     try:
         yield
     except OSError as error:
-        if row_for(error.errno or 0).code == "INTERNAL":  # the disk fails, or we do
+        if row_for(error.errno or 0).code == "INTERNAL":  # of the disk, or a bug
             expected = error.errno == errno.EIO
             log.warning("%s:/%s failed: %s", volume, show(path), error, exc_info=not expected)
         problem = error
-    except (Ended, grpc.RpcError):  # RpcError: the call was ended under us
+    except (Ended, grpc.RpcError):  # RpcError: gRPC has ended the call
         raise
     except Exception:
-        log.exception("a request failed in an unexpected way")
-        problem = OSError(errno.EIO, "internal error; the log of Bombshell has the details")
+        log.exception("a request failed unexpectedly")
+        problem = OSError(errno.EIO, "internal error; see the log of tambourine-bombshell.service")
     else:
         return
     abort(context, problem, volume=volume, path=path)
 
 
 def caller(context: grpc.ServicerContext) -> str:
-    """Who calls, by its certificate's common name: a Unix socket has no peer address."""
+    """The caller, by its certificate's common name: a Unix socket has no peer address."""
     names = cast("Iterable[bytes]", context.auth_context().get("x509_common_name", ()))
     return show(b", ".join(names)) or "-"
