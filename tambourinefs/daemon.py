@@ -1,4 +1,5 @@
-"""What every daemon of ours does with systemd and signals: log, say READY, feed the watchdog, take descriptors, stop.
+"""What every daemon does with systemd and signals: logging, READY, the watchdog, stored
+descriptors, stopping.
 
 trio is imported where it is used: Bombshell runs without it.
 """
@@ -27,12 +28,12 @@ _GARBAGE: Final = (700, 10, 10)  # gc.get_threshold() of a new interpreter
 class _JournalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_PRIORITIES.get(record.levelno, 5)}>"
-        # Every line: a traceback is otherwise cut into lines of the default priority.
+        # On every line: the rest of a traceback would have the default priority.
         return "\n".join(prefix + line for line in super().format(record).splitlines())
 
 
 def configure_logging(level: str = "info") -> None:
-    """Log to stderr: with priorities for the journal when it listens there, with times for a person else."""
+    """Log to stderr: with priorities for the journal where it reads stderr, else with times."""
     handler = logging.StreamHandler(sys.stderr)
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
@@ -44,7 +45,9 @@ def configure_logging(level: str = "info") -> None:
 
 
 def notify(state: str, fds: list[int] | None = None) -> bool:
-    """sd_notify(3): tell systemd `state`, with descriptors for its store. False where nobody listens ($NOTIFY_SOCKET)."""
+    """sd_notify(3): send `state` to systemd, with descriptors for its store. False where
+    $NOTIFY_SOCKET is not set.
+    """
     if "NOTIFY_SOCKET" not in os.environ:
         return False
     import systemd.daemon as daemon  # type: ignore[import-untyped,unused-ignore]
@@ -53,16 +56,18 @@ def notify(state: str, fds: list[int] | None = None) -> bool:
 
 
 def ready(status: str) -> None:
-    """Say that start-up is done; `status` is what `systemctl status` shows."""
-    # What is there now is there to the end: the collector need not look through it again and again. From now on it
-    # comes at CPython's own intervals (the command line has it wait).
+    """Notify systemd that start-up is complete; `systemctl status` shows `status`."""
+    # Objects that exist now live as long as the process: exempt them from garbage collection, which
+    # runs at CPython's own intervals from now on (the command line has lengthened them).
     gc.freeze()
     gc.set_threshold(*_GARBAGE)
     notify(f"READY=1\nSTATUS={status}")
 
 
 def listen_fds() -> dict[str, int]:
-    """Descriptors that systemd kept for us, by name (sd_listen_fds_with_names(3)); they become close-on-exec."""
+    """Descriptors from systemd's store, by name (sd_listen_fds_with_names(3)); they become
+    close-on-exec.
+    """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return {}
     count = int(os.environ.get("LISTEN_FDS", "0"))
@@ -75,7 +80,9 @@ def listen_fds() -> dict[str, int]:
 
 
 def watchdog_interval() -> float | None:
-    """Seconds between two signs of life (half of WatchdogSec=, as sd_watchdog_enabled(3) advises), or None."""
+    """Seconds between two notifications (half of WatchdogSec=, as sd_watchdog_enabled(3) advises),
+    or None.
+    """
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     usec = int(os.environ.get("WATCHDOG_USEC", "0"))
@@ -83,9 +90,8 @@ def watchdog_interval() -> float | None:
 
 
 async def watchdog(alive: Callable[[], Awaitable[object]]) -> None:
-    """A task: prove by `alive()` that the process still does its work, then tell systemd; for ever.
-
-    What `alive` raises ends the process; when it hangs, systemd ends it.
+    """A task: notify systemd's watchdog for as long as `alive()` returns. An error of `alive` ends
+    the process; when it hangs, systemd does.
     """
     import trio
 
@@ -100,7 +106,7 @@ async def watchdog(alive: Callable[[], Awaitable[object]]) -> None:
 
 
 async def wait_for_stop() -> None:
-    """Return when SIGTERM or SIGINT has come, after telling systemd that we stop."""
+    """Return on SIGTERM or SIGINT, after notifying systemd (STOPPING=1)."""
     import trio
 
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

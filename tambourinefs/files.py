@@ -1,4 +1,5 @@
-"""Files below a directory descriptor: opened without following a link, replaced so that a power cut leaves old or new.
+"""Files below a directory descriptor: opened without following a link, replaced so that a power cut
+leaves old or new.
 
 The kernel does the confinement (openat2(2) with RESOLVE_BENEATH), not string checks on paths.
 """
@@ -21,6 +22,9 @@ RESOLVE_IN_TREE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGI
 
 FUSE_SUPER_MAGIC: Final = 0x65735546  # statfs(2)
 OVERLAYFS_SUPER_MAGIC: Final = 0x794C7630
+# linux/fs.h, for `rename`
+RENAME_NOREPLACE: Final = 1
+RENAME_EXCHANGE: Final = 2
 
 _SYS_OPENAT2: Final = 437  # the same number on every architecture (Linux 5.6)
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -39,7 +43,8 @@ class _Statfs(ctypes.Structure):
 def open_beneath(dirfd: int, path: bytes | str, flags: int, mode: int = 0) -> int:
     """Open `path` below `dirfd` with openat2(2) and return the descriptor (close-on-exec).
 
-    No component may be a link and none may lead out of the directory. "" and "." open the directory itself.
+    No component may be a link and none may lead out of the directory. "" and "." open the directory
+    itself.
 
     Raises OSError: EXDEV where the path leads out, ELOOP at a link, else as open(2).
     """
@@ -56,19 +61,29 @@ def open_beneath(dirfd: int, path: bytes | str, flags: int, mode: int = 0) -> in
         if fd >= 0:
             return fd
         number = ctypes.get_errno()
-        # EAGAIN: a rename or mount raced with the walk and the kernel could not rule out an escape (openat2(2)).
+        # EAGAIN: a rename or mount raced with the walk and the kernel could not rule out an escape
+        # (openat2(2)).
         if number not in (errno.EINTR, errno.EAGAIN):
             raise OSError(number, os.strerror(number), path)
 
 
 def fsync_directory(dirfd: int) -> None:
-    """Make the names in the directory survive a loss of power (fsync(2): the file's own fsync does not)."""
+    """Make the names in the directory survive a loss of power (fsync(2): the file's own fsync does
+    not).
+    """
     os.fsync(dirfd)
 
 
 def temporary_name(prefix: str = ".tambourine-") -> str:
-    """A name that nobody else uses in a directory. `prefix` tells a cleaner later whose it was."""
+    """An unused name in a directory. `prefix` identifies leftovers."""
     return prefix + secrets.token_hex(8)
+
+
+def rename(old_dir: int, old: bytes, new_dir: int, new: bytes, flags: int) -> None:
+    """renameat2(2). Raises OSError as it does."""
+    if _libc.renameat2(old_dir, old, new_dir, new, ctypes.c_uint(flags)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -88,10 +103,11 @@ def replace_durably(
     gid: int = -1,
     prefix: str = ".tambourine-",
 ) -> None:
-    """Give the file `name` in the directory exactly `data`: old or new after a crash at any line, new once this returns.
+    """Give the file `name` in the directory exactly `data`: old or new after a crash at any line,
+    new once this returns.
 
-    `mode` is set as it is, whatever the umask. A link at `name` is replaced, not followed. On an error nothing is changed
-    and no temporary file stays; a power cut may leave one with `prefix`.
+    `mode` is set as it is, whatever the umask. A link at `name` is replaced, not followed. On an
+    error nothing is changed and no temporary file stays; a power cut may leave one with `prefix`.
 
     Raises OSError as open(2), write(2), fsync(2) and rename(2) do.
     """
@@ -123,7 +139,7 @@ def replace_file_durably(
     gid: int = -1,
     prefix: str = ".tambourine-",
 ) -> None:
-    """The same by a path, whose directories are trusted."""
+    """As replace_durably, by a path whose directories are trusted."""
     dirfd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         replace_durably(dirfd, path.name, data, mode=mode, uid=uid, gid=gid, prefix=prefix)
@@ -132,8 +148,8 @@ def replace_file_durably(
 
 
 def close_quietly(fd: int) -> None:
-    """close(2) without an error: of a FUSE file it is ENOTCONN when the server is gone, and the descriptor is closed all
-    the same. Content that must be durable was fsynced before.
+    """close(2) without an error: of a FUSE file it is ENOTCONN when the server is gone, and the
+    descriptor is closed all the same. Content that must be durable was fsynced before.
     """
     with contextlib.suppress(OSError):
         os.close(fd)

@@ -1,7 +1,9 @@
-"""A bell for a directory tree: inotify(7) on a directory and what is below it, to a depth.
+"""Notifications of changes in a directory tree: inotify(7) on a directory and those below it, to a
+depth.
 
-It says where to look again, never what happened. Watches are added before a directory is scanned, so what appears meanwhile
-is told at least once; more than once is normal. A queue that overflowed is one RESYNC.
+A change names the path to read again, never what happened. Watches are added before a directory is
+scanned, so that what appears meanwhile is reported at least once; more than once is normal. A queue
+that overflowed is one RESYNC.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ WATCHED: Final = int(
 
 
 class Kind(Enum):
-    """What a bell means."""
+    """What kind of change."""
 
     CHANGED = "changed"
     REMOVED = "removed"
@@ -38,7 +40,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Look at `path` again: relative to the root, names joined by "/"; b"" is the root."""
+    """Read `path` again: relative to the root, names joined by "/"; b"" is the root."""
 
     path: bytes
     kind: Kind
@@ -50,10 +52,12 @@ RESYNC: Final = Change(b"", Kind.RESYNC)
 class TreeWatch:
     """Watches `root` and the directories below it down to `depth` levels (0: the root alone).
 
-    `fileno()` becomes readable when `read()` has something. `gone` is True once the root itself was removed, moved or
-    unmounted: make a new one. A FUSE mount that is detached (MNT_DETACH) rings nothing; watch /proc/self/mountinfo for that.
+    `fileno()` becomes readable when `read()` has something. `gone` is True once the root itself was
+    removed, moved or unmounted: make a new one. A FUSE mount that is detached (MNT_DETACH) gives no
+    event; watch mountinfo for that.
 
-    Raises OSError as open(2) does on the root; OutOfSpace where the kernel's limits or `limit` directories are reached.
+    Raises OSError as open(2) does on the root; OutOfSpace where the kernel's limits or `limit`
+    directories are reached.
     """
 
     def __init__(self, root: Path | str, depth: int, *, limit: int = 16384) -> None:
@@ -80,7 +84,7 @@ class TreeWatch:
         return int(self._inotify.fileno())
 
     def close(self) -> None:
-        """Give the descriptor back. Closing twice is harmless."""
+        """Close the descriptor. Idempotent."""
         self._inotify.close()
 
     def __enter__(self) -> Self:
@@ -90,7 +94,9 @@ class TreeWatch:
         self.close()
 
     def read(self) -> list[Change]:
-        """What rang since the last call, each once and in order of first ringing; [] when nothing did. Never blocks."""
+        """The changes since the last call, each once and in order; [] where there are none. Never
+        blocks.
+        """
         changes: dict[Change, None] = {}
         for event in self._inotify.read(timeout=0):
             changes.update(dict.fromkeys(self._changes(event)))
@@ -102,12 +108,12 @@ class TreeWatch:
             return [RESYNC]
         directory = self._paths.get(event.wd)
         if directory is None:
-            return []  # a watch that was removed: whoever removed it has told
+            return []  # a removed watch: its change was reported
         if event.mask & (ENDED | flags.IGNORED):
             if event.wd != self._root_watch:
                 if event.mask & flags.IGNORED:
                     del self._paths[event.wd]  # the kernel dropped it with the directory
-                return []  # its parent's event tells
+                return []  # its parent's event reports it
             self.gone = True
             return [RESYNC]
         path = _join(directory, os.fsencode(event.name)) if event.name else directory
@@ -120,7 +126,9 @@ class TreeWatch:
         return [Change(path, Kind.CHANGED), *found]
 
     def _open(self, path: bytes, flags: int) -> int:
-        """Open a directory of the tree. The root is not held open between: that would keep its DELETE_SELF from coming."""
+        """Open a directory of the tree. The root is not kept open: that would prevent its
+        DELETE_SELF.
+        """
         root = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             now = os.fstat(root)
@@ -131,7 +139,7 @@ class TreeWatch:
             os.close(root)
 
     def _enter(self, path: bytes) -> list[Change]:
-        """Watch what is at and below `path`, then scan it; what is found there may have come before the watch."""
+        """Watch `path` and what is below it, then scan it: entries may be older than the watch."""
         level = path.count(b"/") + 1 if path else 0
         if level > self._depth:
             return []
@@ -141,7 +149,7 @@ class TreeWatch:
             fd = self._open(path, os.O_RDONLY)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                return []  # gone, or replaced, since it rang: that rings too
+                return []  # removed or replaced since its event: another event follows
             raise
         found = []
         try:
@@ -170,7 +178,9 @@ class TreeWatch:
         return wd
 
     def _leave(self, path: bytes) -> None:
-        """Forget the watches at and below `path`; a watch would follow the directory to its new name."""
+        """Forget the watches at and below `path`; a watch would follow the directory to its new
+        name.
+        """
         for wd, watched in list(self._paths.items()):
             if watched == path or watched.startswith(path + b"/"):
                 self._drop(wd)
@@ -199,6 +209,6 @@ def _limit_reached(error: OSError, setting: str) -> Exception:
     if error.errno in (errno.ENOSPC, errno.EMFILE):
         return OutOfSpace(
             f"the kernel's limit {setting} is reached",
-            hint=f"raise it: sysctl {setting}=65536",
+            hint=f"Raise it: sysctl {setting}=65536",
         )
     return error

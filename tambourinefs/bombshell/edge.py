@@ -34,7 +34,9 @@ def abort(
 
 @contextmanager
 def translated(context: grpc.ServicerContext, volume: str, path: bytes) -> Iterator[None]:
-    """An OSError inside ends the call with its status; any other exception with INTERNAL, and a traceback in the log."""
+    """An OSError inside ends the call with its status; any other exception with INTERNAL, and a
+    traceback in the log.
+    """
     try:
         yield
     except OSError as error:

@@ -27,9 +27,9 @@ def entry(name: bytes, found: os.stat_result) -> io_pb2.Entry:
 def etag(found: os.stat_result) -> str:
     """Changes with the content and the attributes of a regular file; "" for anything else.
 
-    Inode and ctime alone are not enough: the clock behind ctime ticks every few milliseconds, and a number is reused at
-    once after unlink, so two replaces in one tick could end where they began. Uploads therefore carry an mtime that never
-    repeats.
+    Inode and ctime alone are not enough: the clock behind ctime ticks every few milliseconds, and a
+    number is reused at once after unlink, so two replaces in one tick could end where they began.
+    Uploads therefore carry an mtime that never repeats.
     """
     if not stat.S_ISREG(found.st_mode):
         return ""

@@ -1,8 +1,10 @@
-"""Admits calls to the threads of the server, and ends those without progress: a slow client must not block others.
+"""Admits calls to the threads of the server, and ends those without progress: a slow client must
+not block others.
 
-gRPC's synchronous server gives each call a thread of one pool before it has seen the request, and waits for that request
-without a limit: with as many half-open calls as threads, to any method, Health stops answering. So every method is served as
-one that streams its requests (the same on the wire): the call is counted and timed before its first message.
+gRPC's synchronous server gives each call a thread of one pool before it has seen the request, and
+waits for that request without a limit: with as many half-open calls as threads, to any method,
+Health stops answering. So every method is served as one that streams its requests (the same on the
+wire): the call is counted and timed before its first message.
 """
 
 from __future__ import annotations
@@ -244,7 +246,9 @@ def _only(requests: Iterator[Any]) -> Any:
 
 
 def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """A malformed message becomes an error of the call; gRPC would log a traceback and end the requests as if complete."""
+    """A malformed message becomes an error of the call; gRPC would log a traceback and end the
+    requests as if complete.
+    """
 
     def read(data: bytes) -> Any:
         try:

@@ -54,9 +54,11 @@ class Credentials:
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration:
-        """Called by gRPC for each new connection. None, which its type does not allow, means unchanged.
+        """Called by gRPC for each new connection. None, which its type does not allow, means
+        unchanged.
 
-        gRPC's core owns and frees a configuration once it was returned: the same one twice ends the process (tried).
+        gRPC's core owns and frees a configuration once it was returned: the same one twice ends the
+        process (tried).
         """
         unchanged = cast("grpc.ServerCertificateConfiguration", None)
         now = reach.stamps(self._certificates.files)
@@ -121,10 +123,11 @@ def exclusive(socket: Path) -> Iterator[None]:
 def bound(socket: Path, gid: int, bind: Callable[[str], None]) -> Iterator[None]:
     """The socket exists at its path while inside, with its mode and group from the start.
 
-    `bind` binds and listens at a name beside it, which is then renamed: gRPC unlinks the path that it was given when it
-    stops, which could be another server's. Only inside `exclusive`.
+    `bind` binds and listens at a name beside it, which is then renamed: gRPC unlinks the path that
+    it was given when it stops, which could be another server's. Only inside `exclusive`.
 
-    Raises AlreadyExists where the path exists and is not a socket, HostError where it cannot be made.
+    Raises AlreadyExists where the path exists and is not a socket, HostError where it cannot be
+    made.
     """
     private = socket.with_name(_private(socket.name))
     for path in (socket, private):

@@ -19,8 +19,8 @@ TEMPORARY: Final = b".bombshell-"
 def split(path: bytes) -> Parts:
     """The names in a path; () for the root.
 
-    Raises OSError EINVAL for an absolute path, an empty, "." or ".." name, a NUL, or a name that is reserved for uploads;
-    ENAMETOOLONG for a path or a name that is too long.
+    Raises OSError EINVAL for an absolute path, an empty, "." or ".." name, a NUL, or a name that is
+    reserved for uploads; ENAMETOOLONG for a path or a name that is too long.
     """
     if not path:
         return ()
@@ -53,8 +53,8 @@ def is_temporary(name: bytes) -> bool:
 class PathLocks:
     """Locks by path: what an etag was compared with stays unchanged until the rename.
 
-    No links are ever followed, so one file has one path (but for hard links, which share no name). Few are held at a
-    time (as many as there are Writes and Removes), so each is compared with each.
+    No links are ever followed, so one file has one path (but for hard links, which share no name).
+    Few are held at a time (as many as there are Writes and Removes), so each is compared with each.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,9 @@ class PathLocks:
 
     @contextmanager
     def holding(self, parts: Parts, *, whole: bool = False) -> Iterator[None]:
-        """Excludes others with the same path; where `whole` is set, theirs or this one, also with paths below it."""
+        """Excludes others with the same path; where `whole` is set, theirs or this one, also with
+        paths below it.
+        """
         own = parts, whole
         with self._changed:
             self._changed.wait_for(lambda: not any(_meet(own, other) for other in self._held))

@@ -36,7 +36,8 @@ PATIENCE: Final = 0.5  # seconds without progress at a stop
 
 
 class Health(health.HealthServicer):  # type: ignore[misc]
-    """grpc.health.v1: SERVING while the volumes answer: both for "" and the Bombshell service, one for "silo" and "proc".
+    """grpc.health.v1: SERVING while the volumes answer: both for "" and the Bombshell service, one
+    for "silo" and "proc".
 
     Check refreshes the volumes, none of which can block it for long. `publish` notifies watchers.
     """
@@ -65,7 +66,9 @@ class Health(health.HealthServicer):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Places, `gid` of the socket (-1: the process's own); `plain`: serve directories that are not mounts, too."""
+    """Places, `gid` of the socket (-1: the process's own); `plain`: serve directories that are not
+    mounts, too.
+    """
 
     socket: Path
     silo: Path
@@ -171,7 +174,8 @@ class Bombshell:
         service = Service(self.silo, self.proc, limits, self._sweeper.request)
         io_pb2_grpc.add_BombshellServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        # Not enable_server_reflection(), which imports grpc.aio (and asyncio, 4 MB) to test the server's type.
+        # Not enable_server_reflection(), which imports grpc.aio (and asyncio, 4 MB) to test the
+        # server's type.
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
             reflection.ReflectionServicer(names), server

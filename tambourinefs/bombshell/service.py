@@ -1,4 +1,6 @@
-"""The rpcs of io.proto, translated to calls of tree, uploads and watches, which keep what each promises."""
+"""The rpcs of io.proto, translated to calls of tree, uploads and watches, which keep what each
+promises.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +158,9 @@ def _log(what: str, volume: Volume, path: bytes, context: grpc.ServicerContext) 
 
 
 def _open_regular(root: int, parts: Parts) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading. Checked before: opening a device has effects, opening a FIFO waits."""
+    """Open a regular file for reading. Checked before: opening a device has effects, opening a FIFO
+    waits.
+    """
     if not parts:
         raise OSError(errno.EISDIR, "is a directory")
     with tree.directory(root, parts[:-1]) as parent:

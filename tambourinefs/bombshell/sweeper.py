@@ -1,4 +1,6 @@
-"""Removes temporary files that uploads left in the silo when the server died or the silo was unmounted."""
+"""Removes temporary files that uploads left in the silo when the server died or the silo was
+unmounted.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,11 @@ STOPS_WITHIN: Final = 2.0  # seconds; a silo that hangs may block the sweep long
 
 
 class Sweeper:
-    """One thread. It sweeps at its start and after each request, and retries a sweep until it completes.
+    """One thread. It sweeps at its start and after each request, and retries a sweep until it
+    completes.
 
-    The volume's notification is not enough: a silo that is killed and back within a moment may look unchanged (the kernel
-    reuses the numbers of mounts and devices).
+    The volume's notification is not enough: a silo that is killed and back within a moment may look
+    unchanged (the kernel reuses the numbers of mounts and devices).
     """
 
     def __init__(self, silo: Volume) -> None:

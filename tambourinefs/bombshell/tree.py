@@ -54,7 +54,9 @@ def deepest(root: int, parts: Parts) -> int:
 
 
 def make_directories(root: int, parts: Parts, mode: int = DIRECTORY_MODE) -> list[Parts]:
-    """Make the directories on the way that are missing; return those that were made, from the top. Not yet durable."""
+    """Make the directories on the way that are missing; return those that were made, from the top.
+    Not yet durable.
+    """
     made: list[Parts] = []
     for count in range(deepest(root, parts), len(parts)):
         with contextlib.suppress(FileExistsError):  # another request was faster
@@ -81,7 +83,8 @@ def remove_made(root: int, made: list[Parts]) -> None:
 def persist(root: int, parts: Parts) -> None:
     """fsync a directory and all above it.
 
-    All: one above may have been made by a request that has not come to its fsync yet, or by one that died before it.
+    All: one above may have been made by a request that has not come to its fsync yet, or by one
+    that died before it.
     """
     for count in range(len(parts), -1, -1):
         with directory(root, parts[:count]) as fd:
@@ -89,7 +92,9 @@ def persist(root: int, parts: Parts) -> None:
 
 
 def remove_all(dirfd: int, name: bytes) -> None:
-    """Remove the directory `name` and all in it, links and running uploads included. Not yet durable."""
+    """Remove the directory `name` and all in it, links and running uploads included. Not yet
+    durable.
+    """
     pending: list[bytes] = [name]
     while pending:
         path = pending[-1]

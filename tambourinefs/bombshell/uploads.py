@@ -1,13 +1,13 @@
 """Write: a file is received under a hidden name and renamed whole and durably, or leaves nothing.
 
-The temporary file is in the deepest existing directory on its path, so that no directory is made before the commit. It is
-locked (flock(2)) while its upload runs: one that can be locked belongs to a server that died.
+The temporary file is in the deepest existing directory on its path, so that no directory is made
+before the commit. It is locked (flock(2)) while its upload runs: one that can be locked belongs to
+a server that died.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import hashlib
@@ -28,8 +28,6 @@ from tambourinefs.rpc import io_pb2
 log = logging.getLogger("bombshell.uploads")
 
 FILE_MODE: Final = 0o640
-_RENAME_NOREPLACE: Final = 1  # rename(2), linux/fs.h
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 # Errors of a call into a file system whose server dies meanwhile or is replaced.
 _GONE: Final = frozenset(
     {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.EINTR, errno.ENODEV, errno.ESHUTDOWN}
@@ -47,8 +45,8 @@ def mtime_ns() -> int:
 
 
 class Upload:
-    """One Write, from its header to its commit. `root` stays the caller's; `on_leftover` is called where the temporary file
-    may remain, because the volume is gone.
+    """One Write, from its header to its commit. `root` stays the caller's; `on_leftover` is called
+    where the temporary file may remain, because the volume is gone.
     """
 
     def __init__(
@@ -94,7 +92,8 @@ class Upload:
     def add(self, chunk: bytes, account: Account) -> None:
         """Append a chunk.
 
-        Raises OSError EINVAL or EFBIG when it or the whole is too large, ENOBUFS when all uploads together are.
+        Raises OSError EINVAL or EFBIG when it or the whole is too large, ENOBUFS when all uploads
+        together are.
         """
         if len(chunk) > CHUNK:
             raise OSError(errno.EINVAL, f"a chunk is larger than {CHUNK} bytes")
@@ -110,7 +109,8 @@ class Upload:
     def commit(self, commit: io_pb2.WriteCommit, locks: PathLocks) -> io_pb2.Entry:
         """Give the file its name; durable when this returns.
 
-        Raises OSError EBADMSG where the content is not what was sent, ESTALE, EEXIST … as the header asks.
+        Raises OSError EBADMSG where the content is not what was sent, ESTALE, EEXIST … as the
+        header asks.
         """
         if self._header.HasField("size") and self._size != self._header.size:
             raise OSError(errno.EINVAL, "is smaller than its header says")
@@ -129,9 +129,10 @@ class Upload:
         try:
             with tree.directory(self._root, self.parts[:-1]) as parent:
                 self._check(parent)
-                _rename(
-                    self._home, self._name, parent, self.parts[-1], absent=self._header.if_absent
-                )
+                # Without RENAME_NOREPLACE a writer that takes no PathLocks could make the name
+                # meanwhile.
+                flags = files.RENAME_NOREPLACE if self._header.if_absent else 0
+                files.rename(self._home, self._name, parent, self.parts[-1], flags)
         except BaseException:
             tree.remove_made(self._root, made)
             raise
@@ -203,18 +204,10 @@ def _temporary(dirfd: int, on_leftover: Callable[[], None]) -> Iterator[tuple[by
         files.close_quietly(fd)
 
 
-def _rename(source: int, old: bytes, target: int, new: bytes, *, absent: bool) -> None:
-    """rename(2); with `absent` it fails where the new name exists, also if a writer without PathLocks made it."""
-    if not absent:
-        os.rename(old, new, src_dir_fd=source, dst_dir_fd=target)
-        return
-    if _libc.renameat2(source, old, target, new, _RENAME_NOREPLACE) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
 def remove_leftovers(root: int) -> int:
-    """Remove the temporary files of servers that died; return how many. Those of living uploads are locked and stay."""
+    """Remove the temporary files of servers that died; return how many. Those of living uploads are
+    locked and stay.
+    """
     removed = 0
     pending: list[Parts] = [()]
     while pending:

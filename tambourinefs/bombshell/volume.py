@@ -1,7 +1,9 @@
-"""A volume: a mount that Bombshell does its IO on, which may be missing, dead, hanging or replaced at any moment.
+"""A volume: a mount that Bombshell does its IO on, which may be missing, dead, hanging or replaced
+at any moment.
 
-The root is opened for each request, so a volume that comes back is used at once. One thread per volume checks that it is
-mounted: it hangs when the file system does, and then requests are refused before they hang too.
+The root is opened for each request, so a volume that comes back is used at once. One thread per
+volume checks that it is mounted: it hangs when the file system does, and then requests are refused
+before they hang too.
 """
 
 from __future__ import annotations
@@ -97,7 +99,8 @@ class Volume:
     def root(self) -> Iterator[int]:
         """The root of the current mount as an O_PATH descriptor.
 
-        Raises OSError ENODEV where nothing is mounted, ENOTCONN where its server is gone, ESHUTDOWN where it hangs.
+        Raises OSError ENODEV where nothing is mounted, ENOTCONN where its server is gone, ESHUTDOWN
+        where it hangs.
         """
         if self.hangs:
             raise OSError(errno.ESHUTDOWN, "the volume does not answer")

@@ -1,7 +1,7 @@
 """Watch: notifications of changes, of the silo by inotify(7), of the statuses by poll(2).
 
-A stream outlives its volume: when that is unmounted, it is silent; when it is back, it gets RESYNC. It ends when the watched
-path is removed.
+A stream outlives its volume: when that is unmounted, it is silent; when it is back, it gets RESYNC.
+It ends when the watched path is removed.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def watch(
 ) -> Iterator[Event]:
     """Yield events until `is_active` turns false; `waker` must be woken then.
 
-    Raises OSError ENODEV … where the volume is not mounted at the start; ENOENT, after a REMOVED, when the path is
-    removed.
+    Raises OSError ENODEV … where the volume is not mounted at the start; ENOENT, after a REMOVED,
+    when the path is removed.
     """
     parts = paths.split(path)
     with volume.listening(waker.wake):
@@ -112,7 +112,9 @@ def watch(
 
 
 def _reopen(volume: Volume, parts: Parts, depth: int) -> Source | None:
-    """A new source, or None while the volume is not mounted. Raises FileNotFoundError where it has no such path."""
+    """A new source, or None while the volume is not mounted. Raises FileNotFoundError where it has
+    no such path.
+    """
     try:
         return _open(volume, parts, depth)
     except FileNotFoundError:
@@ -218,9 +220,11 @@ class _File(_Tree):
 
 
 class _Polled:
-    """A file or directory of /proc/tambourine: POLLPRI on an open rendering means that the name has another content.
+    """A file or directory of /proc/tambourine: POLLPRI on an open rendering means that the name has
+    another content.
 
-    A directory cannot be polled; `services.json`, which has all, or the service's `status.json` is polled in its place.
+    A directory cannot be polled; `services.json`, which has all, or the service's `status.json` is
+    polled in its place.
     """
 
     events = select.POLLPRI

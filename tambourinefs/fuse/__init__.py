@@ -1,8 +1,8 @@
-"""FUSE on trio: the one floor that speaks to pyfuse3, for the silo and for /proc.
+"""FUSE on trio: the one package that uses pyfuse3, for the silo and the statuses.
 
-It closes pyfuse3's traps: an exception that is not FUSEError would kill the mount, an ENOSYS would be remembered by the
-kernel for the mount's life, and a call into the kernel's caches may block on a lock that a parked request holds. One
-mount per process: pyfuse3 keeps its session in module globals.
+It guards against pyfuse3's pitfalls: an exception that is not FUSEError ends the mount, the kernel
+remembers ENOSYS for the mount's life, and a call into the kernel's caches may block on a lock that
+a waiting request holds. One mount per process: pyfuse3 keeps its session in module globals.
 
 A process must never touch its own mount, nor fork while it holds files open there.
 """

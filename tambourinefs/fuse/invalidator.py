@@ -1,7 +1,8 @@
-"""Tells the kernel that what it keeps is no longer so: on a thread of its own, since each call may block there.
+"""Invalidates the kernel's caches, on a thread of its own, since each call may block.
 
-The kernel takes the locks of the inode and of its directory; a request that is parked in a handler may hold them. Publish
-the new state first, then ring: whoever asks in between gets the new state.
+The kernel takes the locks of the inode and of its directory, which a request that waits in a
+handler may hold. Publish the new state first, then invalidate: a request in between gets the new
+state.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _JOIN_SECONDS: Final = 2.0
 
 
 class Wakeable(Protocol):
-    """A pyfuse3.PollHandle, or whatever must happen after the bells before it were rung (on the invalidator's thread)."""
+    """A pyfuse3.PollHandle, or anything to be called after all earlier invalidations (on the
+    invalidator's thread).
+    """
 
     def notify(self) -> None: ...
 
@@ -30,7 +33,7 @@ class _Inode:
     inode: int
     attributes_only: bool
 
-    def ring(self) -> None:
+    def run(self) -> None:
         pyfuse3.invalidate_inode(self.inode, self.attributes_only)
 
 
@@ -39,7 +42,7 @@ class _Entry:
     parent: int
     name: bytes
 
-    def ring(self) -> None:
+    def run(self) -> None:
         pyfuse3.invalidate_entry(self.parent, self.name)
 
 
@@ -47,27 +50,29 @@ class _Entry:
 class _Wake:
     handle: Wakeable
 
-    def ring(self) -> None:
+    def run(self) -> None:
         self.handle.notify()
 
 
-_Bell = _Inode | _Entry | _Wake
+_Invalidation = _Inode | _Entry | _Wake
 
 
 class Invalidator:
-    """A bounded set of bells and the thread that rings them, in order, equal ones once.
+    """A bounded queue of invalidations and the thread that runs them, in order, equal ones once.
 
-    The calls never block and may come from any thread. Beyond `capacity` waiting bells all are dropped for one call of
-    `resync` (on the invalidator's thread), which is to ring again for everything that the kernel may keep: nothing is lost.
+    The calls never block and may come from any thread. Beyond `capacity` all waiting ones are
+    replaced by one call of `resync` (on the invalidator's thread), which must invalidate everything
+    that the kernel may keep: nothing is lost.
 
-    Use as a context manager around `serve`'s nursery, inside `mounted`: it ends before the session's memory goes.
+    Use as a context manager around `serve`'s nursery, inside `mounted`: it ends before the
+    session's memory goes.
     """
 
     def __init__(self, resync: Callable[[], None], *, capacity: int = 65536) -> None:
         self._resync = resync
         self._capacity = capacity
         self._changed = threading.Condition()
-        self._waiting: dict[_Bell, None] = {}
+        self._waiting: dict[_Invalidation, None] = {}
         self._overflow = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="invalidator", daemon=True)
@@ -92,7 +97,9 @@ class Invalidator:
         self._add(tuple(_Wake(handle) for handle in handles))
 
     def stop(self) -> bool:
-        """End the thread; bells that still wait are dropped. False where it is stuck in the kernel (2 s)."""
+        """Stop the thread; waiting invalidations are dropped. False where it is stuck in the kernel
+        (2 s).
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -100,13 +107,13 @@ class Invalidator:
             self._thread.join(_JOIN_SECONDS)
         return not self._thread.is_alive()
 
-    def _add(self, bells: tuple[_Bell, ...]) -> None:
+    def _add(self, added: tuple[_Invalidation, ...]) -> None:
         with self._changed:
-            if len(self._waiting) + len(bells) > self._capacity:
+            if len(self._waiting) + len(added) > self._capacity:
                 self._overflow = True
                 self._waiting.clear()
             else:
-                self._waiting.update(dict.fromkeys(bells))
+                self._waiting.update(dict.fromkeys(added))
             self._changed.notify()
 
     def _take(self) -> Callable[[], None] | None:
@@ -118,20 +125,20 @@ class Invalidator:
                 return None
             if self._overflow:
                 self._overflow = False
-                return self._all_anew
-            bell = next(iter(self._waiting))
-            del self._waiting[bell]
-            return bell.ring
+                return self._resync_all
+            first = next(iter(self._waiting))
+            del self._waiting[first]
+            return first.run
 
-    def _all_anew(self) -> None:
-        _log.warning("more than %d invalidations wait: all anew", self._capacity)
+    def _resync_all(self) -> None:
+        _log.warning("more than %d invalidations wait: invalidating everything", self._capacity)
         self._resync()
 
     def _run(self) -> None:
-        while (ring := self._take()) is not None:
+        while (call := self._take()) is not None:
             try:
-                ring()
+                call()
             except FileNotFoundError:
-                pass  # the kernel had not looked it up: normal
+                pass  # the kernel does not have it in its caches
             except Exception:
-                _log.exception("%s failed", ring)
+                _log.exception("%s failed", call)

@@ -1,4 +1,4 @@
-"""The base of our file systems: whatever a handler raises, the mount goes on."""
+"""The base of the file systems: an exception in a handler does not end the mount."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ _HANDLERS: Final = _CHANGES | {
 
 
 def _number(error: OSError) -> int:
-    """The errno to answer. ENOSYS is never said: the kernel would remember it and ask no more."""
+    """The errno to answer. Never ENOSYS: the kernel would remember it and stop asking."""
     if error.errno == errno.ENOSYS:
         return errno.EOPNOTSUPP
     return error.errno or errno.EIO
 
 
 def _guarded(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """A handler out of which only FUSEError comes: OSError as its errno, all else as EIO with a traceback in the log."""
+    """A handler that raises FUSEError alone: OSError becomes its errno, any other EIO, and a
+    traceback in the log.
+    """
 
     @functools.wraps(call)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -52,7 +54,7 @@ def _guarded(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
 
 
 def _silenced(call: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
-    """`forget` has nobody to answer: pyfuse3 allows no exception at all there."""
+    """`forget` has no answer: pyfuse3 allows no exception there."""
 
     @functools.wraps(call)
     async def silenced(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -65,11 +67,12 @@ def _silenced(call: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]
 
 
 class Operations(pyfuse3.Operations):
-    """Base of our file systems: a handler raises OSError (or anything) and never harms the mount.
+    """Base of the file systems: a handler may raise OSError (or anything) without ending the mount.
 
-    Handlers defined in a subclass are guarded as they are defined. What a subclass does not define is refused: whatever
-    would change something with EROFS, extended attributes as "none here"; fsync has nothing to do. `flush` and `poll` alone
-    stay unimplemented (ENOSYS): the kernel remembers that and saves a round trip with each close, each poll.
+    Handlers that a subclass defines are guarded. Handlers that it does not define are refused:
+    changes with EROFS, extended attributes as missing; fsync has nothing to do. `flush` and `poll`
+    alone stay unimplemented (ENOSYS): the kernel remembers that and saves a round trip with each
+    close, each poll.
     """
 
     supports_dot_lookup = False

@@ -20,14 +20,17 @@ async def serve(
     max_tasks: int = 64,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """A task: answer the requests from the /dev/fuse descriptor `fd` (which stays the caller's), until cancelled.
+    """A task: answer the requests from the /dev/fuse descriptor `fd` (which stays the caller's),
+    until cancelled.
 
-    Started once requests are accepted. When cancelled, requests in flight are answered first (5 s at most). The caller
-    detaches the mount. At most `max_tasks` requests are worked on at once (a buffer of 1 MiB each).
+    Started once requests are accepted. When cancelled, requests in flight are answered first (5 s
+    at most). The caller detaches the mount. At most `max_tasks` requests are worked on at once (a
+    buffer of 1 MiB each).
 
     Raises HostError when the mount is unmounted or its connection is cut.
     """
-    # A copy, because closing the session closes its descriptor: the caller detaches first and closes the last copy after.
+    # A copy, because closing the session closes its descriptor: the caller detaches first and
+    # closes the last copy after.
     pyfuse3.init(operations, f"/dev/fd/{os.dup(fd)}", set())
     ended = trio.Event()
     scope = trio.CancelScope(shield=True)

@@ -1,7 +1,9 @@
-"""`mount.fuse.tambourine`: the program that mount(8) runs for `-t fuse.tambourine`, by hand and for a line of /etc/fstab.
+"""`mount.fuse.tambourine`: the program that mount(8) runs for `-t fuse.tambourine`, by hand and for
+a line of /etc/fstab.
 
-Its arguments are mount's ("EXTERNAL HELPERS" there). It makes no file system itself: a silo needs its server, its sandbox
-and its watchdog. It starts the unit that owns the mount, and binds the statuses at any other place.
+Its arguments are mount's ("EXTERNAL HELPERS" there). It makes no file system itself: a silo needs
+its server, its sandbox and its watchdog. It starts the unit that owns the mount, and binds the
+statuses at any other place.
 """
 
 from __future__ import annotations
@@ -41,10 +43,12 @@ SILO_UNIT: Final = "tambourine-silo.service"
 AGENT_UNIT: Final = "tambourine.service"
 MODULE_UNIT: Final = "tambourine-module.service"
 LITERAL_UNIT: Final = "proc-tambourine.mount"
-# Below the 90 s that a mount unit gives mount(8) (DefaultTimeoutStartSec=), so that the reason is told.
+# Below the 90 s that a mount unit gives mount(8) (DefaultTimeoutStartSec=), so that the reason is
+# told.
 _START_SECONDS: Final = 75.0
 
-# mount(8): options that hold for each Tambourine mount anyway, and options for mount(8) and systemd alone.
+# mount(8): options that hold for each Tambourine mount anyway, and options for mount(8) and systemd
+# alone.
 _ACCEPTED: Final = frozenset(
     {"defaults", "rw", "suid", "dev", "exec", "nosuid", "nodev", "noexec", "relatime", "async", "nouser", "silent", "loud"}
     | {"auto", "noauto", "nofail", "_netdev", "allow_other", "default_permissions"}
@@ -53,7 +57,9 @@ _ACCEPTED: Final = frozenset(
 
 @dataclass(frozen=True)
 class Request:
-    """What mount(8) asks for. `spec`, fstab's first column: silo or proc, also with mountinfo's "tambourine-"."""
+    """What mount(8) asks for. `spec`, fstab's first column: silo or proc, also with mountinfo's
+    "tambourine-".
+    """
 
     spec: str
     place: Path  # absolute, its parent resolved
@@ -71,7 +77,9 @@ class Request:
 
 
 def check_options(name: str, options: Iterable[str]) -> None:
-    """Raise InvalidInput for an option that would have no effect: config.toml alone says what a mount may do."""
+    """Raise InvalidInput for an option that would have no effect: config.toml alone says what a
+    mount may do.
+    """
     accepted = _ACCEPTED | ({"ro"} if name == "proc" else frozenset())
     for option in options:
         if option and option not in accepted and not option.lower().startswith("x-"):
@@ -83,7 +91,8 @@ def check_options(name: str, options: Iterable[str]) -> None:
 def mount(request: Request, config: Config) -> None:
     """Make the mount, and return when it answers.
 
-    Raises InvalidInput, AlreadyExists (the place is mounted), RefusedByPolicy (not at this place), HostError.
+    Raises InvalidInput, AlreadyExists (the place is mounted), RefusedByPolicy (not at this place),
+    HostError.
     """
     name = request.name
     check_options(name, request.options)
@@ -134,8 +143,8 @@ def _check_free(place: Path, unit: str) -> None:
 
 
 def _check_order(place: Path) -> None:
-    """Raise HostError where the boot would deadlock: a line of fstab without `nofail` holds up local-fs.target, which
-    holds up every service, and so the one that mounts.
+    """Raise HostError where the boot would deadlock: a line of fstab without `nofail` holds up
+    local-fs.target, which holds up every service, and so the one that mounts.
     """
     if not _run_by_mount_unit():
         return
@@ -153,7 +162,9 @@ def _check_order(place: Path) -> None:
 
 
 def _mount_literal(place: Path) -> None:
-    """/proc/tambourine, by hand: Tambourine's mount unit, or the one that systemd made of a line in fstab."""
+    """/proc/tambourine, by hand: Tambourine's mount unit, or the one that systemd made of a line in
+    fstab.
+    """
     _check_free(place, LITERAL_UNIT)
     _check_module(place)
     _systemctl("start", LITERAL_UNIT)
@@ -188,12 +199,16 @@ def _bind(proc: Path, place: Path) -> None:
 
 
 def _run_by_mount_unit() -> bool:
-    """Whether systemd's mount unit runs this: its job is waiting for this process, so this must not wait for the job."""
+    """Whether systemd's mount unit runs this: its job is waiting for this process, so this must not
+    wait for the job.
+    """
     return of_mount_unit(Path("/proc/self/cgroup").read_text())
 
 
 def of_mount_unit(cgroup: str) -> bool:
-    """From the text of /proc/self/cgroup (cgroups(7)), of version 1 or 2: is a mount unit's control group among them?"""
+    """From the text of /proc/self/cgroup (cgroups(7)), of version 1 or 2: is a mount unit's control
+    group among them?
+    """
     return re.search(r"^[0-9]+:[^:]*:.*/[^/]+\.mount$", cgroup, re.MULTILINE) is not None
 
 
@@ -234,7 +249,8 @@ def run(arguments: Sequence[str]) -> int:
     except (getopt.GetoptError, ValueError):
         print(_USAGE, file=sys.stderr)
         return USAGE_STATUS
-    # -n, -s and -t change nothing: there is no mtab, unknown options are refused, the type is fuse.tambourine.
+    # -n, -s and -t change nothing: there is no mtab, unknown options are refused, the type is
+    # fuse.tambourine.
     flags = {flag for flag, _ in found}
     options = tuple(o for flag, text in found if flag == "-o" for o in text.split(","))
     config_file = dict(found).get("--config", str(paths.CONFIG))

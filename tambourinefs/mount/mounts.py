@@ -1,7 +1,9 @@
-"""Mounts: a FUSE file system attached by mount(2) on a /dev/fuse descriptor of our own, found in mountinfo, detached.
+"""Mounts: a FUSE file system attached by mount(2) on a /dev/fuse descriptor of our own, found in
+mountinfo, detached.
 
-Not libfuse's own mounting: with the descriptor in hand it can go to systemd's store, and the mount outlives the process
-that made it. Imports only what Python has: the installer runs from a bare checkout.
+Not libfuse's own mounting: with the descriptor in hand it can go to systemd's store, and the mount
+outlives the process that made it. Imports only what Python has: the installer runs from a bare
+checkout.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ def _unescape(field: bytes) -> bytes:
 
 
 def parse(mountinfo: bytes) -> list[Mount]:
-    """The mounts in the text of /proc/PID/mountinfo, in its order: of two at one place the later is on top."""
+    """The mounts in the text of /proc/PID/mountinfo, in its order: of two at one place the later is
+    on top.
+    """
     found = []
     for line in mountinfo.splitlines():
         left, _, right = line.partition(b" - ")
@@ -75,7 +79,9 @@ def parse(mountinfo: bytes) -> list[Mount]:
 
 
 def find(mountpoint: str | Path, *, process: str = "self") -> Mount | None:
-    """The topmost mount at `mountpoint`, in the mount namespace of this or another process; its server is not asked."""
+    """The topmost mount at `mountpoint`, in the mount namespace of this or another process; its
+    server is not asked.
+    """
     place = os.fsencode(resolved(mountpoint))
     table = parse(Path("/proc", process, "mountinfo").read_bytes())
     at = [m for m in table if m.mountpoint == place]
@@ -83,23 +89,24 @@ def find(mountpoint: str | Path, *, process: str = "self") -> Mount | None:
 
 
 def attached(mount: Mount) -> bool:
-    """Whether this mount is still in this process's mount namespace, also where another covers it or a directory above it
-    has been renamed; its server is not asked.
+    """Whether this mount is still in this process's mount namespace, also where another covers it
+    or a directory above it has been renamed; its server is not asked.
     """
     line = rb"^%d \d+ %s " % (mount.mount_id, mount.device.encode("ascii"))
     return re.search(line, Path("/proc/self/mountinfo").read_bytes(), re.MULTILINE) is not None
 
 
 class MountWatch:
-    """Tells that this mount namespace has changed (proc(5), /proc/pid/mountinfo). Made before the first read: a change after
-    that is never missed.
+    """Tells that this mount namespace has changed (proc(5), /proc/pid/mountinfo). Made before the
+    first read: a change after that is never missed.
     """
 
     def __init__(self) -> None:
         self._file = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        # mountinfo is always readable. Edge-triggered in an epoll of its own, each change makes that epoll readable until it
-        # is polled. POLLPRI would not do: mounts_poll() of the kernel's fs/namespace.c reports it to whoever asks first, and
-        # epoll_ctl(2), which trio calls to wait here, already asks: a change that came before it would be lost.
+        # mountinfo is always readable. Edge-triggered in an epoll of its own, each change makes
+        # that epoll readable until it is polled. POLLPRI would not do: mounts_poll() of the
+        # kernel's fs/namespace.c reports it to whoever asks first, and epoll_ctl(2), which trio
+        # calls to wait here, already asks: a change that came before it would be lost.
         self._epoll = select.epoll()
         self._epoll.register(self._file, select.EPOLLIN | select.EPOLLET)
         self._epoll.poll(0)  # the first edge is the registration itself
@@ -120,13 +127,16 @@ class MountWatch:
 
 
 def resolved(mountpoint: str | Path) -> Path:
-    """The mountpoint as mountinfo names it. Only the parent is resolved: stat of a dead or own mount fails or hangs."""
+    """The mountpoint as mountinfo names it. Only the parent is resolved: stat of a dead or own
+    mount fails or hangs.
+    """
     path = Path(os.path.abspath(mountpoint))
     return path.parent.resolve() / path.name
 
 
 def _answers(mountpoint: Path) -> bool:
-    """False where the connection is gone (ENOTCONN). A server that hangs counts as one that answers.
+    """False where the connection is gone (ENOTCONN). A server that hangs counts as one that
+    answers.
 
     A child process asks, because a request that was read and is never answered cannot be killed.
     """
@@ -150,13 +160,15 @@ def _answers(mountpoint: Path) -> bool:
 
 
 def mount_fd(fsname: str, mountpoint: str | Path, options: Sequence[str] = ()) -> int:
-    """Mount a FUSE file system on an existing directory and return its /dev/fuse descriptor (close-on-exec).
+    """Mount a FUSE file system on an existing directory and return its /dev/fuse descriptor
+    (close-on-exec).
 
-    nosuid, nodev, noexec, allow_other, default_permissions; `options` are more of the kernel's FUSE options. The holder
-    of the descriptor serves the mount (`fuse.serve`); when the last copy is closed, requests end with ENOTCONN. A dead
-    Tambourine mount at the place is detached first.
+    nosuid, nodev, noexec, allow_other, default_permissions; `options` are more of the kernel's FUSE
+    options. The holder of the descriptor serves the mount (`fuse.serve`); when the last copy is
+    closed, requests end with ENOTCONN. A dead Tambourine mount at the place is detached first.
 
-    Raises HostError: a living Tambourine mount is there, the place is no directory, or the kernel refuses.
+    Raises HostError: a living Tambourine mount is there, the place is no directory, or the kernel
+    refuses.
     """
     place = resolved(mountpoint)
     there = find(place)
@@ -215,7 +227,8 @@ def make_mountpoint(place: Path) -> None:
 def bind(source: str | Path, mountpoint: str | Path) -> None:
     """Show the mount at `source` at another directory, too (MS_BIND: its flags go with it).
 
-    It is private: of two that share their events (mount_namespaces(7)), what is mounted over one covers the other, too.
+    It is private: of two that share their events (mount_namespaces(7)), what is mounted over one
+    covers the other, too.
 
     Raises HostError.
     """
@@ -228,9 +241,11 @@ def bind(source: str | Path, mountpoint: str | Path) -> None:
 
 
 def detach(mountpoint: str | Path) -> bool:
-    """Detach the Tambourine mount that is on top at `mountpoint` (MNT_DETACH); files that are open on it stay open.
+    """Detach the Tambourine mount that is on top at `mountpoint` (MNT_DETACH); files that are open
+    on it stay open.
 
-    Returns whether there was one; any other mount stays. The server is not asked: it may be dead, or this process.
+    Returns whether there was one; any other mount stays. The server is not asked: it may be dead,
+    or this process.
     """
     place = resolved(mountpoint)
     there = find(place)
@@ -244,7 +259,9 @@ def detach(mountpoint: str | Path) -> bool:
 
 @contextmanager
 def mounted(fsname: str, mountpoint: str | Path, options: Sequence[str] = ()) -> Iterator[int]:
-    """A mount for as long as the block runs; yields its /dev/fuse descriptor. Detached before the last copy is closed."""
+    """A mount for as long as the block runs; yields its /dev/fuse descriptor. Detached before the
+    last copy is closed.
+    """
     fd = mount_fd(fsname, mountpoint, options)
     try:
         yield fd
@@ -254,7 +271,8 @@ def mounted(fsname: str, mountpoint: str | Path, options: Sequence[str] = ()) ->
 
 
 def set_readahead(mountpoint: str | Path, kibibytes: int) -> None:
-    """Let the kernel read ahead so far on the Tambourine mount at this place (its default is 128 KiB).
+    """Let the kernel read ahead so far on the Tambourine mount at this place (its default is 128
+    KiB).
 
     Only speed depends on it: a sandbox that may not write /sys goes without.
     """

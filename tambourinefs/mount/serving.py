@@ -1,7 +1,7 @@
 """How a server gets its mount, and how it knows that others can read it.
 
-Under systemd `tambourine mount NAME` (ExecStartPre=+) has made it and systemd hands its descriptor over; with
---foreground the server makes and removes it.
+Under systemd `tambourine mount NAME` (ExecStartPre=+) has made it and systemd hands its descriptor
+over; with --foreground the server makes and removes it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Served:
 
 @contextmanager
 def mount_to_serve(name: str, mountpoint: str | Path, *, foreground: bool) -> Iterator[Served]:
-    """The mount called `name` ("silo", "proc"): the one that systemd holds, else a new one for as long as the block runs.
-    `foreground` always makes a new one.
+    """The mount called `name` ("silo", "proc"): the one that systemd holds, else a new one for as
+    long as the block runs. `foreground` always makes a new one.
 
     Raises HostError as mounts.mount_fd does.
     """
@@ -56,9 +56,9 @@ async def answer(
 ) -> None:
     """A task: run the task `server`, which answers the mount's requests, until cancelled.
 
-    Raises Unmounted when the mount was unmounted. Files that are still open there end with ENOTCONN then. A connection
-    that was cut (fusectl's `abort`, umount -f of a busy mount) looks the same to the server but leaves the mount where it
-    was; then the error of `server` is raised.
+    Raises Unmounted when the mount was unmounted. Files that are still open there end with ENOTCONN
+    then. A connection that was cut (fusectl's `abort`, umount -f of a busy mount) looks the same to
+    the server but leaves the mount where it was; then the error of `server` is raised.
     """
     with mounts.MountWatch() as watch:
         mount = mounts.find(served.mountpoint)
@@ -76,10 +76,12 @@ async def answer(
 
 
 async def wait_readable(served: Served, name: str) -> bytes:
-    """Read a small file of the mount as others do, and return it (4 KiB at most); the server is ready then.
+    """Read a small file of the mount as others do, and return it (4 KiB at most); the server is
+    ready then.
 
-    A child process reads it: a server that asked its own mount would wait for itself. It reads below PID 1's root where
-    systemd made the mount and that is allowed; in a sandbox it is not, and the unit's own view, a copy of PID 1's, is read.
+    A child process reads it: a server that asked its own mount would wait for itself. It reads
+    below PID 1's root where systemd made the mount and that is allowed; in a sandbox it is not, and
+    the unit's own view, a copy of PID 1's, is read.
 
     Raises HostError when it does not answer within 10 s.
     """

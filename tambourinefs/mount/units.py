@@ -1,8 +1,10 @@
-"""`tambourine mount` and `tambourine unmount`: what systemd runs around a server that may not mount (ExecStartPre=+).
+"""`tambourine mount` and `tambourine unmount`: what systemd runs around a server that may not mount
+(ExecStartPre=+).
 
-A unit with any sandboxing of its file system has a mount namespace of its own, also for ExecStartPre=+, and a mount made
-there is invisible elsewhere. So these commands enter PID 1's namespace first, mount there, and leave the descriptor with
-systemd (FileDescriptorStoreMax=, NotifyAccess=exec), which hands it to the server.
+A unit with any sandboxing of its file system has a mount namespace of its own, also for
+ExecStartPre=+, and a mount made there is invisible elsewhere. So these commands enter PID 1's
+namespace first, mount there, and leave the descriptor with systemd (FileDescriptorStoreMax=,
+NotifyAccess=exec), which hands it to the server.
 """
 
 from __future__ import annotations
@@ -87,11 +89,13 @@ def mount(name: str, config: Config) -> None:
 
 
 def _register_with_umount(name: str, place: Path) -> None:
-    """Add the mount to libmount's table, so that `umount DIR` runs umount.fuse.tambourine, which has a hint for a busy one.
+    """Add the mount to libmount's table, so that `umount DIR` runs umount.fuse.tambourine, which
+    has a hint for a busy one.
 
-    umount(8) asks a directory for its type, which is "fuse" for any FUSE; it reads mountinfo only for mounts in that table.
-    mount(8) adds an entry for options that begin with "x-", and with --fake does nothing else. Before mount(2), because
-    the mount has no server yet. An entry of an earlier mount will do: umount(8) removes entries, MNT_DETACH does not.
+    umount(8) asks a directory for its type, which is "fuse" for any FUSE; it reads mountinfo only
+    for mounts in that table. mount(8) adds an entry for options that begin with "x-", and with
+    --fake does nothing else. Before mount(2), because the mount has no server yet. An entry of an
+    earlier mount will do: umount(8) removes entries, MNT_DETACH does not.
     """
     escaped = str(place).translate({ord(c): f"\\{ord(c):03o}" for c in " \t\n\\"})
     argv = ("mount", "--fake", "--internal-only", "--no-canonicalize")
@@ -112,7 +116,9 @@ def _register_with_umount(name: str, place: Path) -> None:
 
 
 def unmount(name: str, config: Config) -> None:
-    """Detach every Tambourine mount at the place, in PID 1's namespace, and let systemd drop its descriptor."""
+    """Detach every Tambourine mount at the place, in PID 1's namespace, and let systemd drop its
+    descriptor.
+    """
     place = mountpoint(name, config)
     daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
     if "NOTIFY_SOCKET" in os.environ:
@@ -124,8 +130,9 @@ def unmount(name: str, config: Config) -> None:
 def check(name: str, config: Config) -> None:
     """Read the mount's root from PID 1's namespace: it returns once its server has answered there.
 
-    A server that dies meanwhile never answers: systemd's store keeps the connection open. So its process is watched, and
-    the descriptor dropped, or the unit would be starting until TimeoutStartSec=.
+    A server that dies meanwhile never answers: systemd's store keeps the connection open. So its
+    process is watched, and the descriptor dropped, or the unit would be starting until
+    TimeoutStartSec=.
 
     Raises HostError: nothing is mounted, the server has died ($MAINPID) or does not answer in 20 s.
     """
@@ -155,7 +162,8 @@ def check(name: str, config: Config) -> None:
             within = 0.0  # systemd names no main process: it has ended already
         said = {fd for fd, _ in poller.poll(within * 1000)}
     if reading not in said:
-        # The last copy of the descriptor: the thread that reads gets ENOTCONN, and this process can end.
+        # The last copy of the descriptor: the thread that reads gets ENOTCONN, and this process can
+        # end.
         daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
         raise HostError(f"{place}: its server has died or does not answer")
     if problems:
@@ -164,7 +172,9 @@ def check(name: str, config: Config) -> None:
 
 @contextmanager
 def _server() -> Iterator[int | None]:
-    """A pidfd of the unit's main process, which systemd names in ExecStartPost=; None where there is none."""
+    """A pidfd of the unit's main process, which systemd names in ExecStartPost=; None where there
+    is none.
+    """
     try:
         fd = os.pidfd_open(int(os.environ.get("MAINPID", "")))
     except (ValueError, ProcessLookupError):
@@ -198,8 +208,8 @@ def enter_host_namespace() -> None:
 
 
 def wait_for_barrier() -> None:
-    """Wait until systemd has handled all notifications (BARRIER=1, sd_notify_barrier(3)): it cannot assign them to a unit
-    once their sender has ended.
+    """Wait until systemd has handled all notifications (BARRIER=1, sd_notify_barrier(3)): it cannot
+    assign them to a unit once their sender has ended.
 
     Raises HostError after 10 s.
     """

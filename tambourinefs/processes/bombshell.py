@@ -30,10 +30,11 @@ _TICK: Final = 10.0  # seconds between two refreshes of Health and the status li
 def main(config: Config, *, plain: bool = False, group: str = paths.GROUP) -> None:
     """Serve until SIGTERM or SIGINT; then end the running calls and return.
 
-    `plain`: serve directories that are not FUSE mounts, too (tests, a single program). `group` gets the socket; "": the
-    caller's.
+    `plain`: serve directories that are not FUSE mounts, too (tests, a single program). `group` gets
+    the socket; "": the caller's.
 
-    Raises HostError, AlreadyExists (a second server on one socket), InvalidInput (its path is too long).
+    Raises HostError, AlreadyExists (a second server on one socket), InvalidInput (its path is too
+    long).
     """
     # Before any thread is made: signals are then delivered to sigtimedwait alone.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
@@ -105,17 +106,19 @@ def _run(server: Bombshell) -> None:
             told = server.describe()
             daemon.notify(f"STATUS={told}")
         caught = signal.sigtimedwait(_STOP, min(interval or _TICK, _TICK))
-        # Stopped (SIGSTOP) beyond the timeout, CPython 3.11 returns an empty siginfo instead of None (tried).
+        # Stopped (SIGSTOP) beyond the timeout, CPython 3.11 returns an empty siginfo instead of
+        # None (tried).
         if caught is not None and caught.si_signo in _STOP:
             log.info("stopping: %s", signal.Signals(caught.si_signo).name)
             return
 
 
 def _end_without_stuck_threads() -> None:
-    """End without threads that hang in a file system: the interpreter would wait for them for ever, daemon or not.
+    """End without threads that hang in a file system: the interpreter would wait for them for ever,
+    daemon or not.
 
-    concurrent.futures joins its threads at exit, so no exception will do. Threads of gRPC's core that have called into
-    Python cannot be joined and do not count.
+    concurrent.futures joins its threads at exit, so no exception will do. Threads of gRPC's core
+    that have called into Python cannot be joined and do not count.
     """
     deadline = time.monotonic() + 2
     for thread in threading.enumerate():

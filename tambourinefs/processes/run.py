@@ -1,4 +1,4 @@
-"""Runs a trio daemon's one task and makes its errors the command line's."""
+"""Runs the one task of a trio daemon, and raises its errors to the command line."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from tambourinefs.errors import Unmounted
 
 _log = logging.getLogger(__name__)
 
-# Restart=always starts anew also what ended well: RestartPreventExitStatus= of the units names this one.
+# RestartPreventExitStatus= of the units: Restart=always would restart a server that ended well,
+# too.
 UNMOUNTED_STATUS: Final = 5
 
 
 def run_until_stopped(task: Callable[[], Awaitable[None]]) -> None:
-    """Run `task` until it returns or SIGTERM or SIGINT comes; then it is cancelled and this returns (exit 0).
+    """Run `task` until it returns or SIGTERM or SIGINT comes; then it is cancelled and this returns
+    (exit 0).
 
-    Signals are taken before the task starts, so that nothing it makes is left behind. What it raises comes out bare, not
-    in a group of one: the command line knows our errors by type. Unmounted ends the process in good order.
+    Signals are handled before the task starts, so that it can clean up. An error is raised bare,
+    not in a group of one: the command line tells errors by type. Unmounted ends the process without
+    an error.
     """
     error: BaseException
     try:
@@ -34,7 +37,7 @@ def run_until_stopped(task: Callable[[], Awaitable[None]]) -> None:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         if isinstance(error, Unmounted):
-            _log.info("%s: this is the end; `systemctl start` or `mount` begins anew", error)
+            _log.info("%s: stopping; to mount it again: systemctl start, or mount", error)
             sys.exit(UNMOUNTED_STATUS if "NOTIFY_SOCKET" in os.environ else 0)
         raise error from None
 
@@ -42,7 +45,7 @@ def run_until_stopped(task: Callable[[], Awaitable[None]]) -> None:
 async def _supervise(task: Callable[[], Awaitable[None]]) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_when_stopped, nursery.cancel_scope)
-        await trio.lowlevel.checkpoint()  # the receiver of signals is open now
+        await trio.lowlevel.checkpoint()  # signals are handled now
         await task()
         nursery.cancel_scope.cancel()
 
@@ -54,7 +57,9 @@ async def _cancel_when_stopped(scope: trio.CancelScope) -> None:
 
 
 def raise_open_files() -> int:
-    """Raise the soft limit of descriptors to the hard one where that is allowed; the limit that holds (setrlimit(2))."""
+    """Raise the soft limit of descriptors to the hard one where that is allowed; the limit that
+    holds (setrlimit(2)).
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == hard:
         return soft

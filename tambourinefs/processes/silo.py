@@ -1,4 +1,4 @@
-"""`tambourine silo`: the store, served as a file system."""
+"""`tambourine silo`: serve the store as a file system."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ _MAX_PINS: Final = 8192
 def main(config: Config, *, foreground: bool) -> None:
     """Serve until SIGTERM. `foreground`: as a plain program, without asking systemd for the mount.
 
-    Raises HostError: the store or the mountpoint will not do, a writer is no user of this host.
+    Raises HostError: the store or the mountpoint cannot be used, a writer is not a user of this
+    host.
     """
     run_until_stopped(functools.partial(serve, config.silo, foreground=foreground))
 
 
 async def serve(config: SiloConfig, *, foreground: bool) -> None:
-    """The whole process as one task: returns never, only when cancelled.
+    """The whole process as one task; runs until cancelled.
 
     Raises HostError.
     """
@@ -61,7 +62,7 @@ async def serve(config: SiloConfig, *, foreground: bool) -> None:
 
 
 async def _answer(silo: Silo, store: Store, served: serving.Served) -> None:
-    os.umask(0)  # modes are what clients asked for; the kernel has applied their umask already
+    os.umask(0)  # the kernel has applied the clients' umask already
     async with trio.open_nursery() as nursery:
         server = functools.partial(fuse.serve, silo, served.fd)
         await nursery.start(serving.answer, served, server)
@@ -75,7 +76,7 @@ async def _answer(silo: Silo, store: Store, served: serving.Served) -> None:
 
 
 def user_ids(writers: tuple[str, ...] | Literal["any"]) -> frozenset[int] | None:
-    """The uids of the named users (a number stands for itself); None is anybody.
+    """The uids of the named users or numbers; None: every user.
 
     Raises HostError for a user that this host does not have.
     """
@@ -90,14 +91,16 @@ def _user(name: str) -> pwd.struct_passwd:
     except KeyError:
         raise HostError(
             f'silo.writers: this host has no user "{name}"',
-            hint='`tambourine install` makes it; for a plain file system: writers = "any"',
+            hint='Make it: tambourine install. For a plain file system: writers = "any"',
         ) from None
 
 
 def _owner(
     writers: tuple[str, ...] | Literal["any"], uids: frozenset[int] | None
 ) -> tuple[int, int] | None:
-    """User and group of the silo's root: the first writer, and who may read it all, the group tambourine."""
+    """User and group of the silo's root: the first writer, and the group tambourine, which may read
+    it.
+    """
     if writers == "any" or uids is None:
         return None
     uid = int(writers[0]) if writers[0].isdecimal() else _user(writers[0]).pw_uid
@@ -108,9 +111,8 @@ def _owner(
 
 
 def check_apart(store: Path, mountpoint: Path) -> None:
-    """Raises HostError where one lies in the other: the server would wait for itself."""
-    # The mountpoint itself may be a dead mount, which must not be asked: only its parent is resolved.
-    place = mountpoint.absolute().parent.resolve() / mountpoint.name
+    """Raises HostError where one contains the other: the server would wait for itself."""
+    place = mounts.resolved(mountpoint)
     inside = store.resolve()
     if place.is_relative_to(inside) or inside.is_relative_to(place):
         raise HostError(
@@ -119,12 +121,12 @@ def check_apart(store: Path, mountpoint: Path) -> None:
 
 
 def measured(store: Store, config: SiloConfig) -> Quota:
-    """The quota with what the store holds already (0 for a limit: none)."""
+    """The quota with the store's current usage (a limit of 0: none)."""
     quota = Quota(config.quota_bytes or None, config.quota_files or None)
     quota.bytes, quota.files = count(store.tree, _progress)
     return quota
 
 
 def _progress(files: int) -> None:
-    # Each sign of life buys a minute more of TimeoutStartSec= (sd_notify(3)).
+    # Each notification extends TimeoutStartSec= by a minute (sd_notify(3)).
     daemon.notify(f"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=counting the store: {files} files so far")

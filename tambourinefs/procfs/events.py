@@ -1,7 +1,9 @@
-"""`events.log`: what changed, numbered, kept for a while; each open descriptor reads it at its own pace.
+"""`events.log`: what changed, numbered, kept for a while; each open descriptor reads it at its own
+pace.
 
-A line is `SEQUENCE TIME NAMESPACE/NAME WHAT`. Numbers rise by one from 1 in the life of the agent. A reader that is too
-slow finds `missed A-B` (both included) in place of what was dropped; one that never reads costs nothing.
+A line is `SEQUENCE TIME NAMESPACE/NAME WHAT`. Numbers rise by one from 1 in the life of the agent.
+A reader that is too slow finds `missed A-B` (both included) in place of what was dropped; one that
+never reads costs nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ _MAX_TEXT: Final = 512  # characters of one event
 class EventLog:
     """The last events, oldest first.
 
-    An event is visible up to `shown`: once the kernel has dropped the values that it makes old, so that a reader who reads
-    the changed file after the event finds the change.
+    An event is visible up to `shown`: once the kernel has dropped the values that it makes old, so
+    that a reader who reads the changed file after the event finds the change.
     """
 
     def __init__(self, keep: int = KEEP) -> None:
@@ -75,13 +77,16 @@ class EventReader:
 
     @property
     def outdated(self) -> bool:
-        """Whether the log has more than at the last read, or, before the first, than when it was opened."""
+        """Whether the log has more than at the last read, or, before the first, than when it was
+        opened.
+        """
         return self._log.shown > self._seen
 
     def read(self, offset: int, size: int) -> bytes:
         """At most `size` bytes; b"" when all was read.
 
-        The kernel asks again for the offset of a read that a signal interrupted: it gets the same bytes.
+        The kernel asks again for the offset of a read that a signal interrupted: it gets the same
+        bytes.
         """
         if offset == self._offset - len(self._given) and offset != self._offset:
             return self._given[:size]
@@ -110,7 +115,9 @@ class EventReader:
 
 
 def changes(old: ServiceView | None, new: ServiceView | None) -> Iterator[str]:
-    """One text for each change, `WHAT OLD -> NEW`, causes first; none for a change of ages, numbers or log lines."""
+    """One text for each change, `WHAT OLD -> NEW`, causes first; none for a change of ages, numbers
+    or log lines.
+    """
     if new is None:
         yield "removed"
         return

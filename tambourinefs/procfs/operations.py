@@ -1,7 +1,9 @@
-"""The status mount's handlers: thin, over the status store. Read-only; nothing here waits for D-Bus, systemd or journald.
+"""The status mount's handlers: thin, over the status store. Read-only; nothing here waits for
+D-Bus, systemd or journald.
 
-What the kernel may keep: a cached file's name and attributes until they are invalidated, every rendering's pages for good (a
-rendering never changes), the name of a live file for what is left of the second that its rendering is shared for.
+What the kernel may keep: a cached file's name and attributes until they are invalidated, every
+rendering's pages for good (a rendering never changes), the name of a live file for what is left of
+the second that its rendering is shared for.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ Child = Directory | Slot | Stream
 
 
 class StatusOperations(fuse.Operations):
-    """A status store as a file system. `groups`: gid by group name; a group that is not there is root's."""
+    """A status store as a file system. `groups`: gid by group name; a group that is not there is
+    root's.
+    """
 
     def __init__(
         self, store: StatusStore, invalidator: fuse.Invalidator, groups: Mapping[str, int]
@@ -51,7 +55,8 @@ class StatusOperations(fuse.Operations):
         """The kernel has initialized the mount; before that it takes no invalidations."""
         self._store.readers.attach(self._invalidator)
 
-    # --- names -----------------------------------------------------------------------------------------------------
+    # --- names
+    # -----------------------------------------------------------------------------------------------------
 
     async def lookup(
         self, parent_inode: InodeT, name: FileNameT, ctx: fuse.RequestContext
@@ -88,7 +93,8 @@ class StatusOperations(fuse.Operations):
             raise fuse.FUSEError(errno.ENOTDIR)
         return node
 
-    # --- attributes ------------------------------------------------------------------------------------------------
+    # --- attributes
+    # ------------------------------------------------------------------------------------------------
 
     async def getattr(self, inode: InodeT, ctx: fuse.RequestContext) -> fuse.EntryAttributes:
         return self._attributes(self._known(inode))
@@ -136,7 +142,8 @@ class StatusOperations(fuse.Operations):
         found.f_namemax = 255
         return found
 
-    # --- directories -----------------------------------------------------------------------------------------------
+    # --- directories
+    # -----------------------------------------------------------------------------------------------
 
     async def opendir(self, inode: InodeT, ctx: fuse.RequestContext) -> FileHandleT:
         directory = self._directory(inode)
@@ -165,7 +172,8 @@ class StatusOperations(fuse.Operations):
     async def releasedir(self, fh: FileHandleT) -> None:
         del self._listings[fh]
 
-    # --- files -----------------------------------------------------------------------------------------------------
+    # --- files
+    # -----------------------------------------------------------------------------------------------------
 
     async def open(self, inode: InodeT, flags: FlagT, ctx: fuse.RequestContext) -> fuse.FileInfo:
         node = self._known(inode)

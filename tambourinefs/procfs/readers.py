@@ -1,7 +1,7 @@
 """What readers hold, and how they and the kernel's caches are told that it is outdated.
 
-A cached file is compared by content, a live one apart from the time that passed. Nothing here blocks: the Invalidator's
-thread notifies, after the new state is in place.
+A cached file is compared by content, a live one apart from the time that passed. Nothing here
+blocks: the Invalidator's thread notifies, after the new state is in place.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ class Readers:
                 self.drop(slot)
 
     def _render(self, slot: Slot, view: ServiceView) -> bytes:
-        """The content by systemd's last figures, at a fixed moment: what two views say apart from the time that passes."""
+        """The content by systemd's last figures, at a fixed moment: what two views say apart from
+        the time that passes.
+        """
         figures = figures_of(view.unit) if view.unit else Figures()
         return slot.spec.render(view, figures, self._host.reference)
 
@@ -142,7 +144,8 @@ class Readers:
             self._invalidator.wake((_ShowEvents(self._events, self._events.last, self.of_events),))
 
     def resync(self) -> None:
-        """Invalidations were lost: repeat them for every name that the kernel may keep and every poll that may wait.
+        """Invalidations were lost: repeat them for every name that the kernel may keep and every
+        poll that may wait.
 
         Runs on the Invalidator's thread.
         """

@@ -1,4 +1,6 @@
-"""Which rendering a name stands for now: made by a lookup, shared by all lookups in the same second."""
+"""Which rendering a name stands for now: made by a lookup, shared by all lookups in the same
+second.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ class Renderer:
         return rendering if self.seconds_left(rendering) else None
 
     def seconds_left(self, rendering: Rendering) -> float:
-        """How long a live file's rendering may still be shared: not at all where a publish came while it was made."""
+        """How long a live file's rendering may still be shared: not at all where a publish came
+        while it was made.
+        """
         if rendering.revision != self._services.revision_of(rendering.slot):
             return 0
         return max(rendering.born + SHARED_SECONDS - trio.current_time(), 0)
@@ -104,7 +108,8 @@ class Renderer:
             old.born, old.revision = now, revision
             return old
         cached = slot.service if not slot.spec.live else None
-        # A cached file's mtime changes with its content, not with lookups: rsync and make compare it.
+        # A cached file's mtime changes with its content, not with lookups: rsync and make compare
+        # it.
         made_ns = cached.published_ns if cached else time.time_ns()
         made = Rendering(
             self._inodes.number(), slot, content, revision=revision, born=now, made_ns=made_ns

@@ -59,7 +59,8 @@ async def publish_expirations(
 ) -> None:
     """A task: publish when this host's certificates expire, again and again.
 
-    `paths`: files of `pki` and `sync` (paths.EXPIRATIONS). A thread reads them: a slow disk blocks no reader of the mount.
+    `paths`: files of `pki` and `sync` (paths.EXPIRATIONS). A thread reads them: a slow disk blocks
+    no reader of the mount.
     """
     while True:
         store.publish_expirations(
@@ -69,7 +70,9 @@ async def publish_expirations(
 
 
 def read_expirations(paths: Iterable[Path]) -> dict[str, float]:
-    """When each certificate expires, in seconds since 1970; without files that are missing or malformed."""
+    """When each certificate expires, in seconds since 1970; without files that are missing or
+    malformed.
+    """
     found: dict[str, float] = {}
     for path in paths:
         try:

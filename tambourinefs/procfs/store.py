@@ -1,7 +1,9 @@
-"""The status store: the views that the agent publishes, as the tree of names that readers of the mount see.
+"""The status store: the views that the agent publishes, as the tree of names that readers of the
+mount see.
 
-All of it runs on the trio thread and none of it blocks: publishing compares what readers hold, drops what is outdated and
-leaves the kernel's caches to the Invalidator's thread. New state first, then the notification.
+All of it runs on the trio thread and none of it blocks: publishing compares what readers hold,
+drops what is outdated and leaves the kernel's caches to the Invalidator's thread. New state first,
+then the notification.
 """
 
 from __future__ import annotations
@@ -30,10 +32,11 @@ _NAME_MAX: Final = 255  # bytes
 
 
 class StatusStore:
-    """Everything that is published. `inodes`, `readers`, `renderer` and `events` are for the file system's operations.
+    """Everything that is published. `inodes`, `readers`, `renderer` and `events` are for the file
+    system's operations.
 
-    The files about all services exist once `complete` was called: until then they would lack services that the agent has
-    not published yet.
+    The files about all services exist once `complete` was called: until then they would lack
+    services that the agent has not published yet.
     """
 
     def __init__(self, host: HostReader) -> None:
@@ -67,7 +70,9 @@ class StatusStore:
         self._services.expirations = expirations
 
     def publish(self, view: ServiceView) -> None:
-        """Show this view in place of the last one of its service. Cheap, never blocks; an equal view is a no-op."""
+        """Show this view in place of the last one of its service. Cheap, never blocks; an equal
+        view is a no-op.
+        """
         service = self._services.get(view.namespace, view.name)
         if service is None:
             self._add(view)

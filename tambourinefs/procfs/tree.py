@@ -1,8 +1,10 @@
-"""Names, inodes and services of the status file system, and how long each lives. No FUSE: numbers, counts, dictionaries.
+"""Names, inodes and services of the status file system, and how long each lives. No FUSE: numbers,
+counts, dictionaries.
 
-A *slot* is a name in a directory; a *rendering* is an immutable inode with one content that a slot had at one time. A change
-gives the slot a new rendering under a new number, so no reader ever sees two contents mixed. Numbers are never used
-twice. A rendering that is no longer current lives until the kernel has forgotten it and no descriptor is open on it.
+A *slot* is a name in a directory; a *rendering* is an immutable inode with one content that a slot
+had at one time. A change gives the slot a new rendering under a new number, so no reader ever sees
+two contents mixed. Numbers are never used twice. A rendering that is no longer current lives until
+the kernel has forgotten it and no descriptor is open on it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ ROOT: Final = 1
 
 
 class Inode:
-    """Anything with an inode number; `lookups` is the kernel's reference count (fuse_lowlevel_ops.lookup)."""
+    """Anything with an inode number; `lookups` is the kernel's reference count
+    (fuse_lowlevel_ops.lookup).
+    """
 
     __slots__ = ("inode", "lookups")
 
@@ -48,7 +52,9 @@ class Directory(Inode):
 
 
 class Slot:
-    """A name in a directory that stands for one rendering after the other. `service`: None for files of the top level."""
+    """A name in a directory that stands for one rendering after the other. `service`: None for
+    files of the top level.
+    """
 
     __slots__ = (
         "current",
@@ -77,8 +83,8 @@ class Slot:
 class Rendering(Inode):
     """One immutable content of a slot.
 
-    `stale`: the name has another content now. `notified`: the kernel's caches know it too, so that opening the name again
-    gives the new content; only then poll(2) reports POLLPRI.
+    `stale`: the name has another content now. `notified`: the kernel's caches know it too, so that
+    opening the name again gives the new content; only then poll(2) reports POLLPRI.
     """
 
     __slots__ = (
@@ -108,7 +114,9 @@ class Rendering(Inode):
         self.pollers: dict[int, PollHandle] = {}  # by file handle
 
     def notify(self) -> None:
-        """All earlier invalidations are done. On the Invalidator's thread: sets, then reads; poll() stores, then reads."""
+        """All earlier invalidations are done. On the Invalidator's thread: sets, then reads; poll()
+        stores, then reads.
+        """
         self.notified = True
         for handle in list(self.pollers.values()):
             handle.notify()
@@ -190,8 +198,8 @@ class Service:
 
 
 class Services:
-    """All of them. `revision` rises with every change of any. `expirations`: when each of this host's certificates expires,
-    in seconds since 1970.
+    """All of them. `revision` rises with every change of any. `expirations`: when each of this
+    host's certificates expires, in seconds since 1970.
     """
 
     def __init__(self) -> None:
@@ -224,5 +232,7 @@ class Services:
         return [self._by_name[key].view for key in sorted(self._by_name)]
 
     def revision_of(self, slot: Slot) -> int:
-        """The publish that the slot's content comes from: its service's last one; at the top level, the last of all."""
+        """The publish that the slot's content comes from: its service's last one; at the top level,
+        the last of all.
+        """
         return self.revision if slot.service is None else slot.service.revision

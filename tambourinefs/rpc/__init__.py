@@ -1,1 +1,3 @@
-"""The wire between everybody and Bombshell: messages made from proto/, and the client that speaks them."""
+"""The protocol between Bombshell and its clients: generated messages, errors, certificates and the
+client.
+"""

@@ -1,10 +1,11 @@
-"""A Bombshell client for programs of ours: synchronous, typed, and speaking in our errors.
+"""A client of Bombshell: synchronous, typed, raising TambourineErrors.
 
     with Client(socket, ca, cert, key) as bombshell:
         entry, data = bombshell.read("proc", "local/hello/status.json")
         bombshell.write("silo", "local/hello/tambourine.json", data, if_match=entry.etag, parents=True)
 
-gRPC costs 0.1 s to import, so it is imported at the first call. Any method raises errors of tambourinefs.errors only.
+gRPC takes 0.1 s to import, so it is imported at the first call. Methods raise errors of
+tambourinefs.errors only.
 """
 
 from __future__ import annotations
@@ -34,21 +35,16 @@ Volume = Literal["silo", "proc"]
 EntryKind = Literal["file", "directory", "symlink", "other"]
 WatchKind = Literal["resync", "changed", "removed"]
 
-SERVER_NAME: Final = (
-    "bombshell.tambourine"  # a SAN of the server's certificate; a socket path is no host name
-)
+SERVER_NAME: Final = "bombshell.tambourine"  # a SAN of the server's certificate
 CHUNK: Final = 256 * 1024  # bytes; io.proto's bound
 DEFAULT_TIMEOUT: Final = 30.0  # seconds
 
 _ENTRY_KINDS: Final[dict[int, EntryKind]] = {1: "file", 2: "directory", 3: "symlink"}
-_WATCH_KINDS: Final[dict[int, WatchKind]] = {
-    2: "changed",
-    3: "removed",
-}  # what is unknown: read all
+_WATCH_KINDS: Final[dict[int, WatchKind]] = {2: "changed", 3: "removed"}  # any other: "resync"
 
 
 class Entry(NamedTuple):
-    """One file, directory or link, as Stat, List, Read and Write tell it."""
+    """One file, directory or link, as Stat, List, Read and Write return it."""
 
     name: bytes  # the last component; b"" for the root
     kind: EntryKind
@@ -61,10 +57,11 @@ class Entry(NamedTuple):
 
 
 class Client:
-    """A connection that is made at the first call and made anew after a loss. Safe to use from several threads.
+    """A connection that is made at the first call and again after a loss. Safe to use from several
+    threads.
 
-    `timeout` is the deadline of one call in seconds (of a watch: none). `ca`, `cert` and `key` are PEM files; they are
-    read again when they change.
+    `timeout` is the deadline of one call in seconds (of a watch: none). `ca`, `cert` and `key` are
+    PEM files; they are read again when they change.
     """
 
     def __init__(
@@ -99,8 +96,8 @@ class Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # An interrupt may have struck while a lock of grpc's was held, which nobody gives back then: closing it would wait
-        # for ever.
+        # An interrupt may have come while grpc held a lock, which is never released then: close()
+        # would wait for ever.
         if kind is not KeyboardInterrupt:
             self.close()
 
@@ -142,7 +139,7 @@ class Client:
     def read_stream(
         self, volume: Volume, path: str | bytes, *, offset: int = 0, length: int = 0
     ) -> tuple[Entry, Iterator[bytes]]:
-        """The entry and then, as it comes, the content from `offset` on (`length` 0: to the end).
+        """The entry, and the content from `offset` on as it arrives (`length` 0: to the end).
 
         Close the iterator to stop early. Raises as `read`, also while it is iterated.
         """
@@ -168,8 +165,9 @@ class Client:
     ) -> Entry:
         """Write one file whole; when this returns it survives a loss of power. `mode` 0 means 0640.
 
-        Raises Conflict (`if_match`), AlreadyExists (`if_absent`), NotFound (a parent, without `parents`), OutOfSpace,
-        RefusedByPolicy (the volume refuses), Unreachable (then Stat tells whether it was written) …
+        Raises Conflict (`if_match`), AlreadyExists (`if_absent`), NotFound (a parent, without
+        `parents`), OutOfSpace, RefusedByPolicy (the volume refuses), Unreachable (then Stat tells
+        whether it was written) …
         """
         from tambourinefs.rpc import io_pb2
 
@@ -193,7 +191,8 @@ class Client:
         if_match: str | None = None,
         recursive: bool = False,
     ) -> None:
-        """Remove one file, link or empty directory (`recursive`: all in it); durable when this returns.
+        """Remove one file, link or empty directory (`recursive`: all in it); durable when this
+        returns.
 
         Raises NotFound, Conflict (`if_match`, or not empty), Unreachable …
         """
@@ -211,7 +210,8 @@ class Client:
     def make_directory(
         self, volume: Volume, path: str | bytes, *, mode: int = 0, parents: bool = False
     ) -> Entry:
-        """Make one directory (`parents`: those above it too, and it may exist); durable when this returns.
+        """Make one directory (`parents`: those above it too, and it may exist); durable when this
+        returns.
 
         `mode` 0 means 0750.
 
@@ -233,7 +233,9 @@ class Client:
         *,
         timeout: float | None = None,
     ) -> Watching:
-        """Bells for a directory or file, the first is ("resync", …) once the watch is in place. See Watching."""
+        """Changes of a directory or file; the first event is ("resync", …), once the watch is in
+        place. See Watching.
+        """
         from tambourinefs.rpc import io_pb2
 
         request = io_pb2.WatchRequest(volume=_volume(volume), path=os.fsencode(path), depth=depth)
@@ -249,10 +251,12 @@ class Client:
             call.cancel()
 
     def _stub(self) -> BombshellStub:
-        """On the channel, or a new one when a certificate file has changed. Calls on the old one go on to their end.
+        """The stub on the channel, or on a new one when a certificate file has changed. Calls on
+        the old one continue.
 
-        Made under the lock under which the channel is closed: grpcio looks a method up in a channel that another thread
-        has closed meanwhile without asking, and the process ends with SIGSEGV.
+        Made under the lock under which the channel is closed: grpcio does not check whether another
+        thread has closed the channel in which it looks up a method, and the process ends with
+        SIGSEGV.
         """
         from tambourinefs.rpc.io_pb2_grpc import BombshellStub
 
@@ -266,7 +270,9 @@ class Client:
             return self._methods
 
     def _reconnect(self) -> None:
-        """Begin anew at the next call: gRPC would go on to tell of a failure that is over, for as long as it backs off."""
+        """Use a new channel at the next call: gRPC repeats a failure that is over for as long as it
+        backs off.
+        """
         with self._lock:
             channel, self._channel, self._methods = self._channel, None, None
             if channel is not None:
@@ -279,26 +285,27 @@ class Client:
         try:
             yield
         except grpc.RpcError as error:
-            ours = from_rpc_error(error)
+            translated = from_rpc_error(error)
             if not is_answer(error):
                 self._reconnect()
-            if isinstance(ours, Unreachable):
-                raise reach.explain(self.socket, ours) from error
-            raise ours from error
+            if isinstance(translated, Unreachable):
+                raise reach.explain(self.socket, translated) from error
+            raise translated from error
         except ValueError as error:
-            # grpcio's two wordings: "Cannot invoke RPC on closed channel!", "Cannot invoke RPC: Channel closed!"
+            # grpcio's two wordings: "Cannot invoke RPC on closed channel!", "Cannot invoke RPC:
+            # Channel closed!"
             if "channel" in str(error).lower() and "closed" in str(error):
-                raise Unreachable(
-                    "the connection was closed while this call began, by close() or by a call that lost it"
-                ) from error
+                raise Unreachable("the connection was closed while this call began") from error
             raise
 
 
 class Watching:
-    """An iterator of (kind, path): "resync" (read all again), "changed" or "removed"; path is relative to the volume's root.
+    """An iterator of (kind, path): "resync" (read all again), "changed" or "removed"; path is
+    relative to the volume's root.
 
-    It blocks until something rings. `close()`, from any thread, ends it without an error; so does the timeout of watch().
-    Raises Unreachable when the server went away, NotFound when what is watched is gone: watch again.
+    It blocks until a change. `close()`, from any thread, ends it without an error; so does the
+    timeout of watch(). Raises Unreachable when the server is gone, NotFound when the watched path
+    is removed: watch again.
     """
 
     def __init__(

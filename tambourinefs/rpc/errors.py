@@ -1,8 +1,9 @@
-"""The border's one table: errno <-> gRPC status code <-> our errors.
+"""The table of errors: errno <-> gRPC status code <-> TambourineError.
 
-The server speaks errno inside (its work is file IO) and answers with `to_status`; the client turns what comes back into an
-error of ours with `from_rpc_error`. The errno's name travels as `reason` in google.rpc.ErrorInfo (error_details.proto,
-AIP-193), so that a client in any language can tell a quota from a full disk without reading prose.
+The server uses errno inside (its work is file IO) and answers with `to_status`; the client makes a
+TambourineError of the answer with `from_rpc_error`. The errno's name travels as `reason` in
+google.rpc.ErrorInfo (error_details.proto, AIP-193), so that a client in any language can tell a
+quota from a full disk.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     from google.rpc.status_pb2 import Status
 
 DOMAIN: Final = "bombshell.tambourine"
-# Bytes of UTF-8 of a message, and of a path in the details. Most peers refuse trailing metadata over 8 KiB, and what is not
-# ASCII takes three bytes for one in it (percent-encoding), and then comes once more in the details.
+# Bytes of UTF-8 of a message, and of a path in the details. Most peers refuse trailing metadata
+# over 8 KiB, where what is not ASCII takes three bytes for one (percent-encoding) and is repeated
+# in the details.
 MAX_MESSAGE: Final = 1024
 
 
 class Row(NamedTuple):
-    """One failure: the errno inside the server, the name of the StatusCode on the wire, the class in the client, and what
-    its user does next, where the message alone does not say it.
+    """One failure: the errno inside the server, the name of the StatusCode on the wire, the class
+    in the client, and what to do next, where the message alone does not say it.
     """
 
     number: int
@@ -34,10 +36,10 @@ class Row(NamedTuple):
     hint: str = ""
 
 
-_FULL: Final = "`tambourine doctor` on the host says what is full"
+_FULL: Final = "To see what is full, on the host: tambourine doctor"
 _READ_ONLY: Final = (
-    "the disk below is mounted read-only, or the kernel made it so after an error (dmesg): "
-    "`tambourine doctor` on the host names it"
+    "The disk is mounted read-only, or the kernel made it so after an error (dmesg). "
+    "On the host: tambourine doctor"
 )
 
 _ROWS: Final = (
@@ -51,22 +53,22 @@ _ROWS: Final = (
     Row(errno.ENOTEMPTY, "FAILED_PRECONDITION", errors.Conflict),
     Row(errno.ENOTDIR, "FAILED_PRECONDITION", errors.HostError),
     Row(errno.EISDIR, "FAILED_PRECONDITION", errors.HostError),
-    Row(errno.ELOOP, "FAILED_PRECONDITION", errors.HostError),  # a link on the way
+    Row(errno.ELOOP, "FAILED_PRECONDITION", errors.HostError),  # a link in the path
     Row(errno.EXDEV, "FAILED_PRECONDITION", errors.HostError),
     Row(errno.EBUSY, "FAILED_PRECONDITION", errors.HostError),
     Row(errno.ENXIO, "FAILED_PRECONDITION", errors.HostError),  # a FIFO, a socket, a device
     Row(errno.EACCES, "PERMISSION_DENIED", errors.RefusedByPolicy),
     Row(errno.EPERM, "PERMISSION_DENIED", errors.RefusedByPolicy),
-    # A disk; what a volume refuses by itself is EPERM.
+    # A disk; a read-only volume is EPERM.
     Row(errno.EROFS, "FAILED_PRECONDITION", errors.HostError, _READ_ONLY),
     Row(errno.ENOSPC, "RESOURCE_EXHAUSTED", errors.OutOfSpace, _FULL),
     Row(errno.EDQUOT, "RESOURCE_EXHAUSTED", errors.OutOfSpace, _FULL),
     Row(errno.EFBIG, "RESOURCE_EXHAUSTED", errors.OutOfSpace),
     Row(errno.EMLINK, "RESOURCE_EXHAUSTED", errors.OutOfSpace),
-    Row(errno.EUSERS, "RESOURCE_EXHAUSTED", errors.Unreachable),  # too many streams: later, again
     Row(
-        errno.ENOBUFS, "RESOURCE_EXHAUSTED", errors.Unreachable
-    ),  # too many uncommitted bytes: likewise
+        errno.EUSERS, "RESOURCE_EXHAUSTED", errors.Unreachable
+    ),  # too many streams: try again later
+    Row(errno.ENOBUFS, "RESOURCE_EXHAUSTED", errors.Unreachable),  # too many uncommitted bytes
     Row(errno.EMFILE, "RESOURCE_EXHAUSTED", errors.Unreachable),
     Row(errno.ENFILE, "RESOURCE_EXHAUSTED", errors.Unreachable),
     Row(errno.ENOMEM, "RESOURCE_EXHAUSTED", errors.Unreachable),
@@ -77,14 +79,14 @@ _ROWS: Final = (
     Row(errno.ESHUTDOWN, "UNAVAILABLE", errors.Unreachable),  # mounted, and does not answer
     Row(errno.ETIMEDOUT, "DEADLINE_EXCEEDED", errors.Unreachable),
     Row(errno.ECANCELED, "CANCELLED", errors.Unreachable),  # a stream without progress was ended
-    Row(errno.EIO, "INTERNAL", errors.HostError),  # also every errno that is not here
+    Row(errno.EIO, "INTERNAL", errors.HostError),  # and every other errno
 )
 _BY_ERRNO: Final = {row.number: row for row in _ROWS}
 _BY_REASON: Final = {errno.errorcode[row.number]: row for row in _ROWS}
 _BY_CODE: Final[dict[str, type[errors.TambourineError]]] = {
     "ABORTED": errors.Unreachable,
     "UNAUTHENTICATED": errors.Unreachable,
-    "RESOURCE_EXHAUSTED": errors.Unreachable,  # without a reason it is gRPC itself that says so
+    "RESOURCE_EXHAUSTED": errors.Unreachable,  # without a reason it is gRPC's own
     "OUT_OF_RANGE": errors.InvalidInput,
     "FAILED_PRECONDITION": errors.Conflict,
     **{
@@ -96,12 +98,14 @@ _BY_CODE: Final[dict[str, type[errors.TambourineError]]] = {
 
 
 def row_for(number: int) -> Row:
-    """The row of an errno; EIO's for one that the table does not have."""
+    """The row of an errno; EIO's for one that is not in the table."""
     return _BY_ERRNO.get(number, _BY_ERRNO[errno.EIO])
 
 
 def to_status(error: OSError, *, volume: str, path: bytes) -> Status:
-    """google.rpc.Status of an OSError: code, one line without control characters, ErrorInfo (reason, volume, path)."""
+    """google.rpc.Status of an OSError: code, one line without control characters, ErrorInfo
+    (reason, volume, path).
+    """
     from google.protobuf.any_pb2 import Any
     from google.rpc import error_details_pb2, status_pb2
     from grpc import StatusCode
@@ -129,7 +133,9 @@ def _bounded(text: str, part: slice) -> str:
 
 
 def from_rpc_error(error: grpc.RpcError) -> errors.TambourineError:
-    """The error of ours that an ended call means. `error` is what a stub's call or iterator raised (a grpc.Call too)."""
+    """The TambourineError of an ended call. `error` is what a stub's call or iterator raised (a
+    grpc.Call too).
+    """
     import grpc
 
     call = cast("grpc.Call", error)  # every RpcError of a stub is one, which its type does not say
@@ -141,17 +147,19 @@ def from_rpc_error(error: grpc.RpcError) -> errors.TambourineError:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.Unreachable(
             "Bombshell did not answer in time",
-            hint="a volume may hang; see `systemctl status 'tambourine*'`",
+            hint="A volume may hang. See: systemctl status 'tambourine*'",
         )
     if code is grpc.StatusCode.CANCELLED:
         return errors.Unreachable(
-            "Bombshell ended the call: it stops, or the call made no progress"
+            "Bombshell ended the call: it is stopping, or the call made no progress"
         )
     return _BY_CODE.get(code.name, errors.HostError)(details or code.name)
 
 
 def is_answer(error: grpc.RpcError) -> bool:
-    """Was it a Bombshell that said so, or the caller's own deadline? If not, there is none or the way to it is broken."""
+    """Whether Bombshell answered, or the caller's own deadline ended the call; else Bombshell
+    cannot be reached.
+    """
     import grpc
 
     call = cast("grpc.Call", error)
@@ -164,7 +172,7 @@ def _reason(call: grpc.Call) -> str:
 
     try:
         status = rpc_status.from_call(call)
-    except ValueError:  # the details contradict the status: somebody else's answer
+    except ValueError:  # the details contradict the status: not Bombshell's answer
         return ""
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()
@@ -174,7 +182,9 @@ def _reason(call: grpc.Call) -> str:
 
 
 def show(path: bytes) -> str:
-    """A path for a message: control characters and bytes that are not UTF-8 are escaped, so that it stays one line."""
+    """A path for a message: control characters and bytes that are not UTF-8 are escaped, so that it
+    stays one line.
+    """
     text = path.decode("utf-8", "backslashreplace")
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text

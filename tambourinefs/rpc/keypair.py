@@ -1,5 +1,6 @@
-"""Whether a certificate and a private key belong together, asked of OpenSSL: gRPC has loaded Python's ssl anyway, while the
-library that makes our certificates would cost Bombshell 10 MiB for this one question.
+"""Whether a certificate and a private key belong together, asked of OpenSSL: gRPC has loaded
+Python's ssl anyway, while the library that makes our certificates would cost Bombshell 10 MiB for
+this one question.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from contextlib import contextmanager
 
 
 def matches(certificate_pem: bytes, key_pem: bytes) -> bool:
-    """Do the first certificate and the private key belong together? False also where either cannot be parsed."""
+    """Do the first certificate and the private key belong together? False also where either cannot
+    be parsed.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers("ALL:@SECLEVEL=0")  # whether they are strong enough is not the question
     with _file(certificate_pem) as certificate, _file(key_pem) as key:
@@ -25,7 +28,9 @@ def matches(certificate_pem: bytes, key_pem: bytes) -> bool:
 
 @contextmanager
 def _file(content: bytes) -> Iterator[str]:
-    """The path of a file in memory: OpenSSL takes files alone, and those on disk may be others by now."""
+    """The path of a file in memory: OpenSSL takes files alone, and those on disk may be others by
+    now.
+    """
     fd = os.memfd_create("pem", os.MFD_CLOEXEC)
     with open(fd, "wb", buffering=0) as file:
         file.write(content)

@@ -6,8 +6,9 @@
     *.crt       0644
     expirations.json  0644              when each certificate ends; see `_write_expirations`
 
-Every file is replaced whole and durably, a key before its certificate. Keys are ECDSA P-256. `renew` gives a certificate a
-successor for the same key: only one file changes, and what the authority has signed stays valid. It opens no key but ca.key.
+Every file is replaced whole and durably, a key before its certificate. Keys are ECDSA P-256.
+`renew` gives a certificate a successor for the same key: only one file changes, and what the
+authority has signed stays valid. It opens no key but ca.key.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ LIFETIMES: Final[dict[Name, timedelta]] = {
     "client": timedelta(days=3 * 365),
 }
 DUE: Final = 1 / 3  # of its lifetime left: renew it
-# A host without a battery-backed clock boots in the past; a certificate of today must be valid there already.
+# A host without a battery-backed clock boots in the past; a certificate of today must be valid
+# there already.
 BACKDATE: Final = timedelta(days=1)
 SERVER_NAMES: Final = ("bombshell.tambourine", "localhost")
 _PREFIX: Final = ".pki-"
@@ -81,12 +83,13 @@ def init(
 ) -> tuple[Name, ...]:
     """Make what is missing, and with `force` everything again; return what was made.
 
-    A missing leaf is signed by the authority that exists (ca.key may be kept elsewhere while none is missing). A key
-    without its certificate, which an interrupted `init` leaves, is made again. Without `force`, nothing else is
-    overwritten. `lifetime` is that of the server's and the client's certificate, for three years.
+    A missing leaf is signed by the authority that exists (ca.key may be kept elsewhere while none
+    is missing). A key without its certificate, which an interrupted `init` leaves, is made again.
+    Without `force`, nothing else is overwritten. `lifetime` is that of the server's and the
+    client's certificate, for three years.
 
-    Raises AlreadyExists where existing certificates do not belong together, HostError where a file cannot be read or
-    written.
+    Raises AlreadyExists where existing certificates do not belong together, HostError where a file
+    cannot be read or written.
     """
     now = now or datetime.now(UTC)
     missing = tuple(name for name in NAMES if not (directory / f"{name}.crt").exists())
@@ -103,7 +106,9 @@ def init(
 
 
 def _make(directory: Path) -> None:
-    """Readable by every user of a certificate, whatever the umask (the units' is 0077); keys have modes of their own."""
+    """Readable by every user of a certificate, whatever the umask (the units' is 0077); keys have
+    modes of their own.
+    """
     if not directory.is_dir():
         directory.mkdir(parents=True)
         directory.chmod(0o755)
@@ -116,10 +121,12 @@ def renew(
     now: datetime | None = None,
     lifetime: timedelta | None = None,
 ) -> tuple[Name, ...]:
-    """Give each certificate with less than a third of its lifetime left (`force`: each) a new one for its old key.
+    """Give each certificate with less than a third of its lifetime left (`force`: each) a new one
+    for its old key.
 
-    One file changes at a time, so no pair is ever torn. Running servers and clients load the new ones by themselves.
-    Returns which. New keys come from `init(force=True)`. `lifetime` as for `init`.
+    One file changes at a time, so no pair is ever torn. Running servers and clients load the new
+    ones by themselves. Returns which. New keys come from `init(force=True)`. `lifetime` as for
+    `init`.
 
     Raises NotFound before `init`, HostError where a file cannot be written or read.
     """

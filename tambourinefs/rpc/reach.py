@@ -1,4 +1,4 @@
-"""How a client gets to Bombshell's socket, and what to tell a person when it does not."""
+"""How a client connects to Bombshell's socket, and why it cannot."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 MAX_SOCKET_PATH: Final = 107  # bytes: sun_path of unix(7), less its final NUL
 MAX_MESSAGE: Final = 1024 * 1024  # bytes
 _STATUS: Final = "systemctl status tambourine-bombshell"
-_JOIN: Final = f"be root, or join the group: usermod -aG {paths.GROUP} USER, then log in again"
+_JOIN: Final = (
+    f"Run it as root, or join the group: usermod -aG {paths.GROUP} USER, then log in again"
+)
 
 
 def quiet() -> None:
-    """Before grpc is imported: what goes wrong is told by our errors, not by its C core on stderr as well."""
+    """Before grpc is imported: its C core must not log errors to stderr, which are raised anyway."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 
 def stamps(files: Iterable[Path]) -> tuple[tuple[int, int], ...]:
-    """What changes when a file is replaced (inode and mtime); (0, 0) where there is none."""
+    """Inode and mtime of each file, which change when it is replaced; (0, 0) where it is missing."""
     found = []
     for file in files:
         try:
@@ -44,7 +46,8 @@ def stamps(files: Iterable[Path]) -> tuple[tuple[int, int], ...]:
 def connect(socket: str, ca: Path, cert: Path, key: Path, *, server_name: str) -> grpc.Channel:
     """A channel over TLS to a Unix socket; it connects at the first call.
 
-    Raises Unreachable where a certificate cannot be read, InvalidInput for a socket path that is too long.
+    Raises Unreachable where a certificate cannot be read, InvalidInput for a socket path that is
+    too long.
     """
     import grpc
 
@@ -57,12 +60,10 @@ def connect(socket: str, ca: Path, cert: Path, key: Path, *, server_name: str) -
             ("grpc.default_authority", server_name),  # else: the percent-encoded path
             ("grpc.max_receive_message_length", MAX_MESSAGE),
             ("grpc.enable_http_proxy", 0),
-            (
-                "grpc.use_local_subchannel_pool",
-                1,
-            ),  # a new channel after a rotation must connect anew
+            # A new channel after a rotation must not reuse the old connection.
+            ("grpc.use_local_subchannel_pool", 1),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            # Not a pause: how long one attempt may take, the TLS handshake on a busy node included.
+            # The timeout of one attempt, including the TLS handshake on a busy node.
             ("grpc.min_reconnect_backoff_ms", 10_000),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ],
@@ -75,12 +76,14 @@ def check_length(socket: str) -> None:
     if length > MAX_SOCKET_PATH:
         raise InvalidInput(
             f"socket path is {length} bytes long, the kernel allows {MAX_SOCKET_PATH}: {socket}",
-            hint="choose a shorter bombshell.socket in /etc/tambourine/config.toml",
+            hint="Choose a shorter bombshell.socket in /etc/tambourine/config.toml.",
         )
 
 
 def explain(socket: str, error: Unreachable) -> Unreachable:
-    """The same error with what connect(2) says of the socket: gRPC does not tell permission from absence."""
+    """The error with the result of connect(2): gRPC does not tell a missing permission from a
+    missing socket.
+    """
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
         probe.settimeout(2)
         try:
@@ -89,19 +92,19 @@ def explain(socket: str, error: Unreachable) -> Unreachable:
             return Unreachable(f"not permitted to connect to Bombshell at {socket}", hint=_JOIN)
         except OSError as reason:
             what = {
-                errno.ENOENT: "there is no socket",
-                errno.ECONNREFUSED: "nobody listens",
+                errno.ENOENT: "the socket does not exist",
+                errno.ECONNREFUSED: "connection refused",
             }.get(reason.errno or 0, reason.strerror or "no connection")
             return Unreachable(
-                f"cannot reach Bombshell at {socket}: {what}", hint=f"see `{_STATUS}`"
+                f"cannot reach Bombshell at {socket}: {what}", hint=f"See: {_STATUS}"
             )
     if "CERTIFICATE" in error.message.upper() or "SSL" in error.message.upper():
         return Unreachable(
             f"Bombshell at {socket} and this client do not trust each other's certificate: {error.message}",
-            hint="see `tambourine pki show`",
+            hint="See: tambourine pki show",
         )
     return Unreachable(
-        f"Bombshell at {socket}: {error.message}", hint=error.hint or f"see `{_STATUS}`"
+        f"Bombshell at {socket}: {error.message}", hint=error.hint or f"See: {_STATUS}"
     )
 
 
@@ -113,5 +116,5 @@ def _pem(file: Path) -> bytes:
     except OSError as error:
         raise Unreachable(
             f"cannot read {file}: {error.strerror}",
-            hint="`tambourine install` or `tambourine pki init` makes it",
+            hint="Make it: tambourine install, or tambourine pki init",
         ) from error

@@ -1,4 +1,4 @@
-"""What all handlers of the silo share: nodes, quota, open descriptors, and who may write."""
+"""What all handlers of the silo share: nodes, quota, open descriptors, and the check of writers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tambourinefs.silo.nodes import Node, NodeTable
 from tambourinefs.silo.quota import Quota
 from tambourinefs.silo.store import Store
 
-# Nobody else changes the store, so what the kernel keeps stays true; it asks again after so many seconds for the sake of an
-# administrator who restores a file behind our back.
+# Only this server changes the store, so the kernel's caches stay valid; the timeout is for an
+# administrator who restores a file in the store by hand.
 CACHE_SECONDS: Final = 60.0
 ID_NAME: Final = SILO_ID_FILE.encode()
 
@@ -37,13 +37,13 @@ class Base(Operations):
     def __init__(
         self, store: Store, *, writers: frozenset[int] | None, quota: Quota, max_pins: int
     ) -> None:
-        """`writers` are user ids, None is anybody."""
+        """`writers`: user ids; None: every user."""
         self._writers = writers
         self._quota = quota
         self._nodes = NodeTable(store.tree, max_pins)
         self._root = self._nodes.root
         self._id, _ = self._nodes.find_at(store.directory, store.id_name)
-        self._id.lookups += 1  # ours: it never goes
+        self._id.lookups += 1  # never forgotten
         self._open: dict[int, OpenFile] = {}
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Base(Operations):
         self._nodes.close()
 
     def _check_writer(self, ctx: RequestContext) -> None:
-        """Raises OSError EACCES for whoever is not named as a writer, root included."""
+        """Raises OSError EACCES for a user that is not a writer, root included."""
         if self._writers is not None and ctx.uid not in self._writers:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -91,14 +91,14 @@ class Base(Operations):
         return entry
 
     def _looked_up(self, parent: Node, name: bytes) -> EntryAttributes:
-        """The answer to whatever hands the kernel one more reference to a name's inode."""
+        """The attributes of a name's inode, to which the kernel gets one more reference."""
         node, st = self._nodes.find(parent, name)
         node.lookups += 1
         return self._attributes(node, st)
 
     @contextmanager
     def _counted(self, *, bytes_: int = 0, files: int = 0) -> Iterator[None]:
-        """Count something in the quota before it is made, and no more where making it fails."""
+        """Count something in the quota before it is made, and take it back where that fails."""
         self._quota.take(bytes_, files)
         try:
             yield
@@ -107,12 +107,14 @@ class Base(Operations):
             raise
 
     def _uncount(self, node: Node) -> None:
-        """Count an inode no more, once it has neither a name nor anybody who holds it open."""
+        """Stop counting an inode that has neither a name nor an open descriptor."""
         if node.unlinked and node.opens == 0 and node.counted:
             self._quota.take(-node.charge, -1)
             node.counted = False
 
     def _owner(self, parent: Node, ctx: RequestContext) -> tuple[int, int]:
-        """Owner and group of what this caller makes in a directory; -1 for a group that the directory's setgid bit gives."""
+        """Owner and group of a new inode in a directory; -1 where the directory's setgid bit gives
+        the group.
+        """
         setgid = os.fstat(self._nodes.pin(parent)).st_mode & stat.S_ISGID
         return ctx.uid, -1 if setgid else ctx.gid

@@ -1,7 +1,7 @@
 """Handlers of open files and directories: read, write, truncate, flush to the disk.
 
-What may wait for the disk runs in a worker thread, so that one fsync holds up nobody else; what comes from the page cache
-runs at once, since a thread costs more than the copy.
+Calls that may wait for the disk run in a worker thread, so that an fsync delays no other request;
+what comes from the page cache is answered at once, since a thread costs more than the copy.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ T = TypeVar("T")
 _THREADS: Final = 16
 _REQUEST: Final = 1 << 20  # the most that the kernel asks for at once (fuse: max_pages)
 _DIRECTORY_BUFFER: Final = 32768
-# What of open(2)'s flags goes to the store. Not O_APPEND: the kernel has computed the offset, and with it pwrite(2) ignores
-# that. Not O_DIRECT: the kernel's own pages of a request are not aligned for it.
+# The flags of open(2) that are passed to the store. Not O_APPEND: the kernel has computed the
+# offset, which pwrite(2) would ignore. Not O_DIRECT: the pages of a request are not aligned for it.
 _STORE_FLAGS: Final = os.O_ACCMODE | os.O_SYNC | os.O_DSYNC | os.O_NOATIME
 
 
@@ -98,8 +98,8 @@ class Contents(Names):
         self._nodes.drop_unused(node)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        """At once from the page cache, by way of one buffer for all: pyfuse3 sends the answer before anything else runs.
-        What the disk must be asked for is read in a thread.
+        """From the page cache at once, into one shared buffer: pyfuse3 sends the answer before
+        anything else runs. From the disk in a thread.
         """
         fd = self._open[fh].fd
         view = self._buffer[:size]
@@ -130,7 +130,7 @@ class Contents(Names):
         finally:
             node.in_flight -= 1
             if written < len(buf) and node.in_flight == 0:
-                self._settle(node, file.fd)
+                self._recount(node, file.fd)
         return written
 
     async def fsync(self, fh: int, datasync: bool) -> None:
@@ -162,7 +162,9 @@ class Contents(Names):
         return self._attributes(node)
 
     def _place(self, node: Node) -> int | bytes:
-        """The inode for chmod and chown: one of the descriptors that clients hold of it, which costs less than a path."""
+        """The inode for chmod and chown: a descriptor that a client holds, which costs less than a
+        path.
+        """
         return node.held if node.held >= 0 else self._nodes.path(node)
 
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
@@ -175,7 +177,9 @@ class Contents(Names):
         await self.release(fh)
 
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
-        """The store's own cookies (d_off) go to the kernel, so a listing goes on rightly whatever came and went."""
+        """The store's own cookies (d_off) go to the kernel, so a listing continues correctly when
+        entries come and go.
+        """
         directory = self._open[fh]
         os.lseek(directory.fd, start_id, os.SEEK_SET)
         while entries := syscalls.read_directory(directory.fd, self._entries):
@@ -188,7 +192,7 @@ class Contents(Names):
         if entry.name in (b".", b".."):
             return readdir_reply(token, entry.name, self._dots(entry), entry.cookie)
         if parent is self._root and entry.name == ID_NAME:
-            return True  # hidden behind ours
+            return True  # hidden: the store has another file of this name
         try:
             node, st = self._nodes.find(parent, entry.name)
         except OSError as error:
@@ -202,7 +206,9 @@ class Contents(Names):
         return True
 
     def _dots(self, entry: syscalls.DirectoryEntry) -> EntryAttributes:
-        """`.` and `..` are names only: the kernel looks neither up nor counts it (fuse_direntplus_link)."""
+        """`.` and `..` are names only: the kernel does not count them as lookups
+        (fuse_direntplus_link).
+        """
         attributes = EntryAttributes()
         attributes.st_ino = self._nodes.number_of(entry.inode)
         attributes.st_mode = stat.S_IFDIR | 0o755
@@ -215,9 +221,10 @@ class Contents(Names):
         return await trio.to_thread.run_sync(call, *args, limiter=self._limiter)
 
     def _resize(self, node: Node, size: int) -> None:
-        """truncate(2), counted: more before, less after.
+        """truncate(2), counted: growth before, shrinking after.
 
-        What is unlinked and closed may be held by O_PATH still: it counts no more, and again with the next open.
+        A file that is unlinked and closed but held by O_PATH does not count until it is opened
+        again.
         """
         more = charge_of(size) - node.charge
         grown, shrunk = (max(more, 0), min(more, 0)) if node.counted else (0, 0)
@@ -230,8 +237,8 @@ class Contents(Names):
         self._quota.take(shrunk)
         node.charge += more
 
-    def _settle(self, node: Node, fd: int) -> None:
-        """A write failed or was short: count what the file is now."""
+    def _recount(self, node: Node, fd: int) -> None:
+        """A write failed or was short: count the file's actual size."""
         more = charge_of(os.fstat(fd).st_size) - node.charge
         self._quota.take(min(more, 0))
         node.charge += min(more, 0)
@@ -255,7 +262,9 @@ class Silo(Contents):
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
-        """Not implemented, and the kernel may remember it: it would ask for security.capability before each write(2)."""
+        """ENOSYS, which the kernel remembers: otherwise it asks for security.capability before each
+        write(2).
+        """
         raise FUSEError(errno.ENOSYS)
 
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:

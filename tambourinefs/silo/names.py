@@ -1,4 +1,4 @@
-"""Handlers that look at and change names: lookup, make, link, rename, remove."""
+"""Handlers of names: lookup, make, link, rename, remove."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
+from tambourinefs import files
 from tambourinefs.fuse import EntryAttributes, RequestContext
-from tambourinefs.silo import syscalls
 from tambourinefs.silo.base import CACHE_SECONDS, ID_NAME, Base
 from tambourinefs.silo.nodes import Node, charge_of_stat
 from tambourinefs.silo.quota import charge_of
 
-# "No such name", for the kernel to keep as it keeps a name: an error it would not (libfuse, fuse_reply_entry: inode 0).
-_NOTHING: Final = EntryAttributes()
-_NOTHING.entry_timeout = CACHE_SECONDS
+# "No such name" as an answer that the kernel caches, unlike an error (libfuse, fuse_reply_entry:
+# inode 0).
+_NEGATIVE: Final = EntryAttributes()
+_NEGATIVE.entry_timeout = CACHE_SECONDS
 
 
 class Names(Base):
-    """Everything here is one or two system calls on the store, on trio's thread."""
+    """Each handler is one or two system calls on the store, on trio's thread."""
 
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         parent = self._nodes[parent_inode]
@@ -30,7 +31,7 @@ class Names(Base):
         try:
             return self._looked_up(parent, name)
         except FileNotFoundError:
-            return _NOTHING
+            return _NEGATIVE
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for number, count in inode_list:
@@ -51,7 +52,7 @@ class Names(Base):
         with self._counted(files=1):
             os.mkdir(name, stat.S_IMODE(mode), dir_fd=self._nodes.pin(parent))
             try:
-                self._give(parent, name, ctx)
+                self._set_owner(parent, name, ctx)
             except BaseException:
                 os.rmdir(name, dir_fd=self._nodes.pin(parent))
                 raise
@@ -60,7 +61,7 @@ class Names(Base):
     async def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
-        """Regular files only: a FIFO makes whoever opens it hang, a device is nobody's manifest."""
+        """Regular files only: opening a FIFO hangs, and no manifest is a device."""
         parent = self._nodes[parent_inode]
         self._check_name(ctx, parent, name)
         if not stat.S_ISREG(mode):
@@ -77,7 +78,7 @@ class Names(Base):
         with self._counted(bytes_=charge_of(len(target)), files=1):
             os.symlink(target, name, dir_fd=self._nodes.pin(parent))
             try:
-                self._give(parent, name, ctx)
+                self._set_owner(parent, name, ctx)
             except BaseException:
                 os.unlink(name, dir_fd=self._nodes.pin(parent))
                 raise
@@ -95,16 +96,16 @@ class Names(Base):
     async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         parent = self._nodes[parent_inode]
         self._check_name(ctx, parent, name)
-        node, st = self._victim(parent, name)
+        node, st = self._target(parent, name)
         os.unlink(name, dir_fd=self._nodes.pin(parent))
-        self._name_gone(node, st)
+        self._name_removed(node, st)
 
     async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         parent = self._nodes[parent_inode]
         self._check_name(ctx, parent, name)
-        node, st = self._victim(parent, name)
+        node, st = self._target(parent, name)
         os.rmdir(name, dir_fd=self._nodes.pin(parent))
-        self._name_gone(node, st)
+        self._name_removed(node, st)
 
     async def rename(
         self,
@@ -118,30 +119,32 @@ class Names(Base):
         old, new = self._nodes[parent_inode_old], self._nodes[parent_inode_new]
         self._check_name(ctx, old, name_old)
         self._check_name(ctx, new, name_new)
-        if flags not in (0, syscalls.RENAME_NOREPLACE, syscalls.RENAME_EXCHANGE):
+        if flags not in (0, files.RENAME_NOREPLACE, files.RENAME_EXCHANGE):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # RENAME_WHITEOUT
         replaced = None
         if flags == 0:
             try:
-                replaced = self._victim(new, name_new)
+                replaced = self._target(new, name_new)
             except FileNotFoundError:
                 pass
             else:
                 moved = os.stat(name_old, dir_fd=self._nodes.pin(old), follow_symlinks=False)
                 if moved.st_ino == replaced[1].st_ino:
                     replaced = None  # two names of one inode: rename(2) does nothing then
-        syscalls.rename(self._nodes.pin(old), name_old, self._nodes.pin(new), name_new, flags)
+        files.rename(self._nodes.pin(old), name_old, self._nodes.pin(new), name_new, flags)
         if replaced is not None:
-            self._name_gone(*replaced)
+            self._name_removed(*replaced)
 
-    def _victim(self, parent: Node, name: bytes) -> tuple[Node | None, os.stat_result]:
-        """The inode whose name is about to go; its node, pinned while it still can be, where the kernel knows it."""
+    def _target(self, parent: Node, name: bytes) -> tuple[Node | None, os.stat_result]:
+        """The inode whose name is about to be removed; its node, pinned while it has a name, where
+        the kernel knows it.
+        """
         st = os.stat(name, dir_fd=self._nodes.pin(parent), follow_symlinks=False)
         if self._nodes.known(st.st_ino) is None:
             return None, st
         return self._nodes.find(parent, name)
 
-    def _name_gone(self, node: Node | None, st: os.stat_result) -> None:
+    def _name_removed(self, node: Node | None, st: os.stat_result) -> None:
         """A name was removed; `st` is what it was before."""
         if not stat.S_ISDIR(st.st_mode) and st.st_nlink > 1:
             return
@@ -151,8 +154,8 @@ class Names(Base):
             self._nodes.keep(node)
             self._uncount(node)
 
-    def _give(self, parent: Node, name: bytes, ctx: RequestContext) -> None:
-        """Make the caller the owner of what was just made."""
+    def _set_owner(self, parent: Node, name: bytes, ctx: RequestContext) -> None:
+        """Make the caller the owner of a new inode."""
         uid, gid = self._owner(parent, ctx)
         if (uid, gid) not in ((0, 0), (0, -1)):
             os.chown(name, uid, gid, dir_fd=self._nodes.pin(parent), follow_symlinks=False)
@@ -160,10 +163,10 @@ class Names(Base):
     def _make_file(
         self, parent: Node, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> int:
-        """Create a regular file of the caller's and return its descriptor.
+        """Create a regular file owned by the caller and return its descriptor.
 
-        Raises OSError EEXIST: the kernel has just looked and holds the directory's lock, so a name that is there was made
-        behind our back.
+        Raises OSError EEXIST where the name was made in the store by hand: the kernel holds the
+        directory's lock.
         """
         exclusive = flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fd = os.open(name, exclusive, stat.S_IMODE(mode), dir_fd=self._nodes.pin(parent))

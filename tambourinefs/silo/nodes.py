@@ -1,8 +1,9 @@
-"""What the kernel knows of the silo: a node for each inode, pinned by a descriptor for as long as it is known.
+"""The inodes that the kernel knows: a node for each, pinned by a descriptor for as long as it is
+known.
 
-While a descriptor is held an inode number cannot come back as another file. Descriptors are bounded, so those longest unused
-are closed and opened again by file handle, which names an inode for good; one that was unlinked keeps its descriptor, for no
-handle leads back to it.
+While a descriptor is open an inode number cannot be reused for another file. Descriptors are
+bounded, so those longest unused are closed and opened again by file handle, which identifies an
+inode for good; an unlinked one keeps its descriptor, since no handle opens it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _PIN: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 class Node:
     """An inode that the kernel knows (`lookups` > 0) or holds open (`opens` > 0)."""
 
-    number: int  # as FUSE and st_ino say it
+    number: int  # of FUSE and st_ino
     handle: syscalls.Handle
     generation: int
     kind: int  # S_IFMT
@@ -36,13 +37,13 @@ class Node:
     counted: bool = True  # … unless it is unlinked and closed
     unlinked: bool = False
     fd: int = -1  # O_PATH, or -1 while not pinned
-    held: int = (
-        -1
-    )  # the last descriptor that a client opened, or -1: what can be done by it needs no path
+    held: int = -1  # the last descriptor that a client opened, or -1: saves a path lookup
 
 
 class NodeTable:
-    """Nodes by their number; `root` is the descriptor of the served directory and stays the caller's."""
+    """Nodes by their number; `root` is the descriptor of the served directory and stays the
+    caller's.
+    """
 
     def __init__(self, root: int, max_pins: int) -> None:
         st = os.fstat(root)
@@ -50,9 +51,8 @@ class NodeTable:
         self._device = st.st_dev
         self._root_inode = st.st_ino
         self._max_pins = max_pins
-        self._pinned: OrderedDict[int, Node] = (
-            OrderedDict()
-        )  # those that may be closed, longest unused first
+        # Those that may be closed, longest unused first.
+        self._pinned: OrderedDict[int, Node] = OrderedDict()
         handle = syscalls.handle_of(root)
         self.root = Node(ROOT, handle, handle.generation, stat.S_IFDIR, lookups=1, fd=root)
         self._nodes: dict[int, Node] = {ROOT: self.root}
@@ -68,7 +68,9 @@ class NodeTable:
         return len(self._nodes)
 
     def number_of(self, inode: int) -> int:
-        """The store's inode number as FUSE says it: the root is 1, and whoever is 1 in the store gets the root's."""
+        """The store's inode number in FUSE: the root is 1, and an inode that is 1 in the store gets
+        the root's number.
+        """
         if inode == self._root_inode:
             return ROOT
         return self._root_inode if inode == ROOT else inode
@@ -76,7 +78,7 @@ class NodeTable:
     def pin(self, node: Node) -> int:
         """The node's O_PATH descriptor, opened again where it was closed. Good until the next call.
 
-        Raises OSError ESTALE where the inode is gone (somebody changed the store behind us).
+        Raises OSError ESTALE where the inode is gone (the store was changed by hand).
         """
         if node.fd < 0:
             node.fd = syscalls.open_handle(self._store, node.handle, _PIN)
@@ -86,7 +88,9 @@ class NodeTable:
         return node.fd
 
     def path(self, node: Node) -> bytes:
-        """A path to the inode itself, also a link's own, for calls that take no O_PATH descriptor (proc(5), fd)."""
+        """A path to the inode itself, also a link's own, for calls that take no O_PATH descriptor
+        (proc(5), fd).
+        """
         return b"/proc/self/fd/%d" % self.pin(node)
 
     def find(self, parent: Node, name: bytes) -> tuple[Node, os.stat_result]:
@@ -105,8 +109,8 @@ class NodeTable:
                 raise OSError(errno.EXDEV, "a mount inside the store", name)
             node = self._nodes.get(self.number_of(st.st_ino))
             if node is not None and node.fd >= 0:
-                self.pin(node)  # used: whoever is about to unlink it must find it held even so
-                return node, st  # held, so the number is still the same file's
+                self.pin(node)  # marked as used: an unlink that follows must find it pinned
+                return node, st  # pinned, so the number is still the same file's
             handle = syscalls.handle_of(fd)
             if node is None:
                 node = self._new(st, handle)
@@ -128,7 +132,7 @@ class NodeTable:
         self.drop_unused(node)
 
     def drop_unused(self, node: Node) -> None:
-        """Let go of a node that is neither known nor open."""
+        """Release a node that is neither known nor open."""
         if node.lookups > 0 or node.opens > 0 or node is self.root:
             return
         self._nodes.pop(node.number, None)
@@ -138,7 +142,9 @@ class NodeTable:
             node.fd = -1
 
     def keep(self, node: Node) -> None:
-        """The node's last name goes: from now on only its descriptor leads to it."""
+        """The node's last name is about to be removed: from now on only its descriptor refers to
+        it.
+        """
         self.pin(node)
         node.unlinked = True
         self._pinned.pop(node.number, None)
@@ -161,10 +167,11 @@ class NodeTable:
         return node
 
     def _reuse(self, node: Node, st: os.stat_result, handle: syscalls.Handle) -> None:
-        """The number has come back as another file while the kernel still counts lookups of the old one.
+        """The number was reused for another file while the kernel still counts lookups of the old
+        one.
 
-        The kernel sees the new generation and fails whatever still holds the old inode (fuse_stale_inode); lookups are
-        forgotten by number, so the count goes on.
+        The kernel sees the new generation and fails requests on the old inode (fuse_stale_inode);
+        lookups are forgotten by number, so the count continues.
         """
         node.handle, node.generation = handle, handle.generation
         node.kind, node.charge, node.unlinked = stat.S_IFMT(st.st_mode), charge_of_stat(st), False

@@ -1,9 +1,9 @@
-"""The quota: how much the store may hold, in bytes and files. Pure arithmetic, no file system.
+"""The quota: how much the store may hold, in bytes and files. Pure.
 
-A regular file or symbolic link counts by its size, rounded up to whole 4 KiB; a directory counts as a file and no bytes. Not
-by allocated blocks: what a write will allocate cannot be known before it (extents, delayed allocation), and "refused before
-anything is written" needs to know. A sparse file counts whole, a hard link counts once, and what is unlinked but open counts
-until it is closed, as it does on the disk.
+A regular file or symbolic link counts by its size, rounded up to whole 4 KiB; a directory counts as
+a file and no bytes. Not by allocated blocks: a write must be refused before it starts, and what it
+will allocate is unknown then (extents, delayed allocation). A sparse file counts whole, a hard link
+counts once, and what is unlinked but open counts until it is closed, as it does on the disk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def charge_of(size: int) -> int:
 
 @dataclass
 class Quota:
-    """Limits (None: none) and what is used of them. `bytes` is a multiple of BLOCK."""
+    """Limits (None: none) and usage. `bytes` is a multiple of BLOCK."""
 
     limit_bytes: int | None = None
     limit_files: int | None = None
@@ -31,7 +31,8 @@ class Quota:
     files: int = 0
 
     def take(self, bytes_: int = 0, files: int = 0) -> None:
-        """Count more (or, negative, less). Less always succeeds, also above the limit (it may have been lowered).
+        """Count more (or, negative, less). Less always succeeds, also above the limit (it may have
+        been lowered).
 
         Raises OSError EDQUOT, and counts nothing, where more would go over a limit.
         """
@@ -49,7 +50,9 @@ class Quota:
         assert self.files >= 0, f"quota: {self.files} files"
 
     def shown(self, disk: os.statvfs_result) -> dict[str, int]:
-        """The fields of statvfs(3) that `df` is to show: the quota, or what the disk still has where that is less."""
+        """The fields of statvfs(3) for `df`: the quota, or the disk's free space where that is
+        less.
+        """
         scale = disk.f_frsize
         blocks, free, available = (
             n * scale // BLOCK for n in (disk.f_blocks, disk.f_bfree, disk.f_bavail)

@@ -1,7 +1,8 @@
-"""The store directory: opened, checked, locked, counted. Layout: STORE/uuid and STORE/tree, which is what the mount shows.
+"""The store directory: opened, checked, locked, counted. Layout: STORE/uuid and STORE/tree, which
+is what the mount shows.
 
-The tree is a directory of its own so that the store can be root's alone (0700) while the silo's root is Bombshell's, and so
-that the UUID lies where no request reaches.
+The tree is a directory of its own so that the store can be root's alone (0700) while the silo's
+root is Bombshell's, and so that no request reaches the UUID.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _PROGRESS_FILES: Final = 10_000
 
 @dataclass(frozen=True)
 class Store:
-    """An open store. `directory` carries the lock that keeps a second server off; `tree` is what is served."""
+    """An open store. `directory` holds the lock against a second server; `tree` is the served
+    directory.
+    """
 
     path: Path
     directory: int
@@ -46,10 +49,11 @@ class Store:
 
 
 def open_store(path: Path, *, owner: tuple[int, int] | None) -> Store:
-    """Open the store at `path`, made (0700) where there is none; `owner` is user and group of the silo's root, which is
-    then 0750 (None: it stays as it is; a new one is ours, 0755).
+    """Open the store at `path`, made (0700) where it is missing; `owner` is user and group of the
+    silo's root, which is then 0750 (None: unchanged; a new one belongs to the caller, 0755).
 
-    Raises HostError: not a directory, on a file system without file handles, in use, read-only before it was ever used.
+    Raises HostError: not a directory, on a file system without file handles, in use, new and
+    read-only.
     """
     try:
         path.mkdir(mode=0o700, exist_ok=True)
@@ -72,7 +76,7 @@ def open_store(path: Path, *, owner: tuple[int, int] | None) -> Store:
 
 
 def _persist(path: Path) -> None:
-    """Make the names in a directory survive a loss of power, the store's own among them."""
+    """Make the names in a directory durable, the store's own among them."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         files.fsync_directory(fd)
@@ -86,12 +90,14 @@ def _lock(path: Path, directory: int) -> None:
     except BlockingIOError:
         raise HostError(
             f"store {path}: another tambourine silo serves it",
-            hint="Stop that one first: two servers on one store would hide each other's changes.",
+            hint="Stop it first: two servers on one store would hide each other's changes.",
         ) from None
 
 
 def _check_handles(path: Path, directory: int) -> None:
-    """Inode numbers must be one file's and come with a generation; overlayfs promises neither for a file's whole life."""
+    """Inode numbers must be stable and have a generation; overlayfs guarantees neither for a file's
+    whole life.
+    """
     hint = "Put the store on ext4, XFS or btrfs."
     if files.filesystem_type(directory) == files.OVERLAYFS_SUPER_MAGIC:
         raise HostError(f"store {path}: it is on overlayfs, whose inode numbers change", hint=hint)
@@ -104,7 +110,7 @@ def _check_handles(path: Path, directory: int) -> None:
         ) from error
     except OSError as error:
         raise HostError(
-            f"store {path}: its file system gives no file handles ({error.strerror})", hint=hint
+            f"store {path}: its file system has no file handles ({error.strerror})", hint=hint
         ) from error
 
 
@@ -122,7 +128,7 @@ def _read_or_make_uuid(path: Path, directory: int) -> str:
     finally:
         os.close(fd)
     if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text):
-        raise HostError(f"store {path}: the file uuid holds no UUID")
+        raise HostError(f"store {path}: the file uuid does not contain a UUID")
     return text
 
 
@@ -144,14 +150,16 @@ def _open_tree(path: Path, directory: int, owner: tuple[int, int] | None) -> int
 
 
 def count(tree: int, progress: Callable[[int], None]) -> tuple[int, int]:
-    """Bytes (as the quota counts them) and files below the tree. `progress` is told how many were seen, now and then.
+    """Bytes (as the quota counts them) and files below the tree. `progress` is called with the
+    number of files now and then.
 
-    Directories are opened one at a time by their handles: neither depth nor number of them costs descriptors.
+    Directories are opened one at a time by their handles: neither depth nor number of them costs
+    descriptors.
     """
     device = os.fstat(tree).st_dev
     waiting = [syscalls.handle_of(tree)]
     linked: set[int] = set()
-    total = seen = 0
+    total = counted = 0
     while waiting:
         fd = syscalls.open_handle(tree, waiting.pop(), os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -166,12 +174,12 @@ def count(tree: int, progress: Callable[[int], None]) -> tuple[int, int]:
                         continue
                     linked.add(st.st_ino)
                 total += charge_of_stat(st)
-                seen += 1
-                if seen % _PROGRESS_FILES == 0:
-                    progress(seen)
+                counted += 1
+                if counted % _PROGRESS_FILES == 0:
+                    progress(counted)
         finally:
             os.close(fd)
-    return total, seen
+    return total, counted
 
 
 def _handle_of_directory(parent: int, name: str) -> syscalls.Handle:

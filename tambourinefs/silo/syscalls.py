@@ -1,4 +1,5 @@
-"""System calls that Python does not offer and a file system over descriptors needs. Thin: an errno becomes an OSError.
+"""System calls that Python does not offer and a file system over descriptors needs. Thin: an errno
+becomes an OSError.
 
 Source of the numbers and structures: the man page named at each, and the kernel's uapi headers.
 """
@@ -13,8 +14,6 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-RENAME_NOREPLACE: Final = 1
-RENAME_EXCHANGE: Final = 2
 UTIME_OMIT: Final = 0x3FFFFFFE
 
 _AT_EMPTY_PATH: Final = 0x1000
@@ -36,17 +35,19 @@ class _FileHandle(ctypes.Structure):
 
 
 class Handle(NamedTuple):
-    """What the store's file system calls an inode, for good: a number that is used again comes with another handle."""
+    """Identifies an inode of the store's file system for good: a reused number comes with another
+    handle.
+    """
 
     type: int
     data: bytes
 
     @property
     def generation(self) -> int:
-        """A number that differs between two inodes that had the same inode number (FUSE's `generation`)."""
-        if (
-            len(self.data) == 8
-        ):  # FILEID_INO32_GEN and its likes: 32 bits of number, 32 of generation
+        """A number that differs between two inodes that had the same inode number (FUSE's
+        `generation`).
+        """
+        if len(self.data) == 8:  # FILEID_INO32_GEN and others: 32 bits of number, 32 of generation
             return int.from_bytes(self.data[4:], "little")
         return int.from_bytes(hashlib.blake2b(self.data, digest_size=8).digest(), "little")
 
@@ -80,7 +81,8 @@ def handle_of(fd: int) -> Handle:
 
 
 def open_handle(mount: int, handle: Handle, flags: int) -> int:
-    """Open an inode by its handle, on the file system of the descriptor `mount`; open_by_handle_at(2), close-on-exec.
+    """Open an inode by its handle, on the file system of the descriptor `mount`;
+    open_by_handle_at(2), close-on-exec.
 
     Raises OSError: ESTALE when it is gone, EPERM without CAP_DAC_READ_SEARCH.
     """
@@ -89,14 +91,9 @@ def open_handle(mount: int, handle: Handle, flags: int) -> int:
     return _check(_libc.open_by_handle_at(mount, ctypes.byref(raw), flags | os.O_CLOEXEC))
 
 
-def rename(old_dir: int, old: bytes, new_dir: int, new: bytes, flags: int) -> None:
-    """renameat2(2)."""
-    _check(_libc.renameat2(old_dir, old, new_dir, new, ctypes.c_uint(flags)))
-
-
 def set_times(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
-    """utimensat(2) of what a descriptor is open on (O_PATH will do). Nanoseconds since 1970; None leaves a time as it is,
-    which os.utime cannot say.
+    """utimensat(2) of what a descriptor is open on (O_PATH will do). Nanoseconds since 1970; None
+    leaves a time as it is, which os.utime cannot say.
     """
     both = _TIMES.pack(*_timespec(atime_ns), *_timespec(mtime_ns))
     _check(_libc.utimensat(fd, b"", both, _AT_EMPTY_PATH))
@@ -107,7 +104,9 @@ def _timespec(ns: int | None) -> tuple[int, int]:
 
 
 def read_directory(fd: int, buffer: ctypes.Array[ctypes.c_char]) -> list[DirectoryEntry]:
-    """The next entries from the descriptor's position, as many as fit; [] at the end. getdents64(2)."""
+    """The next entries from the descriptor's position, as many as fit; [] at the end.
+    getdents64(2).
+    """
     number = _SYS_GETDENTS64[platform.machine()]
     size = _check(_libc.syscall(number, fd, ctypes.byref(buffer), ctypes.c_size_t(len(buffer))))
     return list(parse_directory(buffer.raw[:size]))

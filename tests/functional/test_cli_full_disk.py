@@ -28,7 +28,7 @@ def test_a_person_is_told_that_the_disk_is_full(
             error, hint = done.stderr.splitlines()
             assert error.startswith("error: ")
             assert error.endswith(f"silo:/local/hello/tambourine.json: {why}")
-            assert hint == "hint: `tambourine doctor` on the host says what is full"
+            assert hint == "hint: To see what is full, on the host: tambourine doctor"
             assert (silo.mount / "local/hello/tambourine.json").read_bytes() == before
         assert host.run("apply", "-f", "-", stdin=EDITED).returncode == 0
     silo.stop()
@@ -45,7 +45,7 @@ def test_a_person_is_told_that_the_disk_is_read_only(
             done = host.run(*command, stdin=EDITED)
             assert done.returncode == 1, done.stderr  # 3 would be the host's policy
             assert "Read-only file system" in done.stderr
-            assert "hint: the disk below is mounted read-only" in done.stderr
+            assert "hint: The disk is mounted read-only" in done.stderr
         assert host.manifest().metadata.generation == 1
         assert host.run("get").stdout.splitlines()[1].startswith("hello ")
         loop_disk.remount("rw")

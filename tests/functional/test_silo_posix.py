@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tambourinefs import files
 from tambourinefs.silo import syscalls
 from tests.functional.silo_host import SiloHost, errno_of, wait_for
 
@@ -28,7 +29,7 @@ def in_store(host: SiloHost, path: Path) -> Path:
 
 
 def renameat2(old: Path, new: Path, flags: int) -> None:
-    syscalls.rename(-100, os.fsencode(old), -100, os.fsencode(new), flags)
+    files.rename(-100, os.fsencode(old), -100, os.fsencode(new), flags)
 
 
 def test_a_written_file_reads_back_here_and_in_the_store(silo: Path, shared_silo: SiloHost) -> None:
@@ -61,7 +62,7 @@ def test_a_name_that_was_not_there_is_there_once_it_is_made(silo: Path) -> None:
     assert not (silo / "0").exists()
     made.rename(silo / "0")
     assert not made.exists()
-    renameat2(silo / "0", made, syscalls.RENAME_NOREPLACE)
+    renameat2(silo / "0", made, files.RENAME_NOREPLACE)
     assert made.exists()
     made.unlink()
     assert not made.exists()
@@ -80,8 +81,8 @@ def test_rename_replaces_at_once(silo: Path) -> None:
 def test_rename_noreplace(silo: Path) -> None:
     (silo / "a").write_text("a")
     (silo / "b").write_text("b")
-    assert errno_of(renameat2, silo / "a", silo / "b", syscalls.RENAME_NOREPLACE) == "EEXIST"
-    renameat2(silo / "a", silo / "c", syscalls.RENAME_NOREPLACE)
+    assert errno_of(renameat2, silo / "a", silo / "b", files.RENAME_NOREPLACE) == "EEXIST"
+    renameat2(silo / "a", silo / "c", files.RENAME_NOREPLACE)
     assert ((silo / "b").read_text(), (silo / "c").read_text()) == ("b", "a")
 
 
@@ -89,7 +90,7 @@ def test_rename_exchange(silo: Path) -> None:
     (silo / "a").write_text("a")
     (silo / "d").mkdir()
     (silo / "d" / "inside").touch()
-    renameat2(silo / "a", silo / "d", syscalls.RENAME_EXCHANGE)
+    renameat2(silo / "a", silo / "d", files.RENAME_EXCHANGE)
     assert (silo / "d").read_text() == "a"
     assert os.listdir(silo / "a") == ["inside"]
 

@@ -1,1 +1,3 @@
-"""What is read from the host just before a rendering: control groups, processes, the clock, certificates."""
+"""What is read from the host just before a rendering: control groups, processes, the clock,
+certificates.
+"""

@@ -1,7 +1,8 @@
 """Reads what a control group says of itself, in the three layouts that systemd knows.
 
-`unified` (v2), `hybrid` (v1 controllers, systemd's own tree in v2) and `legacy` (v1 alone); see "Control Groups" in
-systemd's documentation and cgroups(7). Kernel memory only: no read here waits for another process.
+`unified` (v2), `hybrid` (v1 controllers, systemd's own tree in v2) and `legacy` (v1 alone); see
+"Control Groups" in systemd's documentation and cgroups(7). Kernel memory only: no read here waits
+for another process.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _MAX_DEPTH: Final = 32
 
 
 class Cgroups:
-    """The control groups below `root` (/sys/fs/cgroup). A path is a unit's ControlGroup, `/system.slice/x.service`.
+    """The control groups below `root` (/sys/fs/cgroup). A path is a unit's ControlGroup,
+    `/system.slice/x.service`.
 
     Every read gives None where there is no such group, controller or file.
     """
@@ -52,7 +54,9 @@ class Cgroups:
         return _number(f"{self._memory}{group}/memory.{what}") if unified else None
 
     def cpu_nsec(self, group: str) -> int | None:
-        """Processor time used since the group was made, in nanoseconds. systemd makes it anew with each start."""
+        """Processor time used since the group was made, in nanoseconds. systemd makes it anew with
+        each start.
+        """
         if self.layout != "unified":
             return _number(f"{self._cpu}{group}/cpuacct.usage")
         for line in (_read(f"{self._cpu}{group}/cpu.stat") or b"").splitlines():
@@ -103,7 +107,9 @@ def _is_cgroup2(path: Path) -> bool:
 
 
 def _cpuacct(root: Path) -> str:
-    """Where cpu and cpuacct are mounted together the link `cpuacct` may be missing (a container's bind)."""
+    """Where cpu and cpuacct are mounted together the link `cpuacct` may be missing (a container's
+    bind).
+    """
     return next((n for n in ("cpuacct", "cpu,cpuacct") if (root / n).is_dir()), "cpuacct")
 
 

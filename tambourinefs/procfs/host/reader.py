@@ -1,7 +1,8 @@
 """What is read from the host just before a rendering: numbers and names, all kernel memory.
 
-No D-Bus, no systemd, no journald, and nothing that one stuck process could block: /proc/PID/cmdline takes the process's
-mmap lock (which a page fault on this mount may hold while it waits for this server), so a thread reads it, with a timeout.
+No D-Bus, no systemd, no journald, and nothing that one stuck process could block: /proc/PID/cmdline
+takes the process's mmap lock (which a page fault on this mount may hold while it waits for this
+server), so a thread reads it, with a timeout.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ _CHECK_SECONDS: Final = 1.0
 
 
 class LocalZone:
-    """The time zone that `path` (localtime(5)) names now; UTC where it is missing or broken, as in glibc.
+    """The time zone that `path` (localtime(5)) names now; UTC where it is missing or broken, as in
+    glibc.
 
-    The C library reads it once in the life of a process; a daemon outlives `timedatectl set-timezone`.
+    The C library reads it once in the life of a process; a daemon outlives `timedatectl
+    set-timezone`.
     """
 
     def __init__(self, path: Path, *, check_seconds: float = _CHECK_SECONDS) -> None:
@@ -127,7 +130,9 @@ class HostReader:
         return None if known is None else _first(self._cgroups.memory_figure(group, what), known)
 
     async def with_processes(self, unit: Unit | None, figures: Figures) -> Figures:
-        """The figures with the processes that are in the unit's group now; unchanged if a read hangs."""
+        """The figures with the processes that are in the unit's group now; unchanged if a read
+        hangs.
+        """
         if unit is None or not unit.control_group:
             return figures
         if self._threads.available_tokens < 1:  # all threads hang in stuck processes

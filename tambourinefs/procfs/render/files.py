@@ -1,4 +1,6 @@
-"""Every file of a service's directory: its name, who may read it, when it changes, and its content. Pure."""
+"""Every file of a service's directory: its name, who may read it, when it changes, and its content.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Needs(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileSpec:
-    """One file. `live`: its content changes without a publish (ages, numbers), so its name is not cached."""
+    """One file. `live`: its content changes without a publish (ages, numbers), so its name is not
+    cached.
+    """
 
     name: str
     render: Render
@@ -78,7 +82,8 @@ FILES: Final = (
     FileSpec("drop-in", _of_unit(values.drop_in)),
     FileSpec("active", _active, live=True),
     FileSpec("docs", _of_unit(values.docs)),
-    # Live, because a process may change its name at any time, and does so right after it was started (fork, then exec).
+    # Live, because a process may change its name at any time, and does so right after it was
+    # started (fork, then exec).
     FileSpec("pid", _of_figures(values.pid), live=True, needs=Needs.COMMANDS),
     FileSpec("tasks", _of_figures(values.tasks), live=True, needs=Needs.NUMBERS),
     FileSpec("memory", _of_figures(memory), live=True, needs=Needs.NUMBERS),

@@ -1,9 +1,9 @@
 """Sizes, endings of processes and command lines as systemd prints them. Pure.
 
-Sources, of systemd 252 and 257: format_bytes_full() with FORMAT_BYTES_USE_IEC | BELOW_POINT | TRAILING_B
-(src/basic/format-util.c); exit_status_mappings[] (src/shared/exit-status.c; systemd.exec(5), "Process Exit
-Codes") and sigchld_code_to_string(); quote_command_line() and shell_maybe_quote() (src/basic/escape.c), which
-GetUnitProcesses uses.
+Sources, of systemd 252 and 257: format_bytes_full() with FORMAT_BYTES_USE_IEC | BELOW_POINT |
+TRAILING_B (src/basic/format-util.c); exit_status_mappings[] (src/shared/exit-status.c;
+systemd.exec(5), "Process Exit Codes") and sigchld_code_to_string(); quote_command_line() and
+shell_maybe_quote() (src/basic/escape.c), which GetUnitProcesses uses.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _C_ESCAPES: Final = {
 
 
 def size(count: int, release: int) -> str:
-    """`17.5M`: powers of 1024, one digit after the point, rounded down; below 1024 `1023B`. `count` is bytes, `release`
-    systemd's.
+    """`17.5M`: powers of 1024, one digit after the point, rounded down; below 1024 `1023B`. `count`
+    is bytes, `release` systemd's.
     """
     if count < 1024:
         return f"{count}B"
@@ -68,7 +68,9 @@ def protection(count: int | None, release: int) -> str:
 
 
 def ending(code: int, status: int) -> str:
-    """`code=exited, status=203/EXEC` or `code=killed, signal=TERM`. `code` is a CLD_… of sigaction(2)."""
+    """`code=exited, status=203/EXEC` or `code=killed, signal=TERM`. `code` is a CLD_… of
+    sigaction(2).
+    """
     how = _CODES.get(code, "n/a")
     if code != CLD_EXITED:
         return f"code={how}, signal={signal_name(status)}"
@@ -87,7 +89,9 @@ def signal_name(number: int) -> str:
 
 
 def command_line(cmdline: bytes, comm: str) -> str:
-    """One line from /proc/PID/cmdline, which separates by NUL; `[comm]` where that is empty (a zombie)."""
+    """One line from /proc/PID/cmdline, which separates by NUL; `[comm]` where that is empty (a
+    zombie).
+    """
     arguments = cmdline[:MAX_BYTES].rstrip(b"\0")
     if not arguments:
         return f"[{comm}]"
@@ -95,8 +99,9 @@ def command_line(cmdline: bytes, comm: str) -> str:
 
 
 def quote(argument: bytes) -> str:
-    """The argument as a shell word: bare where that is safe, else in double quotes; control characters and bytes
-    that are no UTF-8 as C escapes."""
+    """The argument as a shell word: bare where that is safe, else in double quotes; control
+    characters and bytes that are no UTF-8 as C escapes.
+    """
     text = argument.decode(errors="surrogateescape")
     if not text:
         return '""'

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def process_tree(control_group: str, processes: Iterable[Process]) -> Iterator[str]:
-    """The lines below `CGroup: control_group`, without indentation: processes by PID, then the groups in it by name."""
+    """The lines below `CGroup: control_group`, without indentation: processes by PID, then the
+    groups in it by name.
+    """
     root = control_group.rstrip("/")
     members: dict[str, list[Process]] = defaultdict(list)
     children: dict[str, set[str]] = defaultdict(set)

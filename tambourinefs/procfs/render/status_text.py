@@ -1,7 +1,8 @@
-"""The file `status`: what `systemctl status` prints of a unit, without its journal lines, and why it failed. Pure.
+"""The file `status`: what `systemctl status` prints of a unit, without its journal lines, and why
+it failed. Pure.
 
-Source: print_status_info() of systemd 252 and 257 (src/systemctl/systemctl-show.c), whose order and columns this
-follows line by line, in the words of the release that runs here.
+Source: print_status_info() of systemd 252 and 257 (src/systemctl/systemctl-show.c), whose order and
+columns this follows line by line, in the words of the release that runs here.
 """
 
 from __future__ import annotations
@@ -178,7 +179,9 @@ def _unmet(condition: Condition) -> str:
 
 
 def _failed_assert(asserts: tuple[Condition, ...]) -> Iterator[str]:
-    """The last one that failed and is no trigger, else the first trigger (map_asserts() of systemctl)."""
+    """The last one that failed and is no trigger, else the first trigger (map_asserts() of
+    systemctl).
+    """
     failed: Condition | None = None
     for check in asserts:
         if check.result < 0 and (not check.trigger or failed is None):

@@ -45,7 +45,9 @@ def journal(lines: Iterable[str]) -> str:
 
 
 def service_row(view: ServiceView) -> tuple[str, ...]:
-    """The cells of one service in `services.txt`; `-` for an empty one, so that awk finds its columns."""
+    """The cells of one service in `services.txt`; `-` for an empty one, so that awk finds its
+    columns.
+    """
     unit = view.unit
     ready = condition_of(view.conditions, READY)
     cells = (

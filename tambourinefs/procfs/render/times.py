@@ -1,8 +1,9 @@
 """Times as systemd prints them: dates in a time zone, ages, spans. Pure.
 
-Source of the rules: format_timestamp_style(), format_timestamp_relative() and format_timespan() of systemd 252
-(src/basic/time-util.c), compared with `systemd-analyze timestamp` and `timespan` by the tests. All
-times are microseconds; of CLOCK_REALTIME where nothing else is said. Unset is 0 (never) or None (infinity).
+Source of the rules: format_timestamp_style(), format_timestamp_relative() and format_timespan() of
+systemd 252 (src/basic/time-util.c), compared with `systemd-analyze timestamp` and `timespan` by the
+tests. All times are microseconds; of CLOCK_REALTIME where nothing else is said. Unset is 0 (never)
+or None (infinity).
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def is_set(usec: int | None) -> bool:
 
 
 def timestamp(usec: int, zone: tzinfo) -> str:
-    """`Fri 2021-03-05 13:38:11 PST`: English whatever the locale, seconds rounded down. "n/a" where it is unset."""
+    """`Fri 2021-03-05 13:38:11 PST`: English whatever the locale, seconds rounded down. "n/a" where
+    it is unset.
+    """
     if not is_set(usec):
         return "n/a"
     if usec > FORMATTABLE_MAX:
@@ -57,7 +60,9 @@ def timestamp(usec: int, zone: tzinfo) -> str:
 
 
 def rfc3339(usec: int, *, digits: int = 0) -> str:
-    """`2021-03-05T21:38:11Z`, rounded down; `digits` (0, 3 or 6) of the second's fraction. "" where it is unset."""
+    """`2021-03-05T21:38:11Z`, rounded down; `digits` (0, 3 or 6) of the second's fraction. "" where
+    it is unset.
+    """
     if not is_set(usec) or usec > FORMATTABLE_MAX:
         return ""
     at = _EPOCH + timedelta(seconds=usec // SECOND)
@@ -120,7 +125,9 @@ _SPANS: Final = (
 
 
 def timespan(usec: int, accuracy: int = 1) -> str:
-    """`1d 1h 1min 1s`, `3.250s`; what is smaller than `accuracy` (a power of ten of microseconds) is left out."""
+    """`1d 1h 1min 1s`, `3.250s`; what is smaller than `accuracy` (a power of ten of microseconds)
+    is left out.
+    """
     if usec >= INFINITY:
         return "infinity"
     if usec <= 0:
@@ -152,7 +159,9 @@ def _dotted(whole: int, below: int, size: int, accuracy: int) -> str | None:
 
 
 def next_elapse(now: Moment, realtime: int | None, monotonic: int | None) -> int:
-    """When a timer elapses next, in CLOCK_REALTIME; 0 where it does not (calc_next_elapse() of systemctl)."""
+    """When a timer elapses next, in CLOCK_REALTIME; 0 where it does not (calc_next_elapse() of
+    systemctl).
+    """
     calendar = realtime if realtime is not None and is_set(realtime) else 0
     if monotonic is None or not is_set(monotonic):
         return calendar

@@ -1,8 +1,9 @@
 """The values of a unit, each as `systemctl status` words it. Pure.
 
-A value is text without a newline at its end; docs and drop-in may have several lines; "" is "systemctl prints no such line".
-Source of the wording: print_status_info() of systemd 252 and 257 (src/systemctl/systemctl-show.c). Everything is escaped
-here: no value can add a line, a colour or a cursor movement.
+A value is text without a newline at its end; docs and drop-in may have several lines; "" is
+"systemctl prints no such line". Source of the wording: print_status_info() of systemd 252 and 257
+(src/systemctl/systemctl-show.c). Everything is escaped here: no value can add a line, a colour or a
+cursor movement.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def systemd_name(unit: Unit) -> str:
 
 
 def loaded(unit: Unit) -> str:
-    """`loaded (/usr/lib/…/x.service; enabled; preset: enabled)`, `masked (Reason: …)`, `not-found (Reason: …)`."""
+    """`loaded (/usr/lib/…/x.service; enabled; preset: enabled)`, `masked (Reason: …)`, `not-found
+    (Reason: …)`.
+    """
     if unit.load_error[1]:
         return printable(f"{unit.load_state} (Reason: {unit.load_error[1]})")
     path = unit.source_path or unit.fragment_path
@@ -152,7 +155,9 @@ def cgroup(unit: Unit) -> str:
 
 
 def memory(unit: Unit, figures: Figures) -> str:
-    """`17.5M (high: 1.0G max: 2.0G available: 1006.4M)`, and of later releases `17.5M (max: 2G, peak: 18.1M)`."""
+    """`17.5M (high: 1.0G max: 2.0G available: 1006.4M)`, and of later releases `17.5M (max: 2G,
+    peak: 18.1M)`.
+    """
     if figures.memory is None:
         return ""
     words = list(_words(unit, figures) if unit.release >= _PEAKS else _first_words(unit, figures))
