@@ -272,7 +272,7 @@ def _mount_as_told(request: Request, flags: set[str], config_file: str) -> None:
     if os.geteuid() != 0:
         raise HostError("mounting needs root", hint="Run it with sudo.")
     if "-N" in flags:
-        raise HostError("-N: Tambourine mounts in the mount namespace of PID 1 alone")
+        raise HostError("-N: mounts of Tambourine are only in the mount namespace of PID 1")
     check_options(request.name, request.options)
     if "-f" not in flags:  # mount(8): do everything but mount
         mount(request, load(config_file).config)
