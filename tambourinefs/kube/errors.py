@@ -26,7 +26,7 @@ class Invalid(errors.InvalidInput):
 
 
 class Throttled(errors.Unreachable):
-    """429 or 503: later. `retry_after` is seconds."""
+    """429: a healthy API server asks to retry after `retry_after` seconds."""
 
     def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(message)
@@ -41,6 +41,7 @@ _BY_CODE: dict[int, type[errors.TambourineError]] = {
     409: errors.Conflict,
     410: Gone,
     422: Invalid,
+    429: Throttled,
 }
 
 
@@ -67,7 +68,7 @@ def from_answer(
     if not isinstance(status, dict):
         status = {}
     status["code"] = code
-    if code in (429, 503):
+    if code == 429:
         seconds = retry_after if retry_after and retry_after.isdecimal() else "1"
         return Throttled(f"{what}: {status.get('message', '')}", retry_after=float(seconds))
     return from_status(status, what)

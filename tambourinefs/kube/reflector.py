@@ -99,6 +99,7 @@ class Reflector(Generic[T]):
         backoff = Backoff(0.2, self._patience)
         while not stop.is_set():
             begun = time.monotonic()
+            retry_after = 0.0
             try:
                 version = self._list()
                 while not stop.is_set():
@@ -107,12 +108,17 @@ class Reflector(Generic[T]):
             except errors.Gone:
                 self.error = ""
             except TambourineError as error:
+                # 429 is not a failure: after each change of a CRD the API server fills its watch cache again, and answers
+                # "storage is (re)initializing" meanwhile.
+                level = logging.WARNING
+                if isinstance(error, errors.Throttled):
+                    level, retry_after = logging.INFO, min(error.retry_after, self._patience)
                 if not stop.is_set() and str(error) != self.error:
-                    log.warning("%s: %s", self._resource.plural, error)
+                    log.log(level, "%s: %s", self._resource.plural, error)
                 self.error = str(error)
                 self._bell()
             # also after 410: a server that says it again and again is not asked without a pause
-            wait = backoff.next()
+            wait = max(backoff.next(), retry_after)
             if time.monotonic() - begun > 60:
                 backoff.reset()
             stop.wait(wait)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
+import time
 from typing import Any
 
+import pytest
+
+from tambourinefs.errors import TambourineError, Unreachable
+from tambourinefs.kube import errors
 from tambourinefs.kube.api import Page
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import NODES
+from tests.announced import Announced
 
 KEY = ("", "h1")
 
@@ -108,3 +115,57 @@ def test_an_end_that_comes_while_the_watch_is_opened_is_not_waited_for() -> None
     it.run(stop)
     assert closed == [True]
     assert it.error == ""
+
+
+class _Failing(_Api):
+    """Its first watch fails; the second ends the reflector."""
+
+    def __init__(self, error: TambourineError, stop: threading.Event) -> None:
+        self.watches: list[float] = []
+        self._error = error
+        self._stop = stop
+
+    def stream(self, *_: object) -> None:
+        self.watches.append(time.monotonic())
+        if len(self.watches) == 2:
+            self._stop.set()
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "least"),
+    [
+        (errors.Throttled("storage is reinitializing", retry_after=0.4), logging.INFO, 0.4),
+        (Unreachable("storage is reinitializing"), logging.WARNING, 0.1),
+    ],
+    ids=["429", "other"],
+)
+def test_a_throttled_watch_is_retried_when_the_server_says_and_is_no_warning(
+    error: TambourineError,
+    level: int,
+    least: float,
+    caplog: pytest.LogCaptureFixture,
+    announce: Announced,
+) -> None:
+    if level == logging.WARNING:
+        announce("reinitializing")
+    caplog.set_level(logging.INFO)
+    stop = threading.Event()
+    api = _Failing(error, stop)
+    it: Reflector[str] = Reflector(
+        api,  # type: ignore[arg-type]
+        NODES,
+        project=lambda item: str(item["value"]),
+        bell=lambda: None,
+    )
+    it.run(stop)
+    assert api.watches[1] - api.watches[0] >= least
+    assert [record.levelno for record in caplog.records] == [level]
+    assert not it.current
+
+
+def test_an_answer_429_says_when_to_retry_and_503_does_not() -> None:
+    busy = errors.from_answer(429, b'{"message": "later"}', "7", "tambourinenodes")
+    assert isinstance(busy, errors.Throttled)
+    assert busy.retry_after == 7
+    assert not isinstance(errors.from_answer(503, b"", "7", "tambourinenodes"), errors.Throttled)
