@@ -9,7 +9,7 @@
     ├── AlreadyExists           the name is in use                     (exit 1, ALREADY_EXISTS)
     ├── Conflict                it changed in the meantime             (exit 1, FAILED_PRECONDITION)
     ├── OutOfSpace              quota, disk or a bounded table is full (exit 1, RESOURCE_EXHAUSTED)
-    ├── NotReady                the service does not match its spec    (exit 1)
+    ├── Incomplete              some steps could not be completed      (exit 1)
     ├── Unreachable             the peer cannot be reached             (exit 4, UNAVAILABLE)
     ├── Unmounted               a served mount was unmounted           (exit 5 under systemd, else 0)
     └── HostError               this host cannot do what is needed     (exit 1, INTERNAL)
@@ -73,8 +73,8 @@ class OutOfSpace(TambourineError):  # noqa: N818
     """A quota, a disk or a bounded table is full; nothing was written in part."""
 
 
-class NotReady(TambourineError):  # noqa: N818
-    """The request succeeded, but the service does not match its spec."""
+class Incomplete(TambourineError):  # noqa: N818
+    """An operation of several steps stopped or timed out; it can be run again."""
 
 
 class Unreachable(TambourineError):  # noqa: N818

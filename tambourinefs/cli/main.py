@@ -1,7 +1,6 @@
-"""`tambourine`: the root command. Subcommands are loaded when they are asked for.
+"""`tambourine`: the root command. Each subcommand is named by `module:attribute` and imported when it is used.
 
-Each subcommand is one click command, named here by `module:attribute`, so that `tambourine get` never imports a file system
-and the client works without the `[node]` extra.
+So `tambourine get` never imports a file system, and the client works without the `[node]` extra.
 """
 
 from __future__ import annotations
@@ -60,17 +59,17 @@ def root() -> None:
     """Install, manage and observe systemd services on this host, from manifests.
 
     \b
-    A first service:
-      tambourine apply -f hello.yaml      install it and wait until it is as asked
-      tambourine get                      all services, one line each
-      tambourine status hello             what `systemctl status` shows, and why it failed
+    Examples:
+      tambourine apply -f hello.yaml      install a service and wait until it is ready
+      tambourine get                      list services
+      tambourine status hello             show what `systemctl status` shows, and why it failed
       cat /run/tambourine/proc/local/hello/status
 
     \b
     Exit codes:
-      0  as asked
-      1  the service is not as asked
-      2  the usage or the manifest is wrong
+      0  success; the service is ready
+      1  failure; the service is not ready, or does not exist
+      2  wrong usage or invalid manifest
       3  refused by the host's policy (/etc/tambourine/config.toml)
       4  Bombshell cannot be reached
     """
@@ -82,7 +81,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """The exit code of one command line; what it says goes to standard output and standard error."""
+    """The exit code of one command line."""
     return lazy.run(root, "tambourine", arguments)
 
 

@@ -93,14 +93,14 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
     node.acknowledge()
     code, out, err = _finish(running)
     assert code == 0, err
-    gone = [line.partition(": ")[2] for line in out.splitlines() if line.startswith("gone: ")]
+    gone = [line.partition(": ")[2] for line in out.splitlines() if line.startswith("removed: ")]
     assert gone == [
         "Tambourines, in all namespaces",
-        "the controller, and sync where it is a DaemonSet",
+        "the controller, and sync if it is a DaemonSet",
         "admission policies",
-        "the resources themselves, with the nodes' objects",
+        "custom resource definitions, with all their objects",
         "roles and accounts",
-        "its namespace, where nobody else lives",
+        "its namespace, if nothing else is in it",
     ]
     assert "systemctl disable --now tambourine-sync.service" in out
     kubecontroller.end(installed.plane)  # what a kubelet does when the Deployment is gone
@@ -110,7 +110,7 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
 
     again = plugin("uninstall", "--yes", namespace="")
     assert again.returncode == 0
-    assert "Nothing of Tambourine is in this cluster." in again.stdout
+    assert "Tambourine is not installed in this cluster." in again.stdout
     assert plugin("status", "web").returncode == 1
     assert "Tambourine is not installed in this cluster" in plugin("nodes", namespace="").stderr
 
@@ -128,11 +128,11 @@ def test_with_keep_services_hosts_are_told_to_let_go_and_not_to_remove(
     node.acknowledge()
     code, out, err = _finish(running)
     assert code == 0, err
-    assert "their services stay on the hosts, running and unowned" in out
+    assert "their services keep running on the hosts, no longer managed" in out
     # Somebody else lives in our namespace: it stays, without anything of ours.
     installed.kubectl("get", "configmap", "of-another", "-n", "tambourine-system")
     kubecontroller.end(installed.plane)
-    assert "kept: namespace tambourine-system, where others live: ConfigMap of-another" in out
+    assert "kept: namespace tambourine-system, which also contains ConfigMap of-another" in out
     left = [line.split() for line in _ours(installed) if "lease" not in line.lower()]
     default = ["ServiceAccount", "tambourine-system", "default"]  # the cluster's own, everywhere
     assert left == [["namespace/tambourine-system"], default]
@@ -178,7 +178,7 @@ def test_a_node_that_never_let_go_stops_it_until_it_is_abandoned(
     installed.kubectl("patch", "tmbn", node.name, "--type=merge", "-p", patch)
     stopped = plugin("uninstall", "--yes", namespace="")
     assert stopped.returncode == 1
-    assert "error: n1 did not say that the services are gone" in stopped.stderr
+    assert "error: n1: removal of services not acknowledged" in stopped.stderr
     assert len(installed.get("crd")["items"]) == 4
     assert installed.get("deployment", "-n", "tambourine-system")["items"]
     gone = plugin("uninstall", "--yes", "--abandon-nodes", namespace="")

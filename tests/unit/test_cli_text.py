@@ -60,7 +60,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "s", "5 minutes", "-1", "1x", "m5", "1h 2m"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="is no duration"):
+    with pytest.raises(click.BadParameter, match="invalid duration"):
         Duration().convert(text, None, None)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +48,8 @@ def join(token: str, allow_namespaces: tuple[str, ...], timeout: float) -> None:
     Exit codes: 0 joined, 1 failure, 2 invalid token or namespace, 3 the cluster refuses the token,
     4 the API server cannot be reached.
     """
+    import tempfile
+
     from tambourinefs.install import check, host
     from tambourinefs.install.ledger import FILE, Ledger
     from tambourinefs.install.plan import Changes, Options
@@ -86,6 +87,8 @@ def join(token: str, allow_namespaces: tuple[str, ...], timeout: float) -> None:
 
 
 def _ask(invitation: Invitation, timeout: float) -> bytes:
+    import tempfile
+
     from tambourinefs import __version__
     from tambourinefs.kube import csr
     from tambourinefs.kube.api import connect

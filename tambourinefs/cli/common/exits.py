@@ -1,4 +1,4 @@
-"""The command line's border: an error of ours becomes an exit code and two lines for a person."""
+"""Errors at the edge of the command line: an exit code, a message and a hint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXIT_CODES: Final[dict[type[errors.TambourineError], int]] = {
 
 
 def exit_code(error: errors.TambourineError) -> int:
-    """2 for wrong input, 3 for the host's policy, 4 for who cannot be reached, 1 for all else."""
+    """2 for wrong input, 3 for a refusal, 4 for a peer that cannot be reached, 1 for all else."""
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
 
 

@@ -1,7 +1,4 @@
-"""A command line whose subcommands are loaded when they are asked for, and how it ends.
-
-`tambourine` and `kubectl tambourine` are two of these.
-"""
+"""A command line whose subcommands are imported when they are used, and its exit."""
 
 from __future__ import annotations
 
@@ -19,9 +16,9 @@ from tambourinefs.errors import TambourineError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-INTERRUPTED: Final = 128 + 2  # SIGINT, as a shell says it
+INTERRUPTED: Final = 128 + 2  # SIGINT, as a shell reports it
 PIPE_IS_GONE: Final = 128 + 13  # SIGPIPE
-_GARBAGE: Final = 100_000  # new objects between two searches for circles: most commands end before they have so many
+_GARBAGE: Final = 100_000  # allocations between two collections: most commands end before
 
 
 class LazyGroup(click.Group):
@@ -47,10 +44,10 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; who read its output may go away."""
+        """Run the command; a reader of its output may close the pipe."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # click would end with 1, which says that a service is not as asked
+        except BrokenPipeError:  # click would exit with 1, which means that a service is not ready
             ctx.exit(_pipe_is_gone())
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -73,21 +70,21 @@ def main(root: click.Command, program: str) -> None:
     except BrokenPipeError:
         code = _pipe_is_gone()
     if code == INTERRUPTED:
-        # Without the interpreter's farewell, which would close what grpc cannot close any more (see rpc.client).
+        # Skip the interpreter's shutdown, which would wait for grpc's held lock (see rpc.client).
         sys.stderr.flush()
         os._exit(code)
-    gc.freeze()  # the end of the process frees it all; the interpreter would look through it first
+    gc.freeze()  # the kernel frees everything; no collection at exit
     sys.exit(code)
 
 
 def run(root: click.Command, program: str, arguments: Sequence[str]) -> int:
-    """The exit code of one command line; what it says goes to standard output and standard error."""
+    """The exit code of one command line."""
     try:
         code = root.main(list(arguments), prog_name=program, standalone_mode=False)
     except TambourineError as error:
         click.echo(explain(error), err=True)
         return exit_code(error)
-    except click.ClickException as error:  # the usage: click's own words, and 2
+    except click.ClickException as error:  # wrong usage: click's message, and 2
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -96,7 +93,7 @@ def run(root: click.Command, program: str, arguments: Sequence[str]) -> int:
 
 
 def _pipe_is_gone() -> int:
-    """Who read our output went away (`| head`): nothing to say, and nobody to say it to."""
+    """The reader of the output closed the pipe (`| head`)."""
     # Python flushes standard output once more at exit; it must not fail there.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return PIPE_IS_GONE

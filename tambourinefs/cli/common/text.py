@@ -1,4 +1,4 @@
-"""Text for people: tables, ages, durations. Pure; the same bytes on a terminal and in a pipe."""
+"""Tables, ages and durations as text. Pure; the same bytes on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _GAP: Final = "   "
 _NOTHING: Final = "-"
 _UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
-# From how many seconds on an age is told in that unit (kubectl's steps, which people know).
+# From how many seconds on an age has that unit; kubectl's steps.
 _STEPS: Final = ((2 * 86400, 86400, "d"), (2 * 3600, 3600, "h"), (2 * 60, 60, "m"), (0, 1, "s"))
 
 
 def table(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines with aligned columns; nothing is cut."""
+    """Lines with aligned columns, never truncated."""
     cells = list(rows)
     columns = widths(cells)
     return [aligned(row, columns) for row in cells]
@@ -54,7 +54,7 @@ def age(since: str, now: datetime) -> str:
 
 
 def active_state(report: StatusReport | None) -> str:
-    """`active (running)`; "" where the agent does not know it."""
+    """`active (running)`; "" where it is not known."""
     if report is None or not report.active_state:
         return ""
     return f"{report.active_state} ({report.sub_state})"
@@ -78,11 +78,11 @@ class Duration(click.ParamType[float]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Raises click.BadParameter where it is no duration."""
+        """Raises click.BadParameter for an invalid duration."""
         if isinstance(value, int | float):
             return float(value)
         text = str(value).strip()
         parts = _PART.findall(text)
         if not parts or "".join(number + unit for number, unit in parts) != text:
-            self.fail(f'"{value}" is no duration; write 90, 90s, 2m or 1h30m', param, ctx)
+            self.fail(f'invalid duration "{value}": use 90, 90s, 2m or 1h30m', param, ctx)
         return sum(float(number) * _UNITS[unit] for number, unit in parts)

@@ -1,56 +1,53 @@
-"""The first step of an uninstallation: every Tambourine goes, and every host lets go of its services."""
+"""The first step of an uninstallation: all Tambourines are deleted and released by their hosts."""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tambourinefs.cli.common.text import counted
-from tambourinefs.cli.plugin.removal import items, name_of, some, until_gone
-from tambourinefs.errors import Conflict, NotFound, NotReady
+from tambourinefs.cli.plugin.removal import items, name_of, remaining, some
+from tambourinefs.errors import Conflict, Incomplete, NotFound
 from tambourinefs.kube import resources
 from tambourinefs.model import cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from tambourinefs.kube.api import Api, Object
 
 CONTROLLER_SILENT: Final = 40.0  # seconds; its Lease is renewed every few
 
 
-def remove_services(api: Api, *, keep: bool, timeout: float, tell: Callable[[str], None]) -> None:
-    """Delete every Tambourine, and wait until the controller has let go of each.
+def remove_services(api: Api, *, keep: bool, timeout: float) -> Iterator[str]:
+    """Delete every Tambourine until the controller has released each; yields what is left.
 
-    `keep`: with deletionPolicy orphan, so that what runs on the hosts runs on. Raises NotReady when they do not go.
+    `keep`: with deletionPolicy orphan, so that services keep running. Raises Incomplete.
     """
-    controller = _Controller(api)
-
-    def look() -> list[Object]:
-        left = items(api, resources.TAMBOURINES)
-        if any(cluster.FINALIZER in (item["metadata"].get("finalizers") or ()) for item in left):
-            controller.check()
-        for item in left:
-            if not item["metadata"].get("deletionTimestamp"):
-                _delete_service(api, item, keep=keep)
-        return left
-
-    def told(left: list[Object]) -> str:
+    for left in remaining(partial(_delete_services, api, _Controller(api), keep=keep), timeout):
         owing = owing_nodes(api)
-        return f"{counted(len(left), 'Tambourine')} on the way out" + (
-            f"; waiting for {some(owing)}" if owing else ""
-        )
+        nodes = f"; waiting for {some(owing)}" if owing else ""
+        yield f"deleting {counted(len(left), 'Tambourine')}{nodes}"
 
-    until_gone(look, told, timeout, tell)
+
+def _delete_services(api: Api, controller: _Controller, *, keep: bool) -> list[Object]:
+    left = items(api, resources.TAMBOURINES)
+    if any(cluster.FINALIZER in (item["metadata"].get("finalizers") or ()) for item in left):
+        controller.check()
+    for item in left:
+        if not item["metadata"].get("deletionTimestamp"):
+            _delete_service(api, item, keep=keep)
+    return left
 
 
 def check_none_came_back(api: Api) -> None:
-    """One that was made since has our finalizer, and nobody who takes it off: the CRDs would hang. Raises NotReady."""
+    """A new Tambourine has a finalizer that no controller removes: the CRD would hang. Raises Incomplete."""
     back = [name_of(item) for item in items(api, resources.TAMBOURINES)]
     if back:
-        raise NotReady(
-            f"made while we were at it: {some(back)}",
-            hint="stop what makes them (Argo CD, Flux), put the controller back (kubectl apply -k), and run this again",
+        raise Incomplete(
+            f"created during the uninstallation: {some(back)}",
+            hint="stop what creates them (Argo CD, Flux), restore the controller (kubectl apply -k), and run this again",
         )
 
 
@@ -63,11 +60,11 @@ def _delete_service(api: Api, item: Object, *, keep: bool) -> None:
             api.merge(resources.TAMBOURINES, name, namespace, orphan)
         api.delete(resources.TAMBOURINES, name, namespace, uid=uid)
     except (NotFound, Conflict):
-        return  # gone, or made again: the next look sees it
+        return  # deleted, or created again: read again
 
 
 def owing_nodes(api: Api) -> list[str]:
-    """Nodes that exist and have not yet carried out that something shall go."""
+    """Existing nodes that have not yet acknowledged a removal."""
     there = {item["metadata"]["name"] for item in items(api, resources.CORE_NODES)}
     return sorted(
         member["metadata"]["name"]
@@ -87,7 +84,7 @@ def _owes(member: Object) -> bool:
 
 
 class _Controller:
-    """Whether it works: its Lease changes. Deletions wait for it, and without it would wait for ever."""
+    """Whether it runs: its Lease changes. Deletions wait for it, without it for ever."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -95,14 +92,14 @@ class _Controller:
         self._since = time.monotonic()
 
     def check(self) -> None:
-        """Raises NotReady when it has been silent for too long."""
+        """Raises Incomplete when its Lease has not changed for too long."""
         leases = items(self._api, resources.LEASES, name=cluster.CONTROLLER)
         version = " ".join(sorted(item["metadata"]["resourceVersion"] for item in leases))
         if version != self._version:
             self._version, self._since = version, time.monotonic()
         if not leases or time.monotonic() - self._since > CONTROLLER_SILENT:
-            raise NotReady(
-                "the controller does not run, and Tambourines go only when it has seen their hosts let go",
+            raise Incomplete(
+                "the controller does not run: only it completes the deletion of a Tambourine",
                 hint="start it (kubectl get deployment -A -l app.kubernetes.io/name=tambourine-controller), "
                 "and run this again",
             )

@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """The exit code of one command line; what it says goes to standard output and standard error."""
+    """The exit code of one command line."""
     return lazy.run(root, PROGRAM, arguments)
 
 

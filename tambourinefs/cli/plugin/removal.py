@@ -1,15 +1,18 @@
-"""What of Tambourine is in a cluster, and in which order it is taken away. Nothing here asks a person anything.
+"""The objects of Tambourine in a cluster, and the order of their removal.
 
-Each step looks for what is still there and removes that: begun again after a failure, it goes on where it was.
+Each step reads what exists and deletes it: run again after a failure, it continues.
 """
 
 from __future__ import annotations
 
-import time
+import contextlib
+import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from tambourinefs.errors import Conflict, NotFound, NotReady
+from tambourinefs.cli.common.wait import Patience, readings
+from tambourinefs.errors import Conflict, Incomplete, NotFound
 from tambourinefs.kube import resources
 from tambourinefs.kube.resources import Resource
 from tambourinefs.model import cluster
@@ -19,12 +22,12 @@ if TYPE_CHECKING:
 
     from tambourinefs.kube.api import Api, Object
 
-PART_OF: Final = "app.kubernetes.io/part-of=tambourine"  # on all that `kubectl apply -k k8s/` makes
+PART_OF: Final = "app.kubernetes.io/part-of=tambourine"  # on all objects of `kubectl apply -k k8s/`
 NAME_PREFIXES: Final = ("tambourine-", cluster.NODE_USER_PREFIX)
 POD_SELECTOR: Final = "app.kubernetes.io/name in (tambourine-controller,tambourine-sync)"
 _FIRST_PAUSE: Final = 0.1
-_LAST_PAUSE: Final = 2.0
-_NAMED: Final = 5  # objects that a message names
+_PATIENCE: Final = Patience(30.0, "run this again to continue")
+_NAMED: Final = 5  # names in a message
 
 _RBAC: Final = ("rbac.authorization.k8s.io", "v1")
 _ADMISSION: Final = ("admissionregistration.k8s.io", "v1")
@@ -46,8 +49,8 @@ POLICY_BINDINGS: Final = Resource(
 BINDINGS: Final = Resource(*_RBAC, "rolebindings", "RoleBinding", namespaced=True)
 ROLES: Final = Resource(*_RBAC, "roles", "Role", namespaced=True)
 SERVICES: Final = Resource("", "v1", "services", "Service", namespaced=True)
-# In which somebody else's things in a namespace show; not in Secrets, which we have no business to read.
-_INHABITANTS: Final = (
+# Kinds by which a namespace counts as used by others; not Secrets, which the plugin must not read.
+_USED_BY_OTHERS: Final = (
     DEPLOYMENTS,
     DAEMONSETS,
     Resource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True),
@@ -59,12 +62,12 @@ _INHABITANTS: Final = (
     Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", namespaced=True),
     resources.SERVICE_ACCOUNTS,
 )
-_EVERYWHERE: Final = ("kube-root-ca.crt", "default")  # the cluster makes them in every namespace
+_EVERYWHERE: Final = ("kube-root-ca.crt", "default")  # created by the cluster in every namespace
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Some kinds, in order; `what` is for people."""
+    """Some kinds, in order; `what` is for messages."""
 
     what: str
     resources: tuple[Resource, ...]
@@ -72,13 +75,13 @@ class Step:
 
 
 PROGRAMS: Final = Step(
-    "the controller, and sync where it is a DaemonSet", (DEPLOYMENTS, DAEMONSETS, BUDGETS)
+    "the controller, and sync if it is a DaemonSet", (DEPLOYMENTS, DAEMONSETS, BUDGETS)
 )
 RULES: Final = Step("admission policies", (POLICY_BINDINGS, POLICIES))
 KINDS: Final = Step(
-    "the resources themselves, with the nodes' objects", (resources.CRDS,), annotate=True
+    "custom resource definitions, with all their objects", (resources.CRDS,), annotate=True
 )
-# Roles before the Leases: a sync that lives on would make its Lease again.
+# Roles before the Leases: a sync that still runs would create its Lease again.
 IDENTITIES: Final = Step(
     "roles and accounts",
     (
@@ -91,7 +94,7 @@ IDENTITIES: Final = Step(
         resources.LEASES,
     ),
 )
-PLACE: Final = Step("its namespace, where nobody else lives", (resources.NAMESPACES,))
+PLACE: Final = Step("its namespace, if nothing else is in it", (resources.NAMESPACES,))
 AFTER_SERVICES: Final = (PROGRAMS, RULES, KINDS, IDENTITIES, PLACE)
 
 
@@ -103,7 +106,7 @@ def items(
     name: str = "",
     namespace: str = "",
 ) -> list[Object]:
-    """All of a kind that the selector chooses; none where the cluster does not know the kind (any more)."""
+    """All of a kind that the selector matches; none where the cluster does not have the kind."""
     pages = api.list_pages(resource, namespace, label_selector=label_selector, name=name)
     try:
         return [item for page in pages for item in page.items]
@@ -112,15 +115,15 @@ def items(
 
 
 def found(api: Api, resource: Resource) -> list[Object]:
-    """What of a kind is ours, by label and name; of what `join` made, and of Leases, by name."""
+    """Tambourine's objects of a kind, by label and name; those of `join` and Leases by name."""
     if resource == resources.LEASES:
-        return [item for item in items(api, resource) if _is_our_lease(item["metadata"])]
+        return [item for item in items(api, resource) if _is_own_lease(item["metadata"])]
     if resource == resources.CRDS:
         return [item for item in items(api, resource) if item["spec"]["group"] == cluster.GROUP]
     by_label = items(api, resource, label_selector=PART_OF)
     if resource == resources.NAMESPACES:
         return [item for item in by_label if not others_in(api, item["metadata"]["name"])]
-    ours = [item for item in by_label if _is_our_name(item["metadata"]["name"])]
+    ours = [item for item in by_label if _is_own_name(item["metadata"]["name"])]
     if resource in (
         resources.CLUSTER_ROLE_BINDINGS,
         resources.CLUSTER_ROLES,
@@ -137,22 +140,22 @@ def found(api: Api, resource: Resource) -> list[Object]:
 
 
 def others_in(api: Api, namespace: str) -> list[str]:
-    """What is in a namespace and not ours: with it, a namespace that we would remove goes too."""
+    """Objects of others in a namespace, which its deletion would delete too."""
     return [
         f"{resource.kind} {item['metadata']['name']}"
-        for resource in _INHABITANTS
+        for resource in _USED_BY_OTHERS
         for item in items(api, resource, namespace=namespace)
-        if not _is_our_name(item["metadata"]["name"])
+        if not _is_own_name(item["metadata"]["name"])
         and item["metadata"]["name"] not in _EVERYWHERE
     ]
 
 
-def _is_our_name(name: str) -> bool:
+def _is_own_name(name: str) -> bool:
     return name.startswith(NAME_PREFIXES)
 
 
-def _is_our_lease(metadata: dict[str, Any]) -> bool:
-    """The leader's, and those of the nodes; `tambourine-` alone would be a guess in a namespace of others."""
+def _is_own_lease(metadata: dict[str, Any]) -> bool:
+    """The leader's and the nodes'; in namespaces of others `tambourine-` alone would be a guess."""
     name, namespace = str(metadata["name"]), str(metadata.get("namespace", ""))
     if name == cluster.CONTROLLER:
         return True
@@ -171,77 +174,51 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def remove(api: Api, step: Step, *, timeout: float, tell: Callable[[str], None]) -> None:
-    """Delete what of the step is there, kind after kind, and wait until it is gone. Raises NotReady."""
+def remove(api: Api, step: Step, *, timeout: float) -> Iterator[str]:
+    """Delete the step's objects, kind after kind, until they are gone; yields what is left. Raises Incomplete."""
     for resource in step.resources:
+        for left in remaining(partial(_delete_all, api, resource, annotate=step.annotate), timeout):
+            yield f"waiting for deletion of {resource.plural}: {some(left)}"
 
-        def look(resource: Resource = resource) -> list[Object]:
-            left = found(api, resource)
-            for item in left:
-                if not item["metadata"].get("deletionTimestamp"):
-                    _delete(api, resource, item, annotate=step.annotate)
-            return left
 
-        def told(left: list[Object], resource: Resource = resource) -> str:
-            return f"{resource.plural}: {some([name_of(item) for item in left])} on the way out"
-
-        until_gone(look, told, timeout, tell)
+def _delete_all(api: Api, resource: Resource, *, annotate: bool) -> list[Object]:
+    left = found(api, resource)
+    for item in left:
+        if not item["metadata"].get("deletionTimestamp"):
+            _delete(api, resource, item, annotate=annotate)
+    return left
 
 
 def _delete(api: Api, resource: Resource, item: Object, *, annotate: bool) -> None:
     metadata = item["metadata"]
     name, namespace = metadata["name"], metadata.get("namespace", "")
-    try:
+    with contextlib.suppress(NotFound, Conflict):  # deleted or changed since: read again
         if annotate:
             allow = {"metadata": {"annotations": {cluster.ALLOW_DELETION: "true"}}}
             api.merge(resource, name, namespace, allow)
         api.delete(resource, name, namespace, uid=metadata["uid"])
-    except (NotFound, Conflict):
-        return
 
 
-def wait_for_pods(api: Api, *, timeout: float, tell: Callable[[str], None]) -> None:
-    """Until no pod of ours runs: half a controller must not see the resources go. Raises NotReady."""
-
-    def look() -> list[Object]:
-        return items(api, PODS, label_selector=POD_SELECTOR)
-
-    def told(left: list[Object]) -> str:
-        return f"pods: {some([name_of(item) for item in left])} on the way out"
-
-    until_gone(look, told, timeout, tell)
+def wait_for_pods(api: Api, *, timeout: float) -> Iterator[str]:
+    """Until no pod of Tambourine is left: a running controller must not see its resources go. Raises Incomplete."""
+    for left in remaining(partial(items, api, PODS, label_selector=POD_SELECTOR), timeout):
+        yield f"waiting for deletion of pods: {some(left)}"
 
 
-def until_gone(
-    look: Callable[[], list[Object]],
-    told: Callable[[list[Object]], str],
-    timeout: float,
-    tell: Callable[[str], None],
-) -> None:
-    """Look again and again until nothing is left; `tell` hears what `told` makes of it, when that changes.
+def remaining(read: Callable[[], list[Object]], timeout: float) -> Iterator[list[str]]:
+    """Yield the names of what `read` returns until it is nothing.
 
-    Raises NotReady after `timeout` seconds.
+    Raises Incomplete after `timeout` seconds, Unreachable.
     """
-    deadline = time.monotonic() + timeout
-    said = ""
-    for pause in _pauses():
-        left = look()
+    names: list[str] = []
+    for left in readings(
+        threading.Event(), read, _PATIENCE, timeout=timeout, first_pause=_FIRST_PAUSE
+    ):
         if not left:
             return
-        text = told(left)
-        if text != said:
-            said = text
-            tell(text)
-        if time.monotonic() >= deadline:
-            raise NotReady(
-                f"after {timeout:g} s still there: {some([name_of(item) for item in left])}",
-                hint="run this again to go on; `kubectl describe` of one says what holds it",
-            )
-        time.sleep(pause)
-
-
-def _pauses() -> Iterator[float]:
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(pause * 1.5, _LAST_PAUSE)
+        names = [name_of(item) for item in left]
+        yield names
+    raise Incomplete(
+        f"not deleted after {timeout:g} s: {some(names)}",
+        hint="run this again to continue; `kubectl describe` shows what blocks the deletion",
+    )

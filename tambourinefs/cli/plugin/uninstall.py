@@ -1,7 +1,8 @@
-"""`kubectl tambourine uninstall`: all of Tambourine away from a cluster, in the order that leaves no host behind."""
+"""`kubectl tambourine uninstall`: removes Tambourine from a cluster, after every host has removed its services."""
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,25 +19,25 @@ if TYPE_CHECKING:
     from tambourinefs.kube.api import Api
 
 
-@click.command(short_help="Take Tambourine away from the cluster.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Say what would be removed; change nothing.")
+@click.command(short_help="Remove Tambourine from the cluster.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed; change nothing.")
 @click.option(
     "--keep-services",
     is_flag=True,
-    help="Leave on the hosts what is there, running and unowned (deletionPolicy: orphan).",
+    help="Keep the services on the hosts running, no longer managed (deletionPolicy: orphan).",
 )
 @click.option(
     "--abandon-nodes",
     is_flag=True,
-    help="Go on though a node has not removed its services: they stay on it.",
+    help="Continue even if a node has not removed its services: they stay on it.",
 )
 @click.option(
     "--timeout",
     type=Duration(),
     default="10m",
     show_default=True,
-    help="How long each step may take, such as 90s or 2m; then exit 1.",
+    help="How long to wait for each step, such as 90s or 2m; then exit 1.",
 )
 @target_options
 def uninstall(
@@ -48,15 +49,14 @@ def uninstall(
     timeout: float,
     target: ClusterTarget,
 ) -> None:
-    """Take Tambourine away from the cluster: all Tambourines in ALL namespaces, the controller, policies, CRDs, roles.
+    """Remove Tambourine from the cluster: all Tambourines in ALL namespaces, the controller, policies, CRDs, roles.
 
-    In this order: first the Tambourines are deleted, and it waits until every host has stopped and uninstalled its
-    services; only then the controller goes, then the policies, the CRDs (annotated, since a policy guards them), roles,
-    accounts, Leases, and the namespace that `kubectl apply -k` made, unless others live in it. It asks first.
-    Interrupted, or failed half way, run it again: it goes on with what is there.
+    First deletes all Tambourines and waits until every host has stopped and uninstalled its services. Then removes the
+    controller, the policies, the CRDs (annotated, because a policy protects them), roles, service accounts, Leases, and
+    the namespace that `kubectl apply -k` created, unless something else is in it. Asks for confirmation. If interrupted,
+    run it again: it continues.
 
-    On the hosts Tambourine itself stays, with the services of their own command line; what to do there is told at the
-    end.
+    Tambourine itself stays on the hosts, with the services of namespace local; the last lines print what to do there.
 
     \b
     Examples:
@@ -65,18 +65,18 @@ def uninstall(
       kubectl tambourine uninstall --keep-services --yes
 
     \b
-    Exit codes: 0 all is gone, 1 something is left (it says what), 2 wrong usage, 3 your rights do not reach,
+    Exit codes: 0 removed, 1 incomplete (prints what is left), 2 wrong usage, 3 forbidden,
     4 the API server cannot be reached.
     """
     from tambourinefs.cli.plugin import departure, removal
-    from tambourinefs.errors import NotReady
+    from tambourinefs.errors import Incomplete
     from tambourinefs.kube.resources import NODES
 
     api = target.connect()
     hosts = [removal.name_of(item) for item in removal.items(api, NODES)]
     told = list(_inventory(api, hosts, keep=keep_services))
     if not told:
-        click.echo("Nothing of Tambourine is in this cluster.")
+        click.echo("Tambourine is not installed in this cluster.")
         return
     click.echo(
         f"{'Would be removed' if dry_run else 'This removes'} from the cluster at {api.cluster()[0]}:"
@@ -88,33 +88,36 @@ def uninstall(
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(
-                "there is no terminal to ask on: give --yes, or look first with --dry-run"
+                "cannot ask for confirmation without a terminal: give --yes, or use --dry-run first"
             )
         click.confirm("Continue?", abort=True)
 
-    def tell(text: str) -> None:
-        click.echo(printable(text), err=True)
-
-    departure.remove_services(api, keep=keep_services, timeout=timeout, tell=tell)
+    _show(departure.remove_services(api, keep=keep_services, timeout=timeout))
     owing = departure.owing_nodes(api)
     if owing and not abandon_nodes:
-        raise NotReady(
-            f"{removal.some(owing)} did not say that the services are gone: they would stay there unowned",
+        raise Incomplete(
+            f"{removal.some(owing)}: removal of services not acknowledged; they would stay there, no longer managed",
             hint="bring the node back and run this again, or give --abandon-nodes",
         )
-    click.echo("gone: Tambourines, in all namespaces")
+    click.echo("removed: Tambourines, in all namespaces")
     for step in removal.AFTER_SERVICES:
-        removal.remove(api, step, timeout=timeout, tell=tell)
+        _show(removal.remove(api, step, timeout=timeout))
         if step is removal.PROGRAMS:
-            removal.wait_for_pods(api, timeout=timeout, tell=tell)
+            _show(removal.wait_for_pods(api, timeout=timeout))
             departure.check_none_came_back(api)
-        click.echo(f"gone: {step.what}")
+        click.echo(f"removed: {step.what}")
     for line in [*kept(api), *farewell(hosts)]:
         click.echo(printable(line))
 
 
+def _show(progress: Iterator[str]) -> None:
+    """Print each message that differs from the one before."""
+    for text, _ in itertools.groupby(progress):
+        click.echo(printable(text), err=True)
+
+
 def _inventory(api: Api, hosts: list[str], *, keep: bool) -> Iterator[str]:
-    """What is there, one line each, in the order in which it goes."""
+    """What exists, one line each, in the order of removal."""
     from tambourinefs.cli.plugin import removal
     from tambourinefs.kube.resources import TAMBOURINES
 
@@ -122,7 +125,7 @@ def _inventory(api: Api, hosts: list[str], *, keep: bool) -> Iterator[str]:
     if services:
         where = len({name.partition("/")[0] for name in services})
         effect = (
-            "their services stay on the hosts, running and unowned"
+            "their services keep running on the hosts, no longer managed"
             if keep
             else f"THEIR SERVICES ARE STOPPED AND UNINSTALLED on up to {counted(len(hosts), 'node')}"
         )
@@ -139,7 +142,7 @@ def _inventory(api: Api, hosts: list[str], *, keep: bool) -> Iterator[str]:
 
 
 def kept(api: Api) -> list[str]:
-    """The namespaces that look like ours and stay, since others live in them."""
+    """Namespaces of Tambourine that stay, because something else is in them."""
     from tambourinefs.cli.plugin import removal
     from tambourinefs.kube.resources import NAMESPACES
 
@@ -149,7 +152,7 @@ def kept(api: Api) -> list[str]:
     ]
     others = {name: removal.others_in(api, name) for name in names}
     return [
-        f"kept: namespace {name}, where others live: {removal.some(there)}"
+        f"kept: namespace {name}, which also contains {removal.some(there)}"
         for name, there in others.items()
         if there
     ]
@@ -162,6 +165,6 @@ def farewell(hosts: list[str]) -> list[str]:
     if not hosts:
         return []
     return [
-        f"Tambourine itself is still on the hosts ({removal.some(hosts)}). They no longer have a cluster to ask:",
+        f"Tambourine is still installed on the hosts ({removal.some(hosts)}). Disconnect each from the cluster:",
         "  systemctl disable --now tambourine-sync.service && rm -r /etc/tambourine/kubernetes",
     ]
