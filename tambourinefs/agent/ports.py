@@ -66,33 +66,34 @@ class NotPermitted(RefusedByPolicy):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What may have changed since the last look.
-
-    `names` are unit names: primary names, and every other name by which `unit()`/`units()` was
-    asked for the same unit. `everything`: any unit may have changed, beyond `names`
-    (first connection, connection lost or found again, daemon-reload, unit files enabled or
-    disabled, units mounted over …).
-    """
+    """What may have changed: units by primary name, of all that systemd has."""
 
     names: frozenset[str] = frozenset()
+    loaded: frozenset[str] = frozenset()  # loaded into or unloaded from systemd's memory
+    # Any unit may have changed, beyond these: connected, disconnected, daemon-reload, unit files
+    # that concern many.
     everything: bool = False
 
 
-class Bell(Protocol):
-    """A set of names, not a queue: it cannot overflow, and a name rung twice is rung once. One task
-    waits on it.
+class ChangeNotifications(Protocol):
+    """A set of names, not a queue: it cannot overflow, and a name that is notified twice is in it
+    once. One task waits on it.
     """
 
     async def wait(self) -> Changes:
-        """Wait until something changed, then take all of it. Never returns an empty Changes."""
+        """Wait for notify(), then take all of it: empty where another took it first."""
         ...
 
-    def ring(self, names: Iterable[str] = (), *, everything: bool = False) -> None:
-        """Say that these may have changed (also for the agent's own use)."""
+    def take(self) -> Changes:
+        """What was notified since the last time, possibly nothing."""
         ...
 
-    def answer(self, name: str) -> None:
-        """What rang of this one until now is answered by a look that begins now."""
+    def notify(
+        self, names: Iterable[str] = (), *, loaded: Iterable[str] = (), everything: bool = False
+    ) -> None:
+        """Say that these may have changed (also for the agent's own use). Without arguments: wake
+        who waits.
+        """
         ...
 
 
@@ -144,8 +145,8 @@ class Systemd(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether there is a bus connection on which systemd answered. The bell rings `everything`
-        at each turn.
+        """Whether there is a bus connection on which systemd answered. Each time that this changes
+        `everything` is notified.
         """
         ...
 
@@ -155,13 +156,13 @@ class Systemd(Protocol):
         ...
 
     @property
-    def changes(self) -> Bell: ...
+    def changes(self) -> ChangeNotifications: ...
 
     async def wait_connected(self) -> None:
         """Wait until `connected`."""
         ...
 
-    # -- looking
+    # -- reading
 
     async def unit(self, name: str) -> Unit:
         """A whole snapshot. A unit that is not loaded is loaded for it, so unit_file_state and
@@ -171,11 +172,8 @@ class Systemd(Protocol):
         """
         ...
 
-    async def units(self, names: Iterable[str], *, fresh: bool = False) -> dict[str, Unit]:
-        """Snapshots of many, by the names asked for. An impossible name maps to a not-found Unit.
-        Units of which no signal came since the last look are not fetched again, so what systemd
-        never signals (tasks, memory, CPU, the processes) is as old as that; `fresh` fetches all.
-        """
+    async def units(self, names: Iterable[str]) -> dict[str, Unit]:
+        """Snapshots of many, by the names asked for. An impossible name maps to a not-found Unit."""
         ...
 
     async def states(self, names: Iterable[str]) -> dict[str, UnitState]:

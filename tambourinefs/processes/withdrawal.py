@@ -120,7 +120,7 @@ class Withdrawal:
             if key not in self._failures
         }
         names = sorted({record.unit for record in self._applied.records.values()})
-        units = await self._systemd.units(names, fresh=True)
+        units = await self._systemd.units(names)
         absent = dict.fromkeys(records, Absent(deleted=True))
         boot = self._systemd.boot_id
         return plan(PlanInput({}, absent, records, units, boot, self._jobs.keys))

@@ -76,8 +76,8 @@ class FakeSystemd:
         self.runs: list[str] = []  # a unit for each time that it was really started
         self._directory = directory
         self._boot_id = boot_id or uuid.uuid4().hex
-        self._bell = UnitChanges()
-        self._bell.ring(everything=True)
+        self._changes = UnitChanges()
+        self._changes.notify(everything=True)
         self._units: dict[str, _Loaded] = {}
         self._held: set[str] = set()
         self._connected = trio.Event()
@@ -90,12 +90,12 @@ class FakeSystemd:
     def disconnect(self) -> None:
         """The bus goes away."""
         self._connected = trio.Event()
-        self._bell.ring(everything=True)
+        self._changes.notify(everything=True)
 
     def connect(self) -> None:
         """And comes back."""
         self._connected.set()
-        self._bell.ring(everything=True)
+        self._changes.notify(everything=True)
 
     def hold(self, name: str) -> None:
         """Jobs of this unit do not end until `release`."""
@@ -123,7 +123,7 @@ class FakeSystemd:
 
     @property
     def changes(self) -> UnitChanges:
-        return self._bell
+        return self._changes
 
     async def wait_connected(self) -> None:
         while not self._connected.is_set():
@@ -141,7 +141,7 @@ class FakeSystemd:
             unit_file_state=self._file_state(name) if fragment else "",
         )
 
-    async def units(self, names: Iterable[str], *, fresh: bool = False) -> dict[str, Unit]:
+    async def units(self, names: Iterable[str]) -> dict[str, Unit]:
         return {name: await self.unit(name) for name in names}
 
     async def states(self, names: Iterable[str]) -> dict[str, UnitState]:
@@ -173,7 +173,7 @@ class FakeSystemd:
                 service_type=fresh.unit.service_type,
                 conditions=fresh.unit.conditions,
             )
-        self._bell.ring(everything=True)
+        self._changes.notify(everything=True)
 
     async def enable(self, names: Sequence[str], *, force: bool = False) -> InstallChanges:
         await self._ask("EnableUnitFiles")
@@ -192,7 +192,7 @@ class FakeSystemd:
                     link.parent.mkdir(exist_ok=True)
                     link.symlink_to(self._directory / unit_text.template_of(name))
                     changes.append(("symlink", str(link), str(self._directory / name)))
-        self._bell.ring(everything=True)
+        self._changes.notify(everything=True)
         return InstallChanges(tuple(changes))
 
     async def disable(self, names: Sequence[str]) -> InstallChanges:
@@ -207,7 +207,7 @@ class FakeSystemd:
                 changes.append(("unlink", str(link), ""))
                 if not any(link.parent.iterdir()):
                     link.parent.rmdir()  # as systemctl disable does
-        self._bell.ring(everything=True)
+        self._changes.notify(everything=True)
         return InstallChanges(changes=tuple(changes))
 
     async def start(self, name: str) -> JobResult:
@@ -467,7 +467,7 @@ class FakeSystemd:
             or loaded.unit.sub_state != before.sub_state
         ):
             loaded.unit = replace(loaded.unit, state_change_usec=now())
-        self._bell.ring([loaded.unit.id])
+        self._changes.notify([loaded.unit.id])
 
 
 def _conditions(sections: dict[str, dict[str, list[str]]]) -> tuple[Condition, ...]:

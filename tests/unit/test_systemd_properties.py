@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tambourinefs.agent.dbus.manager import to_release
 from tambourinefs.agent.units.directories import unit_of
-from tambourinefs.agent.units.observe import unaskable
+from tambourinefs.agent.units.fetcher import unaskable
 from tambourinefs.agent.units.properties import (
     UNSET,
     from_path,
     to_path,
-    to_release,
     to_state,
     to_unit,
     unloaded,

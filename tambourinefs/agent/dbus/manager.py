@@ -8,6 +8,7 @@ Interfaces: org.freedesktop.systemd1(5). It keeps no unit and no job; what it he
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
@@ -22,6 +23,7 @@ from tambourinefs.agent.ports import (
     UnitMasked,
     UnitNotFound,
 )
+from tambourinefs.model.unit import OLDEST_RELEASE
 
 if TYPE_CHECKING:
     from tambourinefs.agent.dbus.messages import Received
@@ -80,6 +82,14 @@ def translate(error: dbus.CallFailed, what: str) -> TambourineError:
     return SystemdRefused(message, error=error.name)
 
 
+def to_release(version: str) -> int:
+    """The release in the manager's Version, such as 252 in "252.39-1~deb12u2"; where there is none,
+    the oldest that is supported.
+    """
+    digits = re.match(r"v?(\d{1,6})", version)
+    return int(digits[1]) if digits else OLDEST_RELEASE
+
+
 class Listener(Protocol):
     """Who is told. `heard` is synchronous and must not fail."""
 
@@ -99,6 +109,7 @@ class Manager:
 
     def __init__(self, listener: Listener, *, address: str, reply_timeout: float) -> None:
         self.calls = 0  # made to systemd so far; tests count them
+        self.release = OLDEST_RELEASE  # of the systemd that answers
         self._listener = listener
         self._address = address
         self._reply_timeout = reply_timeout
@@ -143,6 +154,9 @@ class Manager:
             self._connection = connection
             try:
                 await self._subscribe()
+                self.release = to_release(
+                    str(await self.property(MANAGER_PATH, MANAGER, "Version"))
+                )
                 await self._listener.found()
                 await self._watch_over(changed)
                 log.info("systemd left the bus, or executed itself anew")

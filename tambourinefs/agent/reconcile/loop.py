@@ -29,7 +29,7 @@ from tambourinefs.agent.silo.reading import NOT_YET, Manifests
 from tambourinefs.agent.status import views
 from tambourinefs.agent.status.conditions import ServiceState
 from tambourinefs.agent.status.publish import Publisher, StatusSink
-from tambourinefs.agent.units.cache import Sight
+from tambourinefs.agent.units.cache import UnitCache
 from tambourinefs.model.status import UNKNOWN, ConditionState
 from tambourinefs.timestamps import now
 
@@ -90,13 +90,7 @@ class Reconciler:
         self._to_reconcile: Notifications[NamespacedName] = Notifications()
         self._to_publish: Notifications[NamespacedName] = Notifications()
         self.manifests = Manifests(silo, self._to_read)
-        self._units = Sight(
-            systemd,
-            self._to_publish.add,
-            self._to_reconcile.add,
-            self._is_busy,
-            self._units_with_jobs,
-        )
+        self._units = UnitCache(systemd)
         finished = Both(self._to_publish, self._to_reconcile)
         self._jobs = RunningJobs(systemd, self._applied, self._units, finished, evidence)
         self._publisher = Publisher(sink, journal, self._to_publish)
@@ -128,9 +122,8 @@ class Reconciler:
     async def run(self) -> None:
         """A task: everything, for ever."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._units.listen)
-            nursery.start_soon(self._units.watch)
-            nursery.start_soon(self._units.watch_newborn)
+            nursery.start_soon(self._read_units)
+            nursery.start_soon(self._follow_units)
             nursery.start_soon(self._publisher.read_journal)
             nursery.start_soon(self._retries.run)
             nursery.start_soon(self.manifests.watch)
@@ -138,6 +131,23 @@ class Reconciler:
             nursery.start_soon(self._read_manifests)
             nursery.start_soon(self._publish_changed)
             nursery.start_soon(self._reconcile, nursery)
+
+    async def _read_units(self) -> None:
+        """Read units that changed; in an outage of systemd wait for its return."""
+        while True:
+            try:
+                await self._units.wait()
+                await self._units.read_next(self._units_with_jobs(), busy=self._is_busy())
+            except SystemdUnavailable as error:
+                log.info("units cannot be read: %s", error)
+                await self._systemd.wait_connected()
+
+    async def _follow_units(self) -> None:
+        while True:
+            updates = await self._units.updates()
+            self._to_publish.notify(updates.services)
+            if updates.decisive:
+                self._to_reconcile.notify(updates.decisive)
 
     async def _read_manifests(self) -> None:
         """A manifest that was read is a service to reconcile from scratch."""
@@ -184,11 +194,11 @@ class Reconciler:
 
     async def _pass(self, keys: list[NamespacedName], nursery: trio.Nursery) -> None:
         self._read(keys)
-        await self._units.know(self._unit_names(keys))
+        await self._units.ensure(self._unit_names(keys))
         self._admit(keys)
         await self._check_host(keys)
         placed = await self._apply(keys, nursery)
-        await self._units.look_at(placed)  # no job signals for these
+        await self._units.read_all(placed)  # no job signals for these
         await self._find_drift(keys)
         for key in keys:
             if self._is_gone(key):
@@ -371,7 +381,7 @@ class Reconciler:
                 self._retries.later(job.key, message)
             return False
         for job in jobs:
-            self._units.leave(job.unit)
+            self._units.job_is_sent(job.unit)
             self._jobs.launch(job, nursery)
             self._launched = trio.current_time()
         for action in actions:

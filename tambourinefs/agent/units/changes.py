@@ -1,6 +1,4 @@
-"""The bell: which units may have changed since somebody last looked. Pure trio; no D-Bus, no
-systemd.
-"""
+"""Which units may have changed since they were last asked for. Pure trio; no D-Bus, no systemd."""
 
 from __future__ import annotations
 
@@ -13,39 +11,43 @@ from tambourinefs.agent.ports import Changes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Beyond that a look at everything is cheaper than a list; it also bounds what a storm can hold.
+# Beyond that reading everything is cheaper than a list; it also bounds what a storm can hold.
 NAMES_MAX: Final = 16384
 
 
 class UnitChanges:
-    """A set of names and a flag. Ringing never blocks, never fails and never grows without bound."""
+    """Sets of names and a flag. To notify never blocks, never fails and never grows without bound."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
+        self._loaded: set[str] = set()
         self._everything = False
-        self._rung = trio.Event()
+        self._notified = trio.Event()
 
-    def ring(self, names: Iterable[str] = (), *, everything: bool = False) -> None:
-        """Say that these may have changed."""
+    def notify(
+        self, names: Iterable[str] = (), *, loaded: Iterable[str] = (), everything: bool = False
+    ) -> None:
+        """Say that these may have changed; see ports.Changes. Without arguments: wake who waits."""
         self._names.update(names)
-        if len(self._names) > NAMES_MAX:
-            self._names.clear()
-            everything = True
+        self._loaded.update(loaded)
         self._everything = self._everything or everything
-        if self._names or self._everything:
-            self._rung.set()
+        if len(self._names) + len(self._loaded) > NAMES_MAX:
+            self._names.clear()
+            self._loaded.clear()
+            self._everything = True
+        self._notified.set()
 
-    def answer(self, name: str) -> None:
-        """What rang of this one until now is answered by a look that begins now."""
-        self._names.discard(name)
+    def take(self) -> Changes:
+        """All that was notified since the last time; empty where nothing was."""
+        changes = Changes(frozenset(self._names), frozenset(self._loaded), self._everything)
+        self._names.clear()
+        self._loaded.clear()
+        self._everything = False
+        if self._notified.is_set():
+            self._notified = trio.Event()
+        return changes
 
     async def wait(self) -> Changes:
-        """Wait until something changed, then take all of it."""
-        while True:
-            await self._rung.wait()
-            changes = Changes(frozenset(self._names), self._everything)
-            self._names.clear()
-            self._everything = False
-            self._rung = trio.Event()
-            if changes.names or changes.everything:  # else all was answered meanwhile
-                return changes
+        """Wait for notify(), then take all of it: empty where another took it first."""
+        await self._notified.wait()
+        return self.take()

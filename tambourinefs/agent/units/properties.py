@@ -6,11 +6,10 @@ systemd.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tambourinefs.agent.ports import UnitState
-from tambourinefs.model.unit import OLDEST_RELEASE, Condition, Exec, Unit
+from tambourinefs.model.unit import Condition, Exec, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -211,14 +210,6 @@ def to_unit(name: str, properties: Mapping[str, Any]) -> Unit:
 
 def _protection(p: _Reader, name: str) -> int | None:
     return 0 if p.value(name, None) is None else p.size(name)
-
-
-def to_release(version: str) -> int:
-    """The release in the manager's Version, such as 252 in "252.39-1~deb12u2"; where there is none, the oldest
-    that we know.
-    """
-    digits = re.match(r"v?(\d{1,6})", version)
-    return int(digits[1]) if digits else OLDEST_RELEASE
 
 
 def unloaded(unit: Unit) -> bool:

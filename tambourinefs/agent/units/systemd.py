@@ -1,5 +1,5 @@
-"""PID 1 as reconcile sees it: ports.Systemd over D-Bus. It joins connection, jobs, observer and
-bell; no decisions.
+"""PID 1 as reconcile sees it: ports.Systemd over D-Bus. It joins connection, jobs, reader and
+notifications; it decides nothing and remembers no unit.
 
 Only the system bus is used. systemd's private socket (/run/systemd/private) would outlive a restart
 of dbus, but it is no stable interface, knows no RefUnit, and each behaviour would have to be proven
@@ -28,9 +28,9 @@ from tambourinefs.agent.ports import (
 )
 from tambourinefs.agent.units.changes import UnitChanges
 from tambourinefs.agent.units.directories import watch_unit_directories
+from tambourinefs.agent.units.fetcher import UnitFetcher
 from tambourinefs.agent.units.jobs import Jobs
-from tambourinefs.agent.units.observe import Observer
-from tambourinefs.agent.units.properties import from_path, to_release
+from tambourinefs.agent.units.properties import from_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,12 +62,12 @@ class HostSystemd:
         boot_id: str = "",
         reply_timeout: float = dbus.REPLY_TIMEOUT,
     ) -> None:
-        self._bell = UnitChanges()
+        self._changes = UnitChanges()
         self._root = root
         self._manager = Manager(
             self, address=address or dbus.system_bus_address(), reply_timeout=reply_timeout
         )
-        self._observer = Observer(self._manager, proc=root / "proc")
+        self._fetcher = UnitFetcher(self._manager, proc=root / "proc")
         self._references: set[str] = set()  # wanted
         self._held: set[str] = set()  # of those, taken on this connection
         self._jobs = Jobs(self._manager, self._held.__contains__)
@@ -93,7 +93,7 @@ class HostSystemd:
 
     @property
     def changes(self) -> UnitChanges:
-        return self._bell
+        return self._changes
 
     @property
     def calls(self) -> int:
@@ -107,50 +107,41 @@ class HostSystemd:
     # -- what the connection tells (manager.Listener)
 
     def heard(self, signal: Received) -> None:
-        """Turn a signal into stale memories and a ring. Bounded work, no waiting."""
+        """Turn a signal into a notification. Bounded work, no waiting."""
         header = signal.header
         if header.member == "PropertiesChanged":  # its path says all: the body is not even read
             if unit := from_path(header.path or ""):
-                self._bell.ring(self._observer.stale(unit))
+                self._changes.notify([unit])
             return
         match header.member, signal.body:
             case "JobRemoved", (_, str(path), str(name), str(result), *_):
                 self._jobs.removed(path, result)
-                self._bell.ring(self._observer.stale(name))
+                self._changes.notify([name])
             case "JobNew", (_, _, str(name), *_):
-                self._bell.ring(self._observer.stale(name))
+                self._changes.notify([name])
             case (("UnitNew" | "UnitRemoved"), (str(name), *_)):
-                self._bell.ring(self._observer.came_or_went(name))
+                self._changes.notify(loaded=[name])
             # Not UnitFilesChanged: the directories are watched, which says of which unit, and each of our own
             # installations would have every unit read again.
             case "Reloading", (False, *_):
-                self._everything()
+                self._changes.notify(everything=True)
 
     async def found(self) -> None:
-        version = await self._manager.property(MANAGER_PATH, MANAGER, "Version")
-        self._observer.release = to_release(str(version))
-        self._everything()
+        self._changes.notify(everything=True)
         for name in sorted(self._references):
             await self._add_reference(name)
         await self._jobs.look_again()
         self._connected.set()
-        self._everything()
+        self._changes.notify(everything=True)
         log.info("connected to systemd")
 
     def lost(self) -> None:
         self._connected = trio.Event()
         self._held.clear()
-        self._everything()
-
-    def _everything(self) -> None:
-        self._observer.everything_stale()
-        self._bell.ring(everything=True)
+        self._changes.notify(everything=True)
 
     def _file_changed(self, unit: str | None) -> None:
-        if unit is None:
-            self._everything()
-        else:
-            self._bell.ring(self._observer.stale(unit))
+        self._changes.notify([] if unit is None else [unit], everything=unit is None)
 
     async def _watch_files(self) -> None:
         await self.wait_connected()
@@ -164,19 +155,19 @@ class HostSystemd:
         directories = [self._root / path.lstrip("/") for path in search]
         await watch_unit_directories(directories, self._file_changed)
 
-    # -- looking
+    # -- reading
 
     async def unit(self, name: str) -> Unit:
-        return await self._observer.unit(name)
+        return await self._fetcher.unit(name)
 
-    async def units(self, names: Iterable[str], *, fresh: bool = False) -> dict[str, Unit]:
-        return await self._observer.units(names, fresh=fresh)
+    async def units(self, names: Iterable[str]) -> dict[str, Unit]:
+        return await self._fetcher.units(names)
 
     async def states(self, names: Iterable[str]) -> dict[str, UnitState]:
-        return await self._observer.states(names)
+        return await self._fetcher.states(names)
 
     async def unit_file_state(self, name: str) -> str:
-        return await self._observer.unit_file_state(name)
+        return await self._fetcher.unit_file_state(name)
 
     # -- files
 
@@ -246,7 +237,6 @@ class HostSystemd:
             return
         self._references.discard(name)
         self._held.discard(name)
-        self._observer.forget(name)
         with suppress(SystemdUnavailable, UnitNotFound, SystemdRefused, NotPermitted):
             for _ in range(UNREF_TRIES):  # until it says that we hold none
                 await self._manager.call("UnrefUnit", "s", name)

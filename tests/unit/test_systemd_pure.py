@@ -1,4 +1,4 @@
-"""The bell, the results of jobs that ended unseen, the lines of a journal, the findings of verify: all pure."""
+"""Notifications, results of jobs that ended unseen, lines of a journal, findings of verify: all pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tambourinefs.agent.dbus.connection import CallFailed
 from tambourinefs.agent.dbus.manager import translate
 from tambourinefs.agent.journal.lines import MESSAGE_MAX, of_invocation, to_lines
 from tambourinefs.agent.ports import (
-    Bell,
+    ChangeNotifications,
     Changes,
     Draft,
     JobRefused,
@@ -33,24 +33,35 @@ from tambourinefs.model.unit import Unit
 
 
 @pytest.mark.trio
-async def test_names_rung_often_are_taken_once() -> None:
-    bell: Bell = UnitChanges()
+async def test_a_name_that_is_notified_often_is_taken_once() -> None:
+    changes: ChangeNotifications = UnitChanges()
     for _ in range(100_000):
-        bell.ring(["a.service"])
-    bell.ring(["b.service"])
-    bell.ring()
-    assert await bell.wait() == Changes(frozenset({"a.service", "b.service"}))
-    bell.ring(everything=True)
-    assert (await bell.wait()).everything
+        changes.notify(["a.service"])
+    changes.notify(["b.service"], loaded=["c.service"])
+    taken = Changes(frozenset({"a.service", "b.service"}), frozenset({"c.service"}))
+    assert await changes.wait() == taken
+    assert changes.take() == Changes()
+    changes.notify(everything=True)
+    assert (await changes.wait()).everything
 
 
 @pytest.mark.trio
 async def test_too_many_names_are_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes_module, "NAMES_MAX", 10)
-    bell = UnitChanges()
-    for number in range(11):
-        bell.ring([str(number)])
-    assert await bell.wait() == Changes(everything=True)
+    changes = UnitChanges()
+    for number in range(6):
+        changes.notify([str(number)], loaded=[str(number)])
+    assert await changes.wait() == Changes(everything=True)
+
+
+@pytest.mark.trio
+async def test_a_waiter_wakes_when_another_has_taken_what_was_notified() -> None:
+    changes = UnitChanges()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(changes.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        changes.notify(["a.service"])
+        assert changes.take().names == {"a.service"}
 
 
 SENT = 1000
@@ -223,18 +234,3 @@ def test_findings_are_bounded_and_printable() -> None:
     assert len(found.warnings) == 21
     assert found.warnings[-1] == "… and 80 more"
     assert all(len(line) <= 400 and "\x1b" not in line for line in found.warnings)
-
-
-@pytest.mark.trio
-async def test_what_was_answered_rings_no_more(autojump_clock: trio.testing.MockClock) -> None:
-    bell = UnitChanges()
-    bell.ring({"a.service", "b.service"})
-    bell.answer("a.service")
-    assert (await bell.wait()).names == {"b.service"}
-    bell.ring({"a.service"})
-    bell.answer("a.service")
-    with trio.move_on_after(1) as scope:
-        await bell.wait()
-    assert scope.cancelled_caught
-    bell.ring({"a.service"})  # after the look: asked again
-    assert (await bell.wait()).names == {"a.service"}
