@@ -61,7 +61,7 @@ class JobRefused(SystemdRefused):
 
 
 class NotPermitted(RefusedByPolicy):
-    """systemd or polkit denies it (we are not root)."""
+    """systemd or polkit denies it (the agent is not root)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +101,12 @@ class ChangeNotifications(Protocol):
 class JobResult:
     """How a job ended.
 
-    `result` is systemd's word: done, canceled, timeout, failed, dependency, skipped, invalid,
+    `result` is systemd's: done, canceled, timeout, failed, dependency, skipped, invalid,
     assert, unsupported, collected, once, frozen, concurrency; or `unknown`: it ended while the bus
-    was away and nobody told us how; look at the unit. `invocation_id` is the unit's after a job
-    that was asked for, 32 hex digits or ""; also "" where the unit has a reference (Systemd.ref):
-    such a one keeps it, look at the unit. "done" does not mean that a condition held, nor that a
-    Type=simple process lives on: look at the unit.
+    was away, and the unit does not prove how. `invocation_id` is the unit's after a job that was
+    requested, 32 hex digits or ""; also "" where the unit has a reference (Systemd.ref) and keeps
+    it. "done" does not mean that a condition held, nor that a Type=simple process lives on: read
+    the unit.
     """
 
     unit: str
@@ -125,8 +125,8 @@ class InstallChanges:
 
 @dataclass(frozen=True, slots=True)
 class UnitState:
-    """The cheap part of a unit (one line of `systemctl list-units`): enough to see whether a closer
-    look pays.
+    """The cheap part of a unit (one line of `systemctl list-units`): enough to see whether it has
+    to be read whole.
     """
 
     name: str  # as it was asked for
@@ -227,7 +227,7 @@ class Systemd(Protocol):
         ...
 
     async def wait_job(self, name: str) -> JobResult | None:
-        """Wait for the job that the unit has now (somebody else's, or ours from before a restart of
+        """Wait for the job that the unit has now (another client's, or one from before a restart of
         the agent); None: it has none.
         """
         ...
@@ -239,7 +239,7 @@ class Systemd(Protocol):
         ...
 
     async def ref(self, name: str) -> None:
-        """Keep the unit in memory while we are connected, so that a finished oneshot keeps its Result.
+        """Keep the unit in memory while connected, so that a finished oneshot keeps its Result.
 
         Idempotent; renewed after a reconnect. A unit that does not exist is not an error: ask again when it does. At
         most 160 units are held (systemd loses its bus beyond 512), further ones silently not: enabled units
@@ -248,7 +248,7 @@ class Systemd(Protocol):
         ...
 
     async def unref(self, name: str) -> None:
-        """Let it go. Never an error."""
+        """Release it. Never an error."""
         ...
 
 

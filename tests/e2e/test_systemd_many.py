@@ -123,19 +123,19 @@ async def test_references_stay_below_what_systemds_connection_bears(bare_host: H
 
 async def test_a_storm_loses_nothing(bare_host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     async with world_of(bare_host) as world:
-        heard: list[Received] = []
-        real = world.systemd.heard
+        received: list[Received] = []
+        real = world.systemd.on_signal
 
         def count(signal: Received) -> None:
-            heard.append(signal)
+            received.append(signal)
             real(signal)
 
-        monkeypatch.setattr(world.systemd, "heard", count)
+        monkeypatch.setattr(world.systemd, "on_signal", count)
         with trio.fail_after(PATIENCE * 6):
             async with many_units(world, 100) as names:
                 cache = cache_of(world, names)
                 await settle(cache)
-                heard.clear()
+                received.clear()
                 storm = "for i in $(seq 4); do systemctl restart --no-block 'n-*.service'; systemctl restart \"$@\"; done"
                 await world.run("sh", "-c", storm, "storm", *names)
                 await world.run("systemctl", "stop", *names[::2])
@@ -147,7 +147,7 @@ async def test_a_storm_loses_nothing(bare_host: Host, monkeypatch: pytest.Monkey
                     await trio.lowlevel.checkpoint()
                 await settle(cache)
                 units = cache.units
-                assert len(heard) >= 2500, len(heard)
+                assert len(received) >= 2500, len(received)
                 running = {"n-0.service", *names[1::2]}
                 assert {n for n in names if units[n].active_state == "active"} == running
                 shown = await world.run("systemctl", "show", "--property=Id,MainPID", *names)

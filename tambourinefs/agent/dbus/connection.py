@@ -1,8 +1,8 @@
 """A connection to the D-Bus system bus, on trio.
 
-It knows messages, not systemd. A signal is a synchronous call of `on_signal`, which cannot block
-and so cannot lose one; a lost connection ends every waiting call in SystemdUnavailable, and so does
-a message that cannot be read.
+It knows messages, not systemd. A signal is a synchronous call of `on_signal`: there is no queue
+that could overflow or grow. A lost connection ends every waiting call in SystemdUnavailable, and so
+does a message that cannot be read.
 
 Authentication (EXTERNAL) and addresses: https://dbus.freedesktop.org/doc/dbus-specification.html
 """
@@ -131,8 +131,8 @@ class Connection:
         sending.
 
         Raises CallFailed (an error came back) or SystemdUnavailable (connection lost, or no reply
-        in time, or one that cannot be read; in these cases the connection is closed, so that
-        whoever keeps it makes a new one).
+        in time, or one that cannot be read; in these cases the connection is closed, and
+        keep_connected() makes a new one).
         """
         data = method_call(
             serial := next(self._serials), destination, path, interface, member, signature, body
@@ -261,7 +261,7 @@ async def _one_connection(
         try:
             await connection.call(BUS, BUS_PATH, BUS, "Hello", within=CONNECT_TIMEOUT)
         except CallFailed as error:
-            raise SystemdUnavailable(f"the system bus refused us: {error}") from error
+            raise SystemdUnavailable(f"the system bus refused Hello: {error}") from error
         await session(connection)
 
     try:

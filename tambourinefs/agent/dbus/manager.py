@@ -1,8 +1,7 @@
 """systemd's D-Bus interface over a connection that comes and goes: subscribed, with owner known,
 and errors named.
 
-Interfaces: org.freedesktop.systemd1(5). It keeps no unit and no job; what it hears it hands to
-`listener`.
+Interfaces: org.freedesktop.systemd1(5). It keeps no unit and no job; signals go to `listener`.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ MANAGER: Final = "org.freedesktop.systemd1.Manager"
 UNIT: Final = "org.freedesktop.systemd1.Unit"
 PEER: Final = "org.freedesktop.DBus.Peer"
 
-# No sender in the first rule: its signals carry the unique name; we compare that with the owner ourselves, because
-# any local user may send signals on the system bus.
+# No sender in the first rule: systemd's signals carry its unique name. The sender is compared with
+# the owner of SYSTEMD here, since any local user may send signals over the system bus.
 SIGNALS: Final = f"type='signal',path_namespace='{MANAGER_PATH}'"
 OWNER: Final = f"type='signal',sender='{dbus.BUS}',interface='{dbus.BUS}',member='NameOwnerChanged',arg0='{SYSTEMD}'"
-HEARTBEAT: Final = 60.0  # seconds without news until we ask whether PID 1 still answers
+HEARTBEAT: Final = 60.0  # seconds; systemd is asked that often whether it still answers
 OWNER_RETRY: Final = 1.0  # seconds
 RELOAD_TIMEOUT: Final = 180.0  # seconds; 1.1 s with 1,000 units, but generators have 90 s
 
@@ -64,7 +63,7 @@ _BUS_ABSENT: Final = ("ServiceUnknown", "NameHasNoOwner")
 
 
 def translate(error: dbus.CallFailed, what: str) -> TambourineError:
-    """The error of ours for an error of D-Bus or systemd; `what` names request and unit."""
+    """The TambourineError for an error of D-Bus or systemd; `what` names request and unit."""
     message = f"{what}: {error.message}"
     prefix, _, name = error.name.rpartition(".")
     if prefix == SYSTEMD:
@@ -91,15 +90,17 @@ def to_release(version: str) -> int:
 
 
 class Listener(Protocol):
-    """Who is told. `heard` is synchronous and must not fail."""
+    """Takes what systemd sends."""
 
-    def heard(self, signal: Received) -> None: ...
-
-    async def found(self) -> None:
-        """systemd answers (again): signals flow, some may have been missed."""
+    def on_signal(self, signal: Received) -> None:
+        """A signal from systemd itself. It cannot wait, so no signal is queued or lost."""
         ...
 
-    def lost(self) -> None: ...
+    async def on_connected(self) -> None:
+        """systemd answers again and sends signals; some may have been missed."""
+        ...
+
+    def on_disconnected(self) -> None: ...
 
 
 class Manager:
@@ -119,11 +120,11 @@ class Manager:
 
     async def run(self) -> None:
         """Keep connected and subscribed, for ever."""
-        await dbus.keep_connected(self._address, self._heard, self._session)
+        await dbus.keep_connected(self._address, self._on_signal, self._session)
 
     # -- the connection
 
-    def _heard(self, signal: Received) -> None:
+    def _on_signal(self, signal: Received) -> None:
         if signal.header.sender == dbus.BUS:
             if signal.header.member == "NameOwnerChanged":
                 name, _, owner = signal.body
@@ -131,7 +132,7 @@ class Manager:
                     self._owner = owner
                     self._owner_changed.set()
         elif signal.header.sender == self._owner:
-            self._listener.heard(signal)
+            self._listener.on_signal(signal)
 
     async def _session(self, connection: dbus.Connection) -> None:
         try:
@@ -141,14 +142,12 @@ class Manager:
             while True:
                 await self._one_owner(connection)
         except dbus.CallFailed as error:
-            raise SystemdUnavailable(f"the system bus refused us: {error}") from error
+            raise SystemdUnavailable(f"the system bus refused a call: {error}") from error
         finally:
             self._down()
 
     async def _one_owner(self, connection: dbus.Connection) -> None:
-        """From the appearance of a systemd on the bus until it goes, or is replaced by a
-        re-executed one.
-        """
+        """From when systemd is on the bus until it leaves it or re-executes."""
         self._owner_changed = changed = trio.Event()
         if self._owner:
             self._connection = connection
@@ -157,11 +156,11 @@ class Manager:
                 self.release = to_release(
                     str(await self.property(MANAGER_PATH, MANAGER, "Version"))
                 )
-                await self._listener.found()
-                await self._watch_over(changed)
-                log.info("systemd left the bus, or executed itself anew")
+                await self._listener.on_connected()
+                await self._ping(changed)
+                log.info("systemd left the bus or re-executed")
             except SystemdUnavailable as error:
-                log.warning("%s", error)  # a connection that is dead ends the session by itself
+                log.warning("%s", error)  # a lost connection ends the session by itself
                 with trio.move_on_after(OWNER_RETRY):
                     await changed.wait()
             self._down()
@@ -176,7 +175,7 @@ class Manager:
             if not error.error.endswith(".AlreadySubscribed"):  # kept across a re-execution
                 raise SystemdUnavailable(error.message) from error
 
-    async def _watch_over(self, changed: trio.Event) -> None:
+    async def _ping(self, changed: trio.Event) -> None:
         while not changed.is_set():
             with trio.move_on_after(HEARTBEAT):
                 await changed.wait()
@@ -186,7 +185,7 @@ class Manager:
     def _down(self) -> None:
         if self._connection is not None:
             self._connection = None
-            self._listener.lost()
+            self._listener.on_disconnected()
 
     async def _bus(self, connection: dbus.Connection, member: str, argument: str) -> Any:
         return await connection.call(dbus.BUS, dbus.BUS_PATH, dbus.BUS, member, "s", argument)
@@ -197,7 +196,7 @@ class Manager:
             (owner,) = await self._bus(connection, "GetNameOwner", SYSTEMD)
         except dbus.CallFailed:
             return
-        if not self._owner_changed.is_set():  # else a signal that came with the reply knows better
+        if not self._owner_changed.is_set():  # else a signal was younger than the reply
             self._owner = owner
 
     # -- calls

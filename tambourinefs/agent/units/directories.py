@@ -1,7 +1,7 @@
-"""The bell for unit files: a file that is edited, added or deleted by hand gives no D-Bus signal.
+"""Changes of unit files: one that is edited, added or deleted by hand causes no D-Bus signal.
 
 Watches the directories of systemd's unit search path (systemd.unit(5), "Unit File Load Path") and
-their *.d, *.wants directories. It says which units to look at again; it never reads a unit file.
+their *.d, *.wants directories. It says which units changed; it never reads a unit file.
 """
 
 from __future__ import annotations
@@ -79,5 +79,5 @@ async def _watch(watch: TreeWatch, changed: Callable[[str | None], None]) -> Non
         await trio.lowlevel.wait_readable(watch.fileno())
         for change in watch.read():
             if change.path.rpartition(b"/")[2].startswith(b"."):
-                continue  # a temporary file, ours or an editor's: systemd reads none that is hidden
+                continue  # a temporary file; systemd reads none that is hidden
             changed(None if change.kind is Kind.RESYNC else unit_of(change.path))

@@ -144,7 +144,7 @@ class UnitFetcher:
 
 
 async def _side_by_side(run: Callable[[str], Awaitable[None]], items: Sequence[str]) -> None:
-    """Run for each item, a few at a time; the first error ends all and comes out bare."""
+    """Run for each item, a few at a time; the first error ends all and is raised alone."""
     waiting = iter(items)
     failed: list[TambourineError] = []
 

@@ -1,10 +1,10 @@
 """Waiting for systemd's jobs: none is missed, none is waited for twice, and none has a time limit
-of ours.
+besides systemd's own.
 
-A job is named by its object path. The result comes with the JobRemoved signal, which may be read
+A job is named by its object path. The result comes with the JobRemoved signal, which may arrive
 before the reply that names the path: while any request is under way all results are kept. When
-signals may have been lost (reconnect, re-execution) each job is looked up; one that is gone ended
-meanwhile, and its result is read off the unit.
+signals may have been lost (reconnect, re-execution) each job is looked up; one that is gone has
+finished, and its result is inferred from the unit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tambourinefs.agent.units.properties import to_path, to_unit
 from tambourinefs.errors import TambourineError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Container, Iterator
 
     from tambourinefs.agent.dbus.manager import Manager
     from tambourinefs.model.unit import Unit
@@ -51,7 +51,7 @@ class _Job:
 
 
 def inferred(kind: str, sent_usec: int, unit: Unit) -> str:
-    """The result of a job that ended unseen, as far as the unit proves it; else "unknown". Pure.
+    """The result of a job whose signal was lost, where the unit proves it; else "unknown". Pure.
 
     `kind` is start, stop, restart, reload …; `sent_usec` when it was asked for, CLOCK_REALTIME.
     """
@@ -73,18 +73,18 @@ def inferred(kind: str, sent_usec: int, unit: Unit) -> str:
 
 
 class Jobs:
-    """All jobs that somebody here waits for."""
+    """All jobs that are waited for."""
 
-    def __init__(self, manager: Manager, is_held: Callable[[str], bool]) -> None:
-        """`is_held`: whether a unit has a reference on this connection that outlives a job."""
+    def __init__(self, manager: Manager, held: Container[str]) -> None:
+        """`held`: the units with a reference on this connection that outlives a job."""
         self._manager = manager
-        self._is_held = is_held
+        self._held = held
         self._jobs: dict[str, _Job] = {}
         self._requests = 0
         self._slots = trio.CapacityLimiter(JOBS_MAX)
         self._kept: dict[str, str] = {}
 
-    # -- news, synchronous
+    # -- signals
 
     def removed(self, path: str, result: str) -> None:
         """A JobRemoved signal."""
@@ -94,8 +94,8 @@ class Jobs:
         elif self._requests and len(self._kept) < KEPT_MAX:
             self._kept[path] = result
 
-    async def look_again(self) -> None:
-        """Signals may have been lost: end those jobs that are not there any more."""
+    async def check_all(self) -> None:
+        """Signals may have been lost: end the jobs that systemd no longer has."""
         for path, job in list(self._jobs.items()):
             if not job.ended.is_set() and not await self._exists(path):
                 unit = to_unit(
@@ -115,7 +115,7 @@ class Jobs:
     async def run(self, unit: str, kind: str) -> JobResult:
         """Ask for a job ("start", "stop", "restart", "reload") and wait until it has ended."""
         async with self._slots:
-            if self._is_held(unit):
+            if unit in self._held:
                 return await self._send(unit, kind)
             async with self._referenced(unit):
                 result = await self._send(unit, kind)
@@ -146,9 +146,7 @@ class Jobs:
 
     @asynccontextmanager
     async def _referenced(self, unit: str) -> AsyncIterator[None]:
-        """Hold the unit in memory: a oneshot that nobody references forgets its invocation when it
-        ends.
-        """
+        """Hold the unit in memory: a oneshot without references loses its invocation when it ends."""
         with suppress(TambourineError):
             await self._manager.call("RefUnit", "s", unit)
         try:

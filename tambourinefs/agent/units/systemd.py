@@ -48,8 +48,8 @@ UNREF_TRIES: Final = 8  # references pile up over re-executions of systemd
 
 
 class HostSystemd:
-    """The systemd behind a system bus. `run()` must run beside; until then, and in outages, calls
-    raise SystemdUnavailable.
+    """The systemd behind a system bus. Calls raise SystemdUnavailable unless the task `run` is
+    running and the bus answers.
 
     `root` is where that systemd's file system is seen from here ("/" but for tests); `boot_id` its boot, "" to read it.
     """
@@ -70,7 +70,7 @@ class HostSystemd:
         self._fetcher = UnitFetcher(self._manager, proc=root / "proc")
         self._references: set[str] = set()  # wanted
         self._held: set[str] = set()  # of those, taken on this connection
-        self._jobs = Jobs(self._manager, self._held.__contains__)
+        self._jobs = Jobs(self._manager, self._held)
         self._connected = trio.Event()
         self._boot_id = boot_id or (
             (root / "proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
@@ -104,9 +104,9 @@ class HostSystemd:
         while not self._connected.is_set():
             await self._connected.wait()
 
-    # -- what the connection tells (manager.Listener)
+    # -- manager.Listener
 
-    def heard(self, signal: Received) -> None:
+    def on_signal(self, signal: Received) -> None:
         """Turn a signal into a notification. Bounded work, no waiting."""
         header = signal.header
         if header.member == "PropertiesChanged":  # its path says all: the body is not even read
@@ -121,21 +121,21 @@ class HostSystemd:
                 self._changes.notify([name])
             case (("UnitNew" | "UnitRemoved"), (str(name), *_)):
                 self._changes.notify(loaded=[name])
-            # Not UnitFilesChanged: the directories are watched, which says of which unit, and each of our own
-            # installations would have every unit read again.
+            # Not UnitFilesChanged: the watched directories say which unit it is, and each enable of
+            # the agent's own would cause every unit to be read again.
             case "Reloading", (False, *_):
                 self._changes.notify(everything=True)
 
-    async def found(self) -> None:
+    async def on_connected(self) -> None:
         self._changes.notify(everything=True)
         for name in sorted(self._references):
             await self._add_reference(name)
-        await self._jobs.look_again()
+        await self._jobs.check_all()
         self._connected.set()
         self._changes.notify(everything=True)
         log.info("connected to systemd")
 
-    def lost(self) -> None:
+    def on_disconnected(self) -> None:
         self._connected = trio.Event()
         self._held.clear()
         self._changes.notify(everything=True)
@@ -238,5 +238,5 @@ class HostSystemd:
         self._references.discard(name)
         self._held.discard(name)
         with suppress(SystemdUnavailable, UnitNotFound, SystemdRefused, NotPermitted):
-            for _ in range(UNREF_TRIES):  # until it says that we hold none
+            for _ in range(UNREF_TRIES):  # until systemd answers that none is held
                 await self._manager.call("UnrefUnit", "s", name)
