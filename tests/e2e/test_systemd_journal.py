@@ -73,7 +73,7 @@ async def test_a_unit_without_invocation_gives_this_boots_lines(bare_host: Host)
         assert any("Finished" in line for line in lines)
 
 
-async def test_nobody_puts_lines_into_another_units_invocation(bare_host: Host) -> None:
+async def test_a_user_cannot_put_lines_into_the_invocation_of_another_unit(bare_host: Host) -> None:
     async with world_of(bare_host) as world:
         await world.write("l-speak.service", SPEAKS)
         journal = journal_of(world, await journal_directory(world))
@@ -97,7 +97,7 @@ async def test_messages_and_counts_are_bounded(bare_host: Host) -> None:
         assert any(line.endswith("ä…") for line in lines)
 
 
-async def test_a_frozen_journald_holds_up_nobody(bare_host: Host) -> None:
+async def test_a_frozen_journald_delays_no_reader(bare_host: Host) -> None:
     async with world_of(bare_host) as world:
         await world.write("l-speak.service", SPEAKS)
         journal = journal_of(world, await journal_directory(world))

@@ -104,7 +104,7 @@ async def test_a_thousand_units_cost_a_bounded_number_of_calls(bare_host: Host) 
 
 
 async def test_references_stay_below_what_systemds_connection_bears(bare_host: Host) -> None:
-    """512 would make dbus-daemon refuse, and systemd leave the bus until somebody calls it back."""
+    """At 512 dbus-daemon refuses, and systemd leaves the bus until it is called back."""
     async with world_of(bare_host) as world:
         # Targets: nothing is started for them but the job, and that is what is held.
         names = [f"m-{number}.target" for number in range(600)]

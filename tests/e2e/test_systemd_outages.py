@@ -1,4 +1,4 @@
-"""The bus restarts, systemd executes itself anew, PID 1 freezes: no result is lost, no change is missed."""
+"""The bus restarts, systemd re-executes, PID 1 freezes: no result and no change is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOST = "trying again$|is not on the system bus|no reply within|recipient disconn
 
 
 @pytest.fixture(autouse=True)
-def _outages_are_told(announce: Callable[[str], None]) -> None:
+def _outages_are_announced(announce: Callable[[str], None]) -> None:
     announce(LOST)
 
 
@@ -54,14 +54,14 @@ async def bus_restarts(world: HostWorld) -> None:
     await bus_up(world)
 
 
-async def systemd_executes_anew(world: HostWorld) -> None:
+async def systemd_reexecutes(world: HostWorld) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.run, "systemctl", "daemon-reexec")
         await lost(world)
     await found(world)
 
 
-OUTAGES = [bus_restarts, systemd_executes_anew]
+OUTAGES = [bus_restarts, systemd_reexecutes]
 Outage = Callable[[HostWorld], Awaitable[None]]
 
 
@@ -96,7 +96,7 @@ async def test_a_job_that_ends_while_the_bus_is_away(
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
-async def test_a_change_in_the_dark_is_seen_after(outage: Outage, bare_host: Host) -> None:
+async def test_a_change_during_an_outage_is_read_after_it(outage: Outage, bare_host: Host) -> None:
     async with world_of(bare_host) as world:
         await world.write("o-dark.service", SLEEPS)
         await world.systemd.start("o-dark.service")
@@ -111,7 +111,7 @@ async def test_signals_flow_again_after_each_of_five_reexecutions(bare_host: Hos
     async with world_of(bare_host) as world:
         await world.write("o-five.service", SLEEPS)
         for _ in range(5):
-            await systemd_executes_anew(world)
+            await systemd_reexecutes(world)
             await world.run("systemctl", "start", "o-five.service")
             await world.wait("o-five.service", lambda u: u.active_state == "active")
             await world.run("systemctl", "stop", "o-five.service")
@@ -124,13 +124,13 @@ async def test_a_referenced_oneshot_keeps_its_result_over_a_reexecution(bare_hos
         await world.systemd.ref("o-kept.service")
         await world.systemd.start("o-kept.service")
         before = await world.systemd.unit("o-kept.service")
-        await systemd_executes_anew(world)
+        await systemd_reexecutes(world)
         unit = await world.systemd.unit("o-kept.service")
         assert unit.invocation_id == before.invocation_id != ""
         await world.systemd.unref("o-kept.service")
         await world.wait(
             "o-kept.service", lambda u: not u.invocation_id
-        )  # let go of, all references
+        )  # all references are released
 
 
 async def test_calls_fail_at_once_while_the_bus_is_away(bare_host: Host) -> None:

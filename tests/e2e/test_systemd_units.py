@@ -1,4 +1,4 @@
-"""What we say of a unit is what `systemctl show` says of it, for every kind of unit that people meet."""
+"""A Unit has what `systemctl show` prints, for every common kind of unit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.lab.hosts import Host
 
 pytestmark = pytest.mark.trio
 
-# Our field: systemd's property, in the form that `systemctl show --timestamp=us+utc` has no say in.
+# Field of Unit: property of systemd, where `systemctl show --timestamp=us+utc` does not change the form.
 TEXTS = {
     "id": "Id", "description": "Description", "load_state": "LoadState", "active_state": "ActiveState",
     "sub_state": "SubState", "fragment_path": "FragmentPath", "unit_file_state": "UnitFileState",
@@ -228,14 +228,14 @@ async def test_forty_processes_in_a_tree(bare_host: Host) -> None:
         await world.systemd.stop("u-many.service")
 
 
-async def test_a_unit_of_somebody_else(bare_host: Host) -> None:
+async def test_a_unit_that_is_not_managed(bare_host: Host) -> None:
     async with world_of(bare_host) as world:
         unit = await assert_as_shown(world, "dbus.service")
         assert (unit.active_state, unit.main_command) == ("active", "dbus-daemon")
         assert ("dbus.socket", "active") in unit.triggered_by
 
 
-async def test_what_a_person_does_by_hand_rings_within_a_second(bare_host: Host) -> None:
+async def test_changes_by_hand_are_notified_within_a_second(bare_host: Host) -> None:
     async with world_of(bare_host) as world:
         await world.write("u-hand.service", SLEEPS)
         await world.systemd.ref("u-hand.service")

@@ -318,12 +318,12 @@ class FakeSystemd:
         gone = (
             loaded is not None and (loaded.unit.load_state, loaded.unit.active_state) == NOT_THERE
         )
-        if loaded is None or gone:  # a unit that was not found is looked for again
+        if loaded is None or gone:  # a unit that was not found is loaded again
             loaded = self._units[name] = self._fresh(name)
         return loaded
 
     def _collect(self) -> None:
-        """Let go of what nobody needs, and with it what it remembers."""
+        """Unload what nothing references, with its results."""
         for name, loaded in list(self._units.items()):
             if (
                 loaded.unit.active_state == "inactive"

@@ -25,7 +25,7 @@ from tests.waiting import PATIENCE
 
 
 class World(ABC):
-    """A host with a systemd, and a person who is root on it."""
+    """A host with a systemd, and root on it."""
 
     systemd: Systemd
 
@@ -155,7 +155,7 @@ async def a_oneshot_that_is_referenced_keeps_its_result(world: World) -> None:
     await world.systemd.unref("r-once.service")
 
 
-async def a_oneshot_that_nobody_references_reports_its_invocation_and_forgets(world: World) -> None:
+async def a_oneshot_without_references_reports_its_invocation_and_loses_it(world: World) -> None:
     await world.write("r-forgets.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n")
     result = await world.systemd.start("r-forgets.service")
     assert len(result.invocation_id) == 32
@@ -274,7 +274,7 @@ async def an_instance_of_a_template(world: World) -> None:
     await world.systemd.stop("r-tpl@one.service")
 
 
-async def a_process_that_dies_rings_the_bell(world: World) -> None:
+async def a_process_that_dies_is_notified(world: World) -> None:
     await world.write("r-dies.service", SLEEPS)
     await world.systemd.start("r-dies.service")
     await world.wait("r-dies.service", lambda u: u.active_state == "active")
@@ -342,11 +342,11 @@ RULES = [
     start_and_stop, start_of_a_running_unit_changes_nothing, restart_is_a_new_invocation,
     reload_keeps_the_invocation, reload_without_a_way_is_refused, a_missing_unit, a_masked_unit,
     a_broken_unit, a_oneshot_that_is_referenced_keeps_its_result,
-    a_oneshot_that_nobody_references_reports_its_invocation_and_forgets, a_oneshot_that_fails,
+    a_oneshot_without_references_reports_its_invocation_and_loses_it, a_oneshot_that_fails,
     a_oneshot_that_remains, a_dependency_that_fails, a_condition_that_does_not_hold,
     enable_and_disable, a_unit_without_install_section_is_static, an_edit_counts_after_reload,
     a_drop_in_counts, a_new_unit_needs_no_reload_even_if_it_was_asked_for,
     a_removed_unit_runs_on_until_it_is_stopped, an_instance_of_a_template,
-    a_process_that_dies_rings_the_bell, many_at_once, jobs_of_different_units_run_side_by_side,
+    a_process_that_dies_is_notified, many_at_once, jobs_of_different_units_run_side_by_side,
     no_job_to_wait_for, other_types_become_active, boot_id_is_said,
 ]  # fmt: skip

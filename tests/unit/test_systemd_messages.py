@@ -220,7 +220,7 @@ def test_variants_nest_at_most_64_deep() -> None:
 def test_a_body_that_does_not_fit_its_signature_is_malformed_where_it_is_read(
     signature: str, body: bytes
 ) -> None:
-    """Its header is read all the same: a stranger's signal cannot end the connection."""
+    """Its header is read all the same: a signal of another user cannot end the connection."""
     message = with_body(signature, body)
     assert message.header.message_type.name == "SIGNAL"
     with pytest.raises(Malformed, match="cannot be read"):

@@ -213,9 +213,9 @@ def _protection(p: _Reader, name: str) -> int | None:
 
 
 def unloaded(unit: Unit) -> bool:
-    """Whether a unit looks as if systemd had only just read its file, or found none.
+    """Whether a unit is as if systemd had only just read its file, or found none.
 
-    Looking at such a unit loads it and lets it go again, and systemd announces both (UnitNew,
-    UnitRemoved): no news.
+    To read such a unit loads and unloads it; the signals of that (UnitNew, UnitRemoved) are no
+    change.
     """
     return unit.active_state == "inactive" and not unit.state_change_usec and not unit.job[0]
