@@ -12,6 +12,7 @@ from tambourinefs.model.unit import Unit
 from tests.e2e.systemd_world import HostWorld, world_of
 from tests.fakes.systemd_rules import SLEEPS
 from tests.lab.hosts import Host
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.trio
 
@@ -49,7 +50,7 @@ def number(text: str) -> int | None:
 async def at_rest(world: HostWorld, name: str) -> tuple[Unit, dict[str, str]]:
     """The unit and what systemctl shows of it, of a moment around which nothing changed: its figures move by themselves."""
     fields = {*TEXTS.values(), *NUMBERS.values(), *LISTS.values()}
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         while True:
             before = await shown(world, name)
             unit = await world.systemd.unit(name)
@@ -130,7 +131,7 @@ async def test_an_alias_is_read_when_its_unit_changes(bare_host: Host) -> None:
         cache.follow(("local", "it"), "u-other.service")
         await cache.unit("u-other.service")
         await world.run("systemctl", "start", "u-real.service")
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             for state in ("active", "failed"):
                 while cache.units["u-other.service"].active_state != state:
                     await cache.wait()
@@ -235,6 +236,7 @@ async def test_a_unit_that_is_not_managed(bare_host: Host) -> None:
         assert ("dbus.socket", "active") in unit.triggered_by
 
 
+@pytest.mark.timing
 async def test_changes_by_hand_are_notified_within_a_second(bare_host: Host) -> None:
     async with world_of(bare_host) as world:
         await world.write("u-hand.service", SLEEPS)
