@@ -1,4 +1,4 @@
-"""What the agent's inside needs of systemd, journald and systemd-analyze, as Protocols.
+"""What the agent needs of systemd and journald, as Protocols.
 
 reconcile is written against these; `agent.units.systemd`, `agent.journal` and `agent.verify` are the real
 ones and tests/fakes/systemd.py is the fake that passes the real one's own tests. Nothing here
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from tambourinefs.errors import HostError, NotFound, RefusedByPolicy, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from tambourinefs.model.unit import Unit
 
@@ -267,40 +267,5 @@ class Journal(Protocol):
         """The InvocationID of the unit's last start in this boot that systemd logged after that
         moment of CLOCK_MONOTONIC, "" where there was none, None where it cannot be known. Bounded
         in time.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """One manifest's unit before it is written. `text` None: the unit is (or shall be) on the host
-    already.
-    """
-
-    unit: str  # with suffix
-    text: str | None = None
-    drop_ins: tuple[tuple[str, str], ...] = ()  # (file name ending in .conf, content)
-    files: tuple[
-        str, ...
-    ] = ()  # absolute paths that the same manifest brings; they count as present (and executable)
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What systemd-analyze verify says of one draft. With problems it must not be written; warnings
-    are told to people.
-    """
-
-    problems: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()  # unknown keys and sections, which systemd ignores
-
-
-class Verifier(Protocol):
-    """systemd-analyze verify over a staged tree."""
-
-    async def verify(self, batch: Sequence[Draft]) -> Mapping[str, Findings]:
-        """Findings by unit name, one for every draft. The drafts see each other (a socket finds its
-        service). A bad draft does not colour another. Time-boxed; a verify that takes too long is a
-        problem of that draft.
         """
         ...

@@ -19,7 +19,8 @@ from tambourinefs.agent.admission.admit import Absent
 from tambourinefs.agent.apply.apply import Applier
 from tambourinefs.agent.host.files import HostFiles
 from tambourinefs.agent.notifications import Notifications
-from tambourinefs.agent.planning.plan import Job, PlanInput, Recover, plan
+from tambourinefs.agent.planning.actions import Job, PlanInput, Recover
+from tambourinefs.agent.planning.plan import plan
 from tambourinefs.agent.planning.transitions import sending
 from tambourinefs.agent.reconcile.jobs import RunningJobs, monotonic_usec
 from tambourinefs.agent.state.applied import AppliedState
@@ -31,7 +32,7 @@ from tambourinefs.processes.run import run_until_stopped
 from tambourinefs.timestamps import now
 
 if TYPE_CHECKING:
-    from tambourinefs.agent.planning.plan import Action
+    from tambourinefs.agent.planning.actions import Action
     from tambourinefs.model.config import Config
     from tambourinefs.model.names import NamespacedName
 

@@ -18,10 +18,10 @@ from typing import Any
 import trio
 
 from tambourinefs.agent.admission.check import HostChecker
+from tambourinefs.agent.admission.findings import Draft, Findings
 from tambourinefs.agent.admission.policy import Policy
 from tambourinefs.agent.apply.apply import Applier
 from tambourinefs.agent.host.files import HostFiles
-from tambourinefs.agent.ports import Draft, Findings
 from tambourinefs.agent.reconcile.loop import Reconciler
 from tambourinefs.agent.silo.scan import Silo
 from tambourinefs.agent.state.applied import AppliedState

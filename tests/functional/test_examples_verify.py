@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tambourinefs.agent.admission.findings import conditional_commands
+from tambourinefs.agent.admission.findings import Draft, conditional_commands
 from tambourinefs.agent.admission.verify import AnalyzeVerifier
-from tambourinefs.agent.ports import Draft
 from tambourinefs.model.manifest import parse_yaml
 
 pytestmark = pytest.mark.trio

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from tambourinefs.agent.admission.findings import Draft, Findings, Verifier
 from tambourinefs.agent.admission.verify import AnalyzeVerifier
-from tambourinefs.agent.ports import Draft, Findings, Verifier
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.trio
@@ -208,7 +208,7 @@ async def test_a_verify_that_says_nothing_and_fails(
     pretend(tmp_path, monkeypatch, "exit 3")
     found = await AnalyzeVerifier().verify([Draft("a.service", GOOD)])
     assert found["a.service"].problems == (
-        "systemd-analyze verify: failed with status 3 and no word",
+        "systemd-analyze verify: failed with status 3 and no output",
     )
 
 

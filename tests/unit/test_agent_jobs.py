@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tambourinefs.agent.notifications import Notifications
-from tambourinefs.agent.planning.plan import Job
+from tambourinefs.agent.planning.actions import Job
 from tambourinefs.agent.planning.transitions import sending
 from tambourinefs.agent.reconcile.jobs import RunningJobs
 from tambourinefs.agent.state.applied import AppliedState

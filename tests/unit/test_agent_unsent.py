@@ -8,7 +8,8 @@ import pytest
 
 from tambourinefs.agent.admission.admit import Want
 from tambourinefs.agent.host.content import Content
-from tambourinefs.agent.planning.plan import Place, PlanInput, plan
+from tambourinefs.agent.planning.actions import Place, PlanInput
+from tambourinefs.agent.planning.plan import plan
 from tambourinefs.agent.planning.transitions import unsent
 from tambourinefs.agent.state.record import Record, Running, Token, replace
 from tambourinefs.model.manifest import parse_json
@@ -62,7 +63,7 @@ def test_content_that_changes_amid_a_restart_asks_for_another(state: str) -> Non
     world = PlanInput(
         wants={("local", "a"): want}, absent={}, applied={("local", "a"): record}, boot="boot",
         units={"a.service": Unit("a.service", load_state="loaded", active_state=state)},
-        in_flight={("local", "a")},
+        running={("local", "a")},
     )  # fmt: skip
     (place,) = [action for action in plan(world) if isinstance(action, Place)]
     assert place.due == "restart"

@@ -10,14 +10,13 @@ import pytest
 import trio
 import trio.testing
 
-from tambourinefs.agent.admission.findings import sort_findings
+from tambourinefs.agent.admission.findings import Draft, sort_findings
 from tambourinefs.agent.dbus.connection import CallFailed
 from tambourinefs.agent.dbus.manager import translate
 from tambourinefs.agent.journal.lines import MESSAGE_MAX, of_invocation, to_lines
 from tambourinefs.agent.ports import (
     ChangeNotifications,
     Changes,
-    Draft,
     JobRefused,
     NotPermitted,
     SystemdRefused,

@@ -17,10 +17,10 @@ import trio
 from tambourinefs import files
 from tambourinefs.agent.admission import fieldpath
 from tambourinefs.agent.admission.admit import ACCEPTED, HostCheck
+from tambourinefs.agent.admission.findings import Draft, Findings
 from tambourinefs.agent.host.content import FILE, Target
 from tambourinefs.agent.host.files import ORIGINAL_MAX, owner_ids
 from tambourinefs.agent.host.payload import PayloadMissing, check_payload
-from tambourinefs.agent.ports import Draft, Findings
 from tambourinefs.errors import HostError
 from tambourinefs.model import names
 from tambourinefs.model.names import NamespacedName
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tambourinefs.agent.admission.admit import Want
+    from tambourinefs.agent.admission.findings import Verifier
     from tambourinefs.agent.host.files import HostFiles
-    from tambourinefs.agent.ports import Systemd, Verifier
+    from tambourinefs.agent.ports import Systemd
     from tambourinefs.agent.state.record import Original, Record, Written
     from tambourinefs.model.manifest import Spec
 

@@ -1,6 +1,6 @@
-"""Which field of a manifest a refusal is about: `spec.files[2].path`, the words that its author finds there. Pure.
+"""The field of a manifest that a refusal is about: `spec.files[2].path`. Pure.
 
-What no single field is to blame for has no path: systemd reads a unit and its drop-ins as one.
+A refusal of a unit with drop-ins has no single field: systemd reads them as one.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ NAME = "spec.name"
 
 
 def of_texts(spec: Spec) -> str:
-    """The one text that the manifest brings; "" where it brings none, or several."""
+    """The manifest's unit or drop-in; "" for none, or several."""
     if spec.unit is not None:
         return "" if spec.drop_ins else "spec.unit"
     return "spec.dropIns[0].content" if len(spec.drop_ins) == 1 else ""
 
 
 def of_file(spec: Spec, path: str) -> str:
-    """The path of the file that goes there."""
+    """The path of the file at `path`."""
     found = (f"spec.files[{at}].path" for at, file in enumerate(spec.files) if file.path == path)
     return next(found, "")
 
 
 def of_claim(spec: Spec, claim: Claim) -> str:
-    """Where the manifest asks for that name. A unit that is not its own is named by Alias= or Also= of its text."""
+    """Where the manifest claims that name. Another unit's is in Alias= or Also= of its text."""
     kind, _, what = claim.partition(" ")
     if kind == "file":
         return of_file(spec, what)
@@ -42,5 +42,5 @@ def of_claim(spec: Spec, claim: Claim) -> str:
 
 
 def at(path: str, message: str) -> str:
-    """`message` with the path before it, where there is one."""
+    """`message` with the field before it, if there is one."""
     return f"{path}: {message}" if path else message

@@ -1,11 +1,11 @@
-"""Drafts through `systemd-analyze verify` before they are written: a bad unit never replaces a good
+"""Runs `systemd-analyze verify` on drafts before they are written: a bad unit never replaces a good
 one.
 
-A staged tree stands before the host's own in the search path, so drafts see each other, and
-drop-ins count. One call for a batch; when that is not clean, one for each draft that it named.
-Never runs generators, needs no running systemd. Options and why: systemd-analyze(1); --man=no (a
-missing man page fails), --recursive-errors=no (a dependency's faults are not the draft's, and
-typing errors would pass unseen without it).
+A staged tree comes before the host's units in the search path, so drafts see each other, and
+drop-ins count. One call for a batch; if that finds anything, one for each draft that it names. It
+runs no generators and needs no running systemd. Options: systemd-analyze(1); --man=no (a missing
+man page would fail), --recursive-errors=no (a dependency's faults are not the draft's, and typing
+errors would exit 0 without it).
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tambourinefs.agent.admission.findings import sort_findings, template_of
-from tambourinefs.agent.ports import Draft, Findings
+from tambourinefs.agent.admission.findings import Draft, Findings, sort_findings, template_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ log: Final = logging.getLogger(__name__)
 COMMAND: Final = ("systemd-analyze", "verify", "--man=no", "--recursive-errors=no")
 BATCH_TIMEOUT: Final = 30.0  # seconds; 200 units take 0.1
 SINGLE_TIMEOUT: Final = 10.0
-OUTPUT_MAX: Final = 4 * 1024 * 1024  # bytes; 1 MiB of nonsense prints more lines than anybody reads
+OUTPUT_MAX: Final = 4 * 1024 * 1024  # bytes; bounds what a hostile unit prints
 # systemd.unit(5), "System Unit Search Path", without the transient ones
 UNIT_PATH: Final = (
     "/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient",
@@ -43,13 +42,11 @@ UNIT_PATH: Final = (
 
 
 class Unverified(Exception):  # noqa: N818
-    """verify could not say: it is missing, was too slow, or died."""
+    """systemd-analyze is missing, too slow, or was killed."""
 
 
 class AnalyzeVerifier:
-    """ports.Verifier with the host's systemd-analyze. `staging`: where a private directory may be
-    made.
-    """
+    """findings.Verifier with the host's systemd-analyze. `staging`: where to make a private directory."""
 
     def __init__(
         self,
@@ -65,7 +62,7 @@ class AnalyzeVerifier:
         self._batch_timeout = batch_timeout
 
     async def verify(self, batch: Sequence[Draft]) -> Mapping[str, Findings]:
-        """See ports.Verifier."""
+        """See findings.Verifier."""
         if not any(draft.text is not None or draft.drop_ins for draft in batch):
             return {draft.unit: Findings() for draft in batch}
         try:
@@ -113,23 +110,19 @@ class AnalyzeVerifier:
             if found.problems and draft.text is None and not await self._was_good(file, draft):
                 return Findings(warnings=found.problems)
             if status not in {0, 1} or (status and not _explained(output, {draft.unit: found})):
-                raise Unverified(f"failed with status {status} and no word")  # noqa: TRY301
+                raise Unverified(f"failed with status {status} and no output")  # noqa: TRY301
         except Unverified as error:
             return Findings(problems=(f"systemd-analyze verify: {error}",))
         return found
 
     async def _was_good(self, file: Path, draft: Draft) -> bool:
-        """Whether a unit of the host passes without the draft's drop-ins: its own faults are not
-        theirs.
-        """
+        """Whether a unit of the host passes without the draft's drop-ins."""
         with tempfile.TemporaryDirectory(prefix="verify-", dir=self._staging) as empty:
             _, output = await _run(Path(empty), [str(file)], self._single_timeout)
         return not sort_findings(output, empty, [draft])[draft.unit].problems
 
     def _file(self, stage: Path, draft: Draft) -> Path | None:
-        """What to hand to verify: the staged file, or the host's; None when the host has none
-        (somebody else tells).
-        """
+        """The file to verify: the staged one, or the host's; None: the host has none."""
         if draft.text is not None:
             return stage / draft.unit
         if not draft.drop_ins:
@@ -142,9 +135,7 @@ class AnalyzeVerifier:
 
 
 def _explained(output: str, found: Mapping[str, Findings]) -> bool:
-    """Whether a status of 1 has its reason in somebody's findings (or in a command that comes with
-    the batch).
-    """
+    """Whether findings (or a command that the batch writes) explain a status of 1."""
     return any(f.problems or f.warnings for f in found.values()) or " is not executable: " in output
 
 

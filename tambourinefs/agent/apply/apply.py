@@ -19,16 +19,8 @@ import trio
 
 from tambourinefs.agent.admission.check import open_manifest_directory
 from tambourinefs.agent.planning import transitions
-from tambourinefs.agent.planning.plan import (
-    DISABLED,
-    Enable,
-    Forget,
-    Note,
-    Place,
-    Reload,
-    Withdraw,
-    blank,
-)
+from tambourinefs.agent.planning.actions import Enable, Forget, Note, Place, Reload, Withdraw
+from tambourinefs.agent.planning.plan import DISABLED, blank
 from tambourinefs.agent.ports import SystemdRefused, UnitNotFound
 from tambourinefs.agent.state.record import replace
 from tambourinefs.errors import HostError, TambourineError
@@ -41,7 +33,7 @@ if TYPE_CHECKING:
     from tambourinefs.agent.admission.admit import HostCheck
     from tambourinefs.agent.host.content import Target
     from tambourinefs.agent.host.files import HostFiles
-    from tambourinefs.agent.planning.plan import Action
+    from tambourinefs.agent.planning.actions import Action
     from tambourinefs.agent.ports import InstallChanges, Systemd
     from tambourinefs.agent.state.applied import AppliedState
     from tambourinefs.agent.state.record import Record, Written
@@ -206,7 +198,7 @@ class Applier:
         on = [e for e in fine if e.enablement.enabled]
         off = [e for e in fine if not e.enablement.enabled]
         # As `systemctl reenable`: what the old [Install] linked is found by the unit's name.
-        await _each_or_all(self.systemd.disable, [e for e in on if e.anew], result)
+        await _each_or_all(self.systemd.disable, [e for e in on if e.relink], result)
         on = [e for e in on if e.key not in result.failures]
         await _each_or_all(self.systemd.enable, on, result)
         await _each_or_all(self.systemd.disable, off, result)

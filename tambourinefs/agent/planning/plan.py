@@ -1,191 +1,101 @@
-"""What to do on this host, as a function of what is wanted, what is remembered and what systemd
-says. Pure.
+"""What to do on this host, as a function of accepted manifests, applied state and units. Pure.
 
-`plan` gives the next actions. It is asked again after each was done; when everything is as wanted
-it gives none. The content of a service comes first, its command after: `Place`, `Enable`, `Reload`,
-then one `Job` at a time. Removing is `Note` (durable: it began), `Job` stop, `Withdraw`.
+`plan` gives the next actions. It is asked again after they were done; when the host is as wanted it
+gives none. The content of a service comes first, then its command: `Place`, `Enable`, `Reload`, then
+one `Job` at a time. A removal is `Note` (durable: it began), `Job` stop, `Withdraw`.
 
-What systemd said of a unit may be a moment old. So a stop is sent to what seems inactive and a start to what seems active,
-where it does nothing; nothing is concluded from it but what is worth one more job.
+The state of a unit may be a moment old. So a stop is sent to a unit that seems inactive, and a start
+to one that seems active, where they are no-ops.
 
-A person's systemctl is never worked against: `start` and `stop` are satisfied by one completed job
-for each generation and boot, enablement by one change for each generation. What a person changes
-after that is only reported.
+The plan never works against systemctl: `start` and `stop` are satisfied by one completed job for
+each generation and boot, enablement by one change for each generation. What changes on the host
+after that is reported only.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tambourinefs.agent.planning.actions import (
+    Action,
+    Enable,
+    Forget,
+    Job,
+    Note,
+    Place,
+    PlanInput,
+    Recover,
+    Reload,
+    Withdraw,
+)
 from tambourinefs.agent.state.record import Done, Enablement, Record, Token, replace
 from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.status import LastCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator
 
-    from tambourinefs.agent.admission.admit import Absent, Want
+    from tambourinefs.agent.admission.admit import Want
     from tambourinefs.model.unit import Unit
 
 # ActiveState of a unit that has, or will have, processes (org.freedesktop.systemd1(5)).
 RUNNING: Final = frozenset({"active", "reloading", "activating", "deactivating", "refreshing", "maintenance"})  # fmt: skip
 # UnitFileState that needs no enabling, no disabling (systemctl(1), is-enabled).
 ENABLED: Final = frozenset({"enabled", "static", "alias"})
-DISABLED: Final = frozenset(
-    {"", "disabled", "static", "indirect", "generated", "transient", "masked"}
-)
+DISABLED: Final = frozenset({"", "disabled", "static", "indirect", "generated", "transient", "masked"})  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One thing to do for one service."""
-
-    key: NamespacedName
-
-
-@dataclass(frozen=True, slots=True)
-class Place(Action):
-    """Make the files those of the manifest. `due` is what a running unit needs after it: restart,
-    reload or nothing.
-    """
-
-    want: Want
-    due: str
-
-
-@dataclass(frozen=True, slots=True)
-class Enable(Action):
-    """Enable or disable the unit; not `needed`: it is so. `before` is its UnitFileState where it is
-    not ours, else "". `anew`: it is enabled by an [Install] that was edited, and enabling alone would leave the old links.
-    """
-
-    unit: str
-    enablement: Enablement
-    before: str
-    needed: bool
-    anew: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reload(Action):
-    """systemd must read its unit files again; one is done for a batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note(Action):
-    """Nothing but the record changes."""
-
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class Job(Action):
-    """Have systemd do `verb`. With `token` this carries out a one-shot command."""
-
-    unit: str
-    verb: str  # start | stop | restart | reload
-    uid: str = ""
-    generation: int = 0
-    token: Token | None = None
-    command: str = ""  # the manifest's word for it, "" when only changed content asks
-    command_id: str = ""
-    afresh: bool = False  # it failed before: forget that, and systemd's start limit, first
-
-
-@dataclass(frozen=True, slots=True)
-class Recover(Action):
-    """A job was recorded and nobody waits for it: the agent died, or the bus went. See what became
-    of it.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw(Action):
-    """Disable, remove the files, restore what stood there, reload, forget failures, forget the
-    record.
-    """
-
-    unit: str
-    owned: bool
-    loaded: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Forget(Action):
-    """Leave everything as it is and forget the record (deletionPolicy orphan)."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanInput:
-    """What a plan is made from. A key in neither `wants` nor `absent` is left alone: refused, or not
-    known.
-    """
-
-    wants: Mapping[NamespacedName, Want]
-    absent: Mapping[NamespacedName, Absent]
-    applied: Mapping[NamespacedName, Record]
-    units: Mapping[str, Unit]
-    boot: str
-    in_flight: Collection[NamespacedName] = field(
-        default_factory=frozenset
-    )  # keys whose recorded job is waited for
-    loaded: Collection[str] = field(
-        default_factory=frozenset
-    )  # units in systemd's memory, beside those in `units`
-
-
-def plan(world: PlanInput) -> list[Action]:
+def plan(given: PlanInput) -> list[Action]:
     """The next actions for every service, in order of key."""
-    keys = sorted({*world.wants, *world.absent, *world.applied})
-    return [action for key in keys for action in plan_service(key, world)]
+    keys = sorted({*given.wants, *given.absent, *given.applied})
+    return [action for key in keys for action in plan_service(key, given)]
 
 
-def plan_service(key: NamespacedName, world: PlanInput) -> list[Action]:
+def plan_service(key: NamespacedName, given: PlanInput) -> list[Action]:
     """The next actions for one service."""
-    record, want = world.applied.get(key), world.wants.get(key)
+    record, want = given.applied.get(key), given.wants.get(key)
     if record and record.removing:
-        return list(_removal(record, world))
-    if record and record.running is not None and key not in world.in_flight:
-        return [Recover(key)] if record.unit in world.units else []
+        return list(_removal(record, given))
+    if record and record.running is not None and key not in given.running:
+        return [Recover(key)] if record.unit in given.units else []
     if want:
         if record and _is_of_another_unit(record, want):
-            return list(_removal(record, world))
-        return list(_content(want, record, world) or _command(want, record, world))
-    absent = world.absent.get(key)
+            return list(_removal(record, given))
+        return list(_content(want, record, given) or _command(want, record, given))
+    absent = given.absent.get(key)
     if absent and record:
         if absent.deleted and record.orphan:
             return [Forget(key)]
-        return list(_removal(record, world))
+        return list(_removal(record, given))
     return []
 
 
 def _is_of_another_unit(record: Record, want: Want) -> bool:
-    """Made anew under the same name for another unit, or for one that it no longer brings: the old
-    one goes first.
+    """Created again under the same name for another unit, or without its unit file: the old one goes
+    first.
     """
     return record.unit != want.unit or (record.owns_unit and want.content.unit is None)
 
 
-def waits(key: NamespacedName, world: PlanInput, action: Job) -> bool:
+def waits(key: NamespacedName, given: PlanInput, action: Job) -> bool:
     """Whether a new job must wait for the one that runs: always, unless it stops the unit or brings
     new content.
     """
-    running = world.applied[key].running
-    if running is None or key not in world.in_flight:
+    running = given.applied[key].running
+    if running is None or key not in given.running:
         return False
     return (
         action.verb not in {"stop", "restart"} or action.token is not None or running.verb == "stop"
     )
 
 
-# --- content -----------------------------------------------------------------------------------------
+# -- content
 
 
-def _content(want: Want, record: Record | None, world: PlanInput) -> list[Action]:
+def _content(want: Want, record: Record | None, given: PlanInput) -> list[Action]:
     key = (want.manifest.metadata.namespace, want.manifest.metadata.name)
-    unit = world.units.get(want.unit)
+    unit = given.units.get(want.unit)
     actions: list[Action] = []
     changes = record is None or record.intent is not None or record.content != want.content.digest
     if changes and (want.content.digest or record is not None):
@@ -196,19 +106,19 @@ def _content(want: Want, record: Record | None, world: PlanInput) -> list[Action
     if enable is not None:
         actions.append(enable)
     touches = any(isinstance(a, Place) or (isinstance(a, Enable) and a.needed) for a in actions)
-    if touches and _is_loaded(want.unit, unit, world):
+    if touches and _is_loaded(unit):
         actions.append(Reload(key))
     return actions
 
 
 def blank(want: Want) -> Record:
-    """The record of a service at its first sight."""
+    """The first record of a service."""
     meta = want.manifest.metadata
     return Record(meta.namespace, meta.name, want.unit)
 
 
 def noted(record: Record, want: Want) -> Record:
-    """With what the manifest says beside its content."""
+    """The record with what the manifest says beside its content."""
     meta = want.manifest.metadata
     return replace(
         record,
@@ -218,26 +128,21 @@ def noted(record: Record, want: Want) -> Record:
         applied=True,
         claims=want.claims,
         orphan=want.manifest.spec.deletion_policy == "orphan",
-        # Of another object that had this name: whoever waits for the same command of this one must not read "done".
+        # Not that of another object with this name: a client that waits for this one must not read "done".
         last_command=record.last_command if record.uid == meta.uid else None,
     )
 
 
-def _is_loaded(name: str, unit: Unit | None, world: PlanInput) -> bool:
-    # One whose file was removed while it runs is "not-found", and would not be read again by a job.
-    if unit is not None and (unit.load_state != "not-found" or unit.active_state != "inactive"):
-        return True
-    return name in world.loaded
+def _is_loaded(unit: Unit | None) -> bool:
+    # A unit whose file was removed while it runs is "not-found", and a job would not read it again.
+    return unit is not None and (unit.load_state != "not-found" or unit.active_state != "inactive")
 
 
 def _due(want: Want, record: Record | None, unit: Unit | None) -> str:
-    """What changed content asks of a running unit; what an earlier change still asks is not
-    forgotten.
-    """
+    """The job that changed content asks of a running unit, or that an earlier change still asks."""
     owed = record.due if record else ""
     spec = want.manifest.spec
-    ours = spec.unit is not None
-    policy = spec.on_change or ("restart" if ours else "none")
+    policy = spec.on_change or ("restart" if spec.unit is not None else "none")
     changed = want.content.digest != (record.content if record else "")
     if policy == "none" or not changed or unit is None or not _has_processes(unit, record):
         return owed
@@ -245,9 +150,11 @@ def _due(want: Want, record: Record | None, unit: Unit | None) -> str:
 
 
 def _has_processes(unit: Unit, record: Record | None) -> bool:
-    """Whether the unit runs, or may at any moment: amid a restart it is inactive, and may be started with its old text."""
-    in_flight = record is not None and record.running is not None
-    return unit.active_state in RUNNING or bool(unit.job[0]) or in_flight
+    """Whether the unit runs or may soon: during a restart it is inactive, and may start with its old
+    text.
+    """
+    has_job = record is not None and record.running is not None
+    return unit.active_state in RUNNING or bool(unit.job[0]) or has_job
 
 
 def _wants_enabled(want: Want) -> bool | None:
@@ -263,33 +170,33 @@ def _enablement(
     done = record.enablement if record is not None else None
     state, install = unit.unit_file_state if unit else "", want.content.install
     ours = record is not None and record.owns_unit
-    anew = ours and state in ENABLED and (done.install if done else "") != install
+    relink = ours and state in ENABLED and (done.install if done else "") != install
     enabled = _wants_enabled(want)
     if enabled is None:
-        if done is None or not (done.enabled and anew):
+        if done is None or not (done.enabled and relink):
             return None
         enabled = True  # as it was, by what [Install] says now
     meta = want.manifest.metadata
     wanted = Enablement(enabled, meta.uid, meta.generation, install)
     if done is not None and replace(done, install=install) == wanted:
         return None
-    anew = anew and enabled
+    relink = relink and enabled
     before = "" if want.content.unit else state
-    needed = anew or state not in (ENABLED if enabled else DISABLED)
-    return Enable(key, want.unit, wanted, before, needed, anew)
+    needed = relink or state not in (ENABLED if enabled else DISABLED)
+    return Enable(key, want.unit, wanted, before, needed, relink)
 
 
-# --- command -----------------------------------------------------------------------------------------
+# -- command
 
 
-def _command(want: Want, record: Record | None, world: PlanInput) -> Iterator[Action]:
+def _command(want: Want, record: Record | None, given: PlanInput) -> Iterator[Action]:
     assert record is not None  # noted by _content
-    key, unit = record.key, world.units.get(want.unit)
+    key, unit = record.key, given.units.get(want.unit)
     if unit is None or (unit.load_state == "not-found" and want.content.unit is None):
-        return  # nobody to command: not known yet, or not on the host
-    action = _next_job(want, record, unit, world.boot)
-    # What is under way says itself what it satisfied.
-    held = waits(key, world, action) if isinstance(action, Job) else key in world.in_flight
+        return  # the unit was not read yet, or is not on the host
+    action = _next_job(want, record, unit, given.boot)
+    # The end of a running job says what it satisfied.
+    held = waits(key, given, action) if isinstance(action, Job) else key in given.running
     if action is not None and not held:
         yield action
 
@@ -310,7 +217,7 @@ def _next_job(want: Want, record: Record, unit: Unit, boot: str) -> Job | Note |
     job = Job(
         record.key, want.unit, "", meta.uid, meta.generation, token,
         command=command if token or (starts and not satisfied) else "", command_id=spec.command_id,
-        afresh=not satisfied and unit.active_state == "failed",
+        reset_failed=not satisfied and unit.active_state == "failed",
     )  # fmt: skip
     if (token and command == "restart") or (record.due == "restart" and running):
         return _with(job, verb="restart")
@@ -319,7 +226,7 @@ def _next_job(want: Want, record: Record, unit: Unit, boot: str) -> Job | Note |
     if token:  # a reload of what does not run: there is nothing to reload
         return Note(record.key, _skipped(record, token))
     if not satisfied:
-        if _came_up_by_itself(record, unit, want, boot):
+        if _started_at_boot(record, unit, want, boot):
             return Note(record.key, _satisfied(record, "start", want, boot))
         return _with(job, verb="start")
     if record.due and not _has_processes(unit, record):
@@ -358,9 +265,9 @@ def _satisfied(record: Record, command: str, want: Want, boot: str) -> Record:
     )
 
 
-def _came_up_by_itself(record: Record, unit: Unit, want: Want, boot: str) -> bool:
-    """Whether systemd started what it found enabled at boot: then this boot's start is completed,
-    whatever came after.
+def _started_at_boot(record: Record, unit: Unit, want: Want, boot: str) -> bool:
+    """Whether systemd started the enabled unit at boot: then this boot's start is completed, whatever
+    came after.
     """
     done, meta = record.done, want.manifest.metadata
     same = done is not None and (done.command, done.uid, done.generation) == (
@@ -376,21 +283,19 @@ def _skipped(record: Record, token: Token) -> Record:
     return replace(record.taking(token), last_command=last, due="")
 
 
-# --- removal -----------------------------------------------------------------------------------------
+# -- removal
 
 
-def _removal(record: Record, world: PlanInput) -> Iterator[Action]:
-    unit = world.units.get(record.unit)
+def _removal(record: Record, given: PlanInput) -> Iterator[Action]:
+    unit = given.units.get(record.unit)
     if not record.removing:
         yield Note(record.key, replace(record, removing=True, stopped=False))
         return
     if unit is None:
-        return  # not known yet what systemd says of it
-    in_flight = record.key in world.in_flight
-    if in_flight and record.running is not None and record.running.verb == "stop":
+        return  # not read yet
+    if record.key in given.running and record.running and record.running.verb == "stop":
         return
     if record.owns_unit and not record.stopped:
         yield Job(record.key, record.unit, "stop", record.uid, record.generation)
         return
-    loaded = _is_loaded(record.unit, unit, world)
-    yield Withdraw(record.key, record.unit, record.owns_unit, loaded)
+    yield Withdraw(record.key, record.unit, record.owns_unit, _is_loaded(unit))

@@ -1,6 +1,4 @@
-"""How a record changes when something is about to be done, or was. Pure; each is kept durably
-before the next step.
-"""
+"""How a record changes before and after each step. Pure; the result is durable before the next step."""
 
 from __future__ import annotations
 
@@ -8,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from tambourinefs.agent.admission.admit import Want
 from tambourinefs.agent.host.content import Content
-from tambourinefs.agent.planning.plan import Job, noted
+from tambourinefs.agent.planning.actions import Job
+from tambourinefs.agent.planning.plan import noted
 from tambourinefs.agent.state.record import Done, Original, Record, Running, Token, Written, replace
 from tambourinefs.model.status import LastCommand
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from tambourinefs.model.unit import Unit
 
 FAILED_STATES = frozenset({"failed"})
-OURS_MAX: Final = 16  # digests remembered of one path while it is not known which of them is there
+OURS_MAX: Final = 16  # digests kept of one path while any of them may be there
 
 
 def intending(
@@ -28,8 +27,8 @@ def intending(
     originals: Mapping[str, Original],
     directories: tuple[str, ...],
 ) -> Record:
-    """Before anything is written: every path that may change, with what stood there. Known paths
-    keep their original.
+    """Before anything is written: every path that may change, with what is there. Known paths keep
+    their original.
     """
     content = want.content
     known = {written.path: written for written in record.written}
@@ -57,17 +56,16 @@ def intending(
 
 
 def _adding(ours: tuple[str, ...], digest: str) -> tuple[str, ...]:
-    """The newest last. Each may be what stands there: what was whole before, or what any agent wrote before it died. What
-    is forgotten here would be taken for somebody else's, so the bound is far off, and the first one stays.
+    """The newest last. Each may be what is at the path: the last complete content, or what an agent
+    wrote before it was killed. A digest that is dropped here would count as drift, so the bound is
+    large and the first one stays.
     """
     kept = tuple(d for d in ours if d != digest)
     return (*kept[:1], *kept[1:][2 - OURS_MAX :], digest)
 
 
 def placed(record: Record, want: Want) -> Record:
-    """After all files are those of the manifest, and those it no longer wants are as they were
-    before us.
-    """
+    """After all files are written, and those that the manifest no longer has are restored."""
     wanted = {target.path: target.digest for target in want.content.targets}
     written = tuple(
         replace(w, placed=True, ours=(wanted[w.path],)) for w in record.written if w.path in wanted
@@ -76,14 +74,14 @@ def placed(record: Record, want: Want) -> Record:
 
 
 def unwanted(record: Record, content: Content) -> tuple[Written, ...]:
-    """What is ours on the host and in the manifest no more."""
+    """What the agent wrote and the manifest no longer has."""
     wanted = {target.path for target in content.targets}
     return tuple(w for w in record.written if w.path not in wanted)
 
 
 def sending(record: Record, job: Job, unit: Unit, boot: str, now: str, since_usec: int) -> Record:
-    """Before the job is sent: its token is taken, what changed content asked counts as done, the
-    invocation and the moment (CLOCK_MONOTONIC) are kept.
+    """Before the job is sent: its token is taken, the job that changed content asks for counts as done,
+    the invocation and the time (CLOCK_MONOTONIC) are kept.
     """
     token = job.token
     running = Running(
@@ -106,9 +104,7 @@ def sending(record: Record, job: Job, unit: Unit, boot: str, now: str, since_use
 
 
 def finished(record: Record, result: str, message: str, invocation_id: str, now: str) -> Record:
-    """After the job ended. `result` is systemd's word, or ours where there was none ("refused",
-    "unknown").
-    """
+    """After the job finished. `result` is systemd's, or "refused", "unknown"."""
     running = record.running
     assert running is not None
     last = record.last_command
@@ -126,7 +122,7 @@ def finished(record: Record, result: str, message: str, invocation_id: str, now:
 
 
 def unsent(record: Record) -> Record:
-    """As before `sending`: the job that was recorded never began, so what asked for it still does."""
+    """The reverse of `sending`: the recorded job never began, so what asked for it still does."""
     running = record.running
     assert running is not None
     taken = Token(running.uid, running.command, running.command_id)
@@ -139,21 +135,20 @@ def unsent(record: Record) -> Record:
 
 
 def outcome(running: Running, unit: Unit, boot: str, logged: str | None = "") -> str | None:
-    """What became of a job that nobody waited for: its result, or None when it never began (see
-    `unsent`).
+    """The result of a job that the agent did not wait for; None: it never began (see `unsent`).
 
-    A new InvocationID means that the unit was started after the job was recorded. systemd forgets
-    that of a unit that ended well and that nobody refers to, as nobody does once the agent is dead:
-    then `logged` is the InvocationID of its last start since, "" where there was none, None where
-    that cannot be known. A stop may always be sent again. Whether a reload happened cannot be
-    known, and neither what was before a reboot: those are never repeated.
+    A new InvocationID means that the unit was started after the job was recorded. systemd forgets it
+    when a unit without a reference ends with success, and the agent's references end with it: then
+    `logged` is the InvocationID of the last start since, "" if there was none, None if that cannot
+    be known. A stop may always be sent again. Whether a reload happened cannot be known, nor what
+    happened before a reboot: those are not repeated.
     """
     if running.verb == "reload":
         return "unknown"
     if running.boot != boot:
         if running.verb == "restart":
             return "unknown"
-        # Enabled, it was started by this boot already; what it was before is no matter.
+        # An enabled unit was started by this boot; its state before does not matter.
         return "done" if running.verb == "start" and unit.invocation_id else None
     if running.verb == "stop":
         return None

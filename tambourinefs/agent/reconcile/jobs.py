@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tambourinefs.agent.notifications import Sink
-    from tambourinefs.agent.planning.plan import Job
+    from tambourinefs.agent.planning.actions import Job
     from tambourinefs.agent.ports import Journal, Systemd
     from tambourinefs.agent.state.applied import AppliedState
     from tambourinefs.agent.state.record import Running
@@ -122,7 +122,7 @@ class RunningJobs:
     async def _send(self, about: tuple[Job, Running | None]) -> None:
         job, running = about
         try:
-            if job.afresh:
+            if job.reset_failed:
                 await self._systemd.reset_failed(job.unit)
             await self._systemd.ref(job.unit)
             result = await self._do(job)

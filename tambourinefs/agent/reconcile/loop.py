@@ -20,7 +20,8 @@ from tambourinefs.agent.admission.admit import Admission, HostFacts
 from tambourinefs.agent.admission.conflicts import owners
 from tambourinefs.agent.host.drift import find_drift
 from tambourinefs.agent.notifications import Both, Notifications
-from tambourinefs.agent.planning.plan import Job, Place, PlanInput, Recover, plan_service
+from tambourinefs.agent.planning.actions import Job, Place, PlanInput, Recover
+from tambourinefs.agent.planning.plan import plan_service
 from tambourinefs.agent.planning.transitions import sending
 from tambourinefs.agent.ports import SystemdUnavailable
 from tambourinefs.agent.reconcile.jobs import RunningJobs, monotonic_usec
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from tambourinefs.agent.admission.check import HostChecker
     from tambourinefs.agent.admission.policy import Policy
     from tambourinefs.agent.apply.apply import Applier
-    from tambourinefs.agent.planning.plan import Action
+    from tambourinefs.agent.planning.actions import Action
     from tambourinefs.agent.ports import Journal, Systemd
     from tambourinefs.agent.silo.scan import Entry, Silo
     from tambourinefs.agent.state.record import Claim
