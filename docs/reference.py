@@ -1,4 +1,4 @@
-"""Makes docs/reference.md from k8s/crds: every field of the four kinds, with its type, bounds and description.
+"""Generates docs/reference.md from k8s/crds: every field of the four kinds, with its type, bounds and description.
 
 python docs/reference.py            write the page
 python docs/reference.py --print    print it
@@ -15,19 +15,19 @@ import yaml
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "reference.md"
-# In the order in which a reader meets them.
+# In the order of the page.
 CRDS: Final = ("tambourines", "tambourineinstances", "tambourinenodes", "tambourinerevisions")
 Schema = dict[str, Any]
 HEAD: Final = """\
 # Reference
 
-Every field of the four kinds, made from `k8s/crds` by `make reference`; a test holds this page to them.
-`kubectl explain tambourine.spec.files` says the same. What the fields do together is in [manifest.md](manifest.md), and
-what becomes of them in [kubernetes.md](kubernetes.md).
+Every field of the four kinds, generated from `k8s/crds` by `make reference`; a test compares this page with them.
+`kubectl explain tambourine.spec.files` prints the same. See [manifest.md](manifest.md) for how the fields work together,
+and [kubernetes.md](kubernetes.md) for how a cluster uses them.
 
-The API server refuses what is not within these bounds. What only a host can know (whether a program is there, whether its
-administrator allows the unit) comes back in the conditions. Strings are counted in characters; a field that is not listed
-is refused (`kubectl apply` validates strictly).
+The API server rejects values outside these bounds, and fields that are not listed (`kubectl apply` validates strictly).
+What only a host can check (whether a program exists, whether its administrator allows the unit) is reported in the
+conditions. Lengths of strings are in characters.
 """
 
 
@@ -60,7 +60,7 @@ def _kind(crd: Schema) -> str:
             lines += ["", *_table(part, schema["properties"][part])]
     rules = list(_rules("spec", schema["properties"]["spec"]))
     if rules:
-        lines += ["", "What is refused beyond that:", "", *rules]
+        lines += ["", "Validation rules:", "", *rules]
     return "\n".join(lines) + "\n"
 
 
@@ -73,12 +73,12 @@ def _columns(version: Schema) -> str:
     columns = version.get("additionalPrinterColumns", ())
     plain = [item["name"] for item in columns if not item.get("priority")]
     wide = [item["name"] for item in columns if item.get("priority")]
-    said = f" Columns: {', '.join(plain)}" if plain else ""
-    return f"{said}; with `-o wide` also {', '.join(wide)}." if wide else f"{said}." if said else ""
+    text = f" Columns: {', '.join(plain)}" if plain else ""
+    return f"{text}; with `-o wide` also {', '.join(wide)}." if wide else f"{text}." if text else ""
 
 
 def _table(part: str, schema: Schema) -> Iterator[str]:
-    yield f"| field of `{part}` | type | bounds | what it says |"
+    yield f"| field of `{part}` | type | bounds | description |"
     yield "|---|---|---|---|"
     for path, field, required in _fields("", schema):
         bounds = ", ".join((["required"] if required else []) + list(_bounds(field)))
@@ -86,7 +86,7 @@ def _table(part: str, schema: Schema) -> Iterator[str]:
 
 
 def _fields(path: str, schema: Schema) -> Iterator[tuple[str, Schema, bool]]:
-    """Depth first, in the file's order: (path, schema, whether its object must have it)."""
+    """Depth first, in the file's order: (path, schema, whether it is required)."""
     required = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
         here = f"{path}.{name}" if path else name
@@ -119,8 +119,8 @@ def _bounds(field: Schema) -> Iterator[str]:
     if keys := field.get("x-kubernetes-list-map-keys"):
         yield f"each `{', '.join(keys)}` once"
     inner = field.get("items") or field.get("additionalProperties")
-    if inner and "properties" not in inner and (said := ", ".join(_bounds(inner))):
-        yield f"each {said}"
+    if inner and "properties" not in inner and (bounds := ", ".join(_bounds(inner))):
+        yield f"each {bounds}"
     if "pattern" in field:
         yield ("as a string " if either else "") + f"`{_cell(field['pattern'])}`"
 

@@ -1,1 +1,5 @@
-"""The Kubernetes side of the cluster: which node shall have what, and what became of it."""
+"""The cluster side of Tambourine: which node is assigned what, in which order, and the summary of what nodes report.
+
+`snapshot` is what the API server holds; `assignments`, `rollout`, `summary` and `history` are pure functions of it; `loop`
+reads and writes. Only sync acts on a node.
+"""

@@ -1,4 +1,4 @@
-"""Which revisions are old enough to go: pure, of one World. As a Deployment's: the newest ten beside those in use."""
+"""Which revisions to delete: all but those in use and the newest REVISIONS_KEPT beside them. Pure, of one Snapshot."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import TYPE_CHECKING
 from tambourinefs.model import cluster
 
 if TYPE_CHECKING:
-    from tambourinefs.controller.world import Revision, Service, World
+    from tambourinefs.controller.snapshot import Revision, Service, Snapshot
     from tambourinefs.model.names import NamespacedName
 
 
-def excess(world: World) -> Iterator[Revision]:
-    """Of each Tambourine those beyond cluster.REVISIONS_KEPT, the oldest first.
+def excess(snapshot: Snapshot) -> Iterator[Revision]:
+    """The oldest revisions beyond the limit. In use are those that nodes are assigned and that of the current spec.
 
-    What a node is told of stays, and what the spec says now; what a removed Tambourine leaves is the garbage collector's.
+    Those of a removed Tambourine are left to the garbage collector.
     """
     histories: dict[str, list[Revision]] = defaultdict(list)
-    for revision in world.revisions.values():
+    for revision in snapshot.revisions.values():
         histories[revision.owner].append(revision)
-    by_uid = {service.uid: service for service in world.services.values()}
-    told: set[NamespacedName] | None = None
+    by_uid = {service.uid: service for service in snapshot.services.values()}
+    assigned: set[NamespacedName] | None = None
     for uid, history in histories.items():
         service = by_uid.get(uid)
-        if service is None or not _is_told_of(service) or len(history) <= cluster.REVISIONS_KEPT:
+        if service is None or not _is_current(service) or len(history) <= cluster.REVISIONS_KEPT:
             continue
-        if told is None:
-            told = _told(world)
-        used = told | {(service.namespace, service.revision)}
+        if assigned is None:
+            assigned = _assigned(snapshot)
+        used = assigned | {(service.namespace, service.revision)}
         old = [item for item in history if (item.namespace, item.name) not in used]
         old.sort(key=lambda item: (item.created, item.version))
         yield from old[: max(0, len(old) - cluster.REVISIONS_KEPT)]
 
 
-def _is_told_of(service: Service) -> bool:
+def _is_current(service: Service) -> bool:
     return service.spec is not None and not service.deleted
 
 
-def _told(world: World) -> set[NamespacedName]:
+def _assigned(snapshot: Snapshot) -> set[NamespacedName]:
     return {
         (item.namespace, item.revision)
-        for member in world.members.values()
+        for member in snapshot.members.values()
         for item in member.assignments
     }

@@ -1,11 +1,11 @@
-"""The objects that the controller writes. What the API server answers is learnt at once; the watch brings it again later.
+"""The controller's writes. Answers are kept in the reflectors at once, before the watch delivers them.
 
-An object that is gone, or that somebody else wrote in between, is no error: the watch tells of it, and rings.
+An object that is gone, or that was written by another client in between, is not an error: the watch delivers that change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
 from typing import TYPE_CHECKING, Any
 
 from tambourinefs import timestamps
@@ -15,10 +15,9 @@ from tambourinefs.model import cluster, schema
 from tambourinefs.model.status import READY
 
 if TYPE_CHECKING:
-    from tambourinefs.controller.world import Member, Report, Revision, Service, World
+    from tambourinefs.controller.snapshot import Member, Report, Revision, Service, Snapshot
     from tambourinefs.kube.api import Api
-    from tambourinefs.kube.namespaced import Namespaced
-    from tambourinefs.kube.reflector import Reflector
+    from tambourinefs.kube.reflector import NamespacedReflector, Reflector
 
 
 class Objects:
@@ -28,19 +27,19 @@ class Objects:
         self,
         api: Api,
         *,
-        services: Namespaced[Service],
+        services: NamespacedReflector[Service],
         members: Reflector[Member],
-        reports: Namespaced[Report],
-        revisions: Namespaced[Revision],
-        again: Callable[[], None],
+        reports: NamespacedReflector[Report],
+        revisions: NamespacedReflector[Revision],
+        changed: threading.Event,
     ) -> None:
-        """`again`: look once more, something was written in between."""
+        """`changed` is set after a conflict, to read and write again."""
         self._api = api
         self._services = services
         self._members = members
         self._reports = reports
         self._revisions = revisions
-        self._again = again
+        self._changed = changed
 
     def patch_finalizers(self, service: Service, finalizers: list[str]) -> None:
         """Raises NotFound."""
@@ -48,10 +47,10 @@ class Objects:
         answer = self._api.merge(
             TAMBOURINES, service.name, service.namespace, {"metadata": metadata}
         )
-        self._services.learn(answer)
+        self._services.record_write(answer)
 
-    def make_revision(self, service: Service) -> None:
-        """Of the content that its spec has now."""
+    def create_revision(self, service: Service) -> None:
+        """Create the revision of its current spec."""
         assert service.spec is not None
         spec = cluster.RevisionSpec(
             tambourine=service.name,
@@ -69,23 +68,23 @@ class Objects:
             "spec": cluster.to_dict(spec),
         }
         try:
-            self._revisions.learn(self._api.create(REVISIONS, item))
+            self._revisions.record_write(self._api.create(REVISIONS, item))
         except AlreadyExists:
             return
 
     def delete_revision(self, revision: Revision) -> None:
-        """That one, not another of its name."""
+        """Delete this object, not another of its name."""
         try:
             self._api.delete(REVISIONS, revision.name, revision.namespace, uid=revision.uid)
         except (NotFound, Conflict):
             return
 
-    def make_instance(self, now: World, service: Service, node: str) -> None:
-        """An empty one, for the node to fill; one that an older Tambourine left goes first."""
+    def create_instance(self, now: Snapshot, service: Service, node: str) -> None:
+        """Create an empty one, whose status the node writes; one of a former Tambourine is deleted first."""
         assert service.spec is not None
         name = cluster.instance_name(service.name, node)
         old = now.reports.get((service.namespace, name))
-        if old is not None:  # of a Tambourine that had this name before
+        if old is not None:
             self.delete_instance(old)
             return
         item = {
@@ -103,19 +102,19 @@ class Objects:
             },
         }
         try:
-            self._reports.learn(self._api.create(INSTANCES, item))
+            self._reports.record_write(self._api.create(INSTANCES, item))
         except AlreadyExists:
             return
 
     def delete_instance(self, report: Report) -> None:
-        """That one, not another of its name."""
+        """Delete this object, not another of its name."""
         try:
             self._api.delete(INSTANCES, report.name, report.namespace, uid=report.uid)
         except (NotFound, Conflict):
             return
 
     def assign(self, member: Member, wanted: dict[str, cluster.Assignment]) -> None:
-        """One write a node, of all that changed; somebody else's write in between is seen and looked at again."""
+        """Write all assignments of a node at once, if they differ and nothing else has written it since."""
         after = tuple(
             sorted(wanted.values(), key=lambda item: (item.namespace, item.name, item.uid))
         )
@@ -126,12 +125,12 @@ class Objects:
             "spec": {"assignments": [cluster.to_dict(item) for item in after]},
         }
         try:
-            self._members.learn(self._api.merge(NODES, member.name, "", patch))
+            self._members.record_write(self._api.merge(NODES, member.name, "", patch))
         except Conflict:
-            self._again()
+            self._changed.set()
 
     def write_status(self, service: Service, status: dict[str, Any]) -> bool:
-        """False: the Tambourine is gone, or another has its name."""
+        """False where the Tambourine is gone, or another has its name."""
         metadata = {"name": service.name, "namespace": service.namespace, "uid": service.uid}
         try:
             answer = self._api.apply_status(
@@ -139,25 +138,25 @@ class Objects:
             )
         except (NotFound, Conflict):
             return False
-        self._services.learn(answer)
+        self._services.record_write(answer)
         return True
 
-    def take_word(self, report: Report, reason: str) -> None:
-        """Say in the node's place that nothing is known; its sync takes the word back."""
-        conditions = [_silent(reason, report.node, report.status.observed_generation)]
+    def mark_unknown(self, report: Report, reason: str) -> None:
+        """Write in the node's place that the state is unknown; its sync overwrites it."""
+        conditions = [_unknown(reason, report.node, report.status.observed_generation)]
         status = {"active": "unknown", "activeState": "unknown", "conditions": conditions}
         metadata = {"name": report.name, "namespace": report.namespace}
         try:
             answer = self._api.apply_status(INSTANCES, metadata, status, manager=cluster.CONTROLLER)
         except (NotFound, Conflict):
             return
-        self._reports.learn(answer)
+        self._reports.record_write(answer)
 
-    def take_word_of_node(self, member: Member) -> None:
-        """The same of its TambourineNode: what it says of its agent was true when it was last heard."""
+    def mark_node_unknown(self, member: Member) -> None:
+        """The same for its TambourineNode, whose status is of before the node was lost."""
         status = {
             "conditions": [
-                _silent(cluster.NODE_LOST, member.name, member.status.observed_generation)
+                _unknown(cluster.NODE_LOST, member.name, member.status.observed_generation)
             ]
         }
         try:
@@ -166,36 +165,36 @@ class Objects:
             )
         except (NotFound, Conflict):
             return
-        self._members.learn(answer)
+        self._members.record_write(answer)
 
     def delete_node(self, name: str) -> None:
-        """The TambourineNode."""
+        """Delete the TambourineNode."""
         try:
             self._api.delete(NODES, name)
         except (NotFound, Conflict):
             return
 
-    def ask_again(self, member: Member | None, since: str) -> None:
-        """A node that lives, of which we said that it does not: it may never have noticed that we did not hear it."""
-        if member is None or member.asked_again >= since:
+    def request_resync(self, member: Member | None, since: str) -> None:
+        """Ask a node that was marked unknown for all statuses: it may not have noticed that its heartbeats were late."""
+        if member is None or member.resync_requested_at >= since:
             return
         patch = {"metadata": {"annotations": {cluster.RESYNC_REQUESTED_AT: since}}}
         try:
-            self._members.learn(self._api.merge(NODES, member.name, "", patch))
+            self._members.record_write(self._api.merge(NODES, member.name, "", patch))
         except (NotFound, Conflict):
             return
 
 
-def _silent(reason: str, node: str, generation: int) -> dict[str, object]:
-    said = {
-        cluster.NODE_LOST: f"{node} was not heard of for {cluster.NODE_LOST_AFTER:g} s",
-        cluster.HOST_UNREACHABLE: f"Bombshell or the agent does not answer on {node}: `tambourine doctor` there",
+def _unknown(reason: str, node: str, generation: int) -> dict[str, object]:
+    messages = {
+        cluster.NODE_LOST: f"no heartbeat from {node} for {cluster.NODE_LOST_AFTER:g} s",
+        cluster.HOST_UNREACHABLE: f"Bombshell or the agent on {node} does not answer; run `tambourine doctor` there",
     }
     return {
         "type": READY,
         "status": "Unknown",
         "reason": reason,
-        "message": said[reason],
+        "message": messages[reason],
         "observedGeneration": generation,
         "lastTransitionTime": timestamps.now(),
     }

@@ -1,4 +1,7 @@
-"""Tambourine.status: what its nodes say, in one object. Pure."""
+"""Tambourine.status, the summary of what its nodes report. Pure.
+
+`_ready` decides the Ready condition, RolloutStopped among its reasons; rollout.py decides why a rollout stops.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from tambourinefs.controller.fanout import Spread
-from tambourinefs.controller.world import Report, Service, World
+from tambourinefs.controller.assignments import Placement
+from tambourinefs.controller.snapshot import Report, Service, Snapshot
 from tambourinefs.model import cluster, names
 from tambourinefs.model.status import ACCEPTED, APPLIED, READY, Condition
 
@@ -16,20 +19,22 @@ PROGRESSING = "Progressing"
 COMMON = ("systemd_name", "loaded", "drop_in", "docs", "result", "sub_state")
 
 
-def summary(world: World, service: Service, spread: Spread | None, now: str) -> dict[str, Any]:
-    """The status. `now` (RFC 3339) is when a condition changed that changes now."""
-    if service.spec is None or spread is None:
-        return _refused(service, now)
-    heard = {name: world.report(service, name) for name in spread.targets}
+def summary(
+    snapshot: Snapshot, service: Service, placement: Placement | None, now: str
+) -> dict[str, Any]:
+    """The status. `now` (RFC 3339) is the lastTransitionTime of conditions that change."""
+    if service.spec is None or placement is None:
+        return _not_accepted(service, now)
+    by_node = {name: snapshot.report(service, name) for name in placement.targets}
     reports = [
-        found for name, found in heard.items() if found is not None and not world.silence(name)
+        found for name, found in by_node.items() if found is not None and not snapshot.silence(name)
     ]
-    unknown = len(spread.targets) - len(reports)
+    unknown = len(placement.targets) - len(reports)
     current = [found for found in reports if _is_current(service, found)]
     ready = [found for found in current if _condition(found, READY) == "True"]
     failed = [found for found in reports if _condition(found, READY) == "False"]
     counts = cluster.NodeCounts(
-        desired=len(spread.targets),
+        desired=len(placement.targets),
         ready=len(ready),
         updated=len(current),
         failed=len(failed),
@@ -39,8 +44,8 @@ def summary(world: World, service: Service, spread: Spread | None, now: str) -> 
         _since(service, condition, now)
         for condition in (
             _accepted(service, reports),
-            _applied(service, spread, reports, current),
-            _ready(world, service, spread, counts, failed),
+            _applied(service, placement, reports, current),
+            _ready(snapshot, service, placement, counts, failed),
         )
     )
     status = cluster.TambourineStatus(
@@ -55,7 +60,7 @@ def summary(world: World, service: Service, spread: Spread | None, now: str) -> 
 
 
 def is_in_progress(status: dict[str, Any]) -> bool:
-    """Whether a status says no more than that nodes are at it."""
+    """Whether a status reports nothing but progress."""
     return any(
         item["type"] == READY and item["reason"] == PROGRESSING for item in status["conditions"]
     )
@@ -64,10 +69,10 @@ def is_in_progress(status: dict[str, Any]) -> bool:
 def _with_values(
     status: cluster.TambourineStatus, reports: list[Report], unknown: int
 ) -> cluster.TambourineStatus:
-    """The seed's values: those of the only instance, or what all have in common, or a count."""
+    """Values of the only instance, or those that all have in common, or counts."""
     if not reports:
-        said = "unknown" if unknown else ""
-        return msgspec.structs.replace(status, active=said, active_state=said)
+        state = "unknown" if unknown else ""
+        return msgspec.structs.replace(status, active=state, active_state=state)
     if len(reports) == 1 and not unknown:
         one = reports[0].status
         values = {
@@ -82,15 +87,15 @@ def _with_values(
     states = Counter(item.status.active_state or "unknown" for item in reports)
     if unknown:
         states["unknown"] += unknown
-    said = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    one_state = next(iter(states)) if len(states) == 1 else said
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    one_state = next(iter(states)) if len(states) == 1 else counts
     newest = max((item.status.since or "" for item in reports), default="")
     commands = [item.status.last_command for item in reports if item.status.last_command]
     last = max(commands, key=lambda item: item.time, default=None)
     return msgspec.structs.replace(
         status,
         **common,
-        active=said,
+        active=counts,
         active_state=one_state,
         since=newest or None,
         last_command=last,
@@ -121,7 +126,7 @@ def _accepted(service: Service, reports: list[Report]) -> Condition:
 
 
 def _applied(
-    service: Service, spread: Spread, reports: list[Report], current: list[Report]
+    service: Service, placement: Placement, reports: list[Report], current: list[Report]
 ) -> Condition:
     applied = [found for found in current if _condition(found, APPLIED) == "True"]
     failed = [
@@ -134,78 +139,78 @@ def _applied(
         return _make(
             service, APPLIED, "False", condition.reason, _of(node, failed, condition.message)
         )
-    if len(applied) == len(spread.targets):
+    if len(applied) == len(placement.targets):
         return _make(service, APPLIED, "True", "Applied", "")
-    said = f"{len(applied)} of {len(spread.targets)} nodes have this generation"
-    return _make(service, APPLIED, "False" if spread.stopped else "Unknown", "Applying", said)
+    message = f"{len(applied)} of {len(placement.targets)} nodes have this generation"
+    return _make(service, APPLIED, "False" if placement.stopped else "Unknown", "Applying", message)
 
 
 def _ready(
-    world: World,
+    snapshot: Snapshot,
     service: Service,
-    spread: Spread,
+    placement: Placement,
     counts: cluster.NodeCounts,
     failed: list[Report],
 ) -> Condition:
-    if not spread.targets:
-        return _make(service, READY, "False", "NoNodes", _no_nodes(world, service, spread))
-    if problem := world.problems.get(service.uid):
+    if not placement.targets:
+        return _make(service, READY, "False", "NoNodes", _no_nodes(snapshot, service, placement))
+    if problem := snapshot.problems.get(service.uid):
         return _make(service, READY, "False", "CannotCreate", problem)
-    if spread.stopped:
+    if placement.stopped:
         paused = service.spec is not None and service.spec.rollout.paused
         reason = "RolloutPaused" if paused else "RolloutStopped"
-        keep = "node keeps what it had" if len(spread.waiting) == 1 else "nodes keep what they had"
-        said = f"{spread.stopped}; {len(spread.waiting)} {keep}"
-        return _make(service, READY, "False", reason, said)
+        keep = "node keeps" if len(placement.outdated) == 1 else "nodes keep"
+        message = f"{placement.stopped}; {len(placement.outdated)} {keep} the previous version"
+        return _make(service, READY, "False", reason, message)
     if failed:
         found = failed[0]
         condition = found.ready
         assert condition is not None
-        said = f"{found.node}: {found.status.reason or condition.message}{_others(len(failed))}"
-        return _make(service, READY, "False", condition.reason, said)
-    if spread.withheld:
-        return _make(service, READY, "False", "AgentTooOld", _too_old(world, spread))
-    for reason, said in (
-        (cluster.NODE_LOST, "not heard of"),
+        message = f"{found.node}: {found.status.reason or condition.message}{_others(len(failed))}"
+        return _make(service, READY, "False", condition.reason, message)
+    if placement.unsupported:
+        return _make(service, READY, "False", "AgentTooOld", _too_old(snapshot, placement))
+    for reason, problem in (
+        (cluster.NODE_LOST, "no heartbeat from"),
         (cluster.HOST_UNREACHABLE, "Bombshell or the agent does not answer on"),
     ):
-        if silent := [name for name in spread.targets if world.silence(name) == reason]:
+        if silent := [name for name in placement.targets if snapshot.silence(name) == reason]:
             listed = f"{', '.join(silent[:5])}{' …' if len(silent) > 5 else ''}"
-            return _make(service, READY, "Unknown", reason, f"{said}: {listed}")
+            return _make(service, READY, "Unknown", reason, f"{problem} {listed}")
     if counts.ready == counts.desired:
         return _make(service, READY, "True", "Ready", f"{counts.ready} of {counts.desired} nodes")
-    said = f"{counts.ready} of {counts.desired} nodes are ready at this generation"
-    return _make(service, READY, "Unknown", PROGRESSING, said)
+    message = f"{counts.ready} of {counts.desired} nodes are ready at this generation"
+    return _make(service, READY, "Unknown", PROGRESSING, message)
 
 
-def _too_old(world: World, spread: Spread) -> str:
-    node, fields = spread.withheld[0]
-    more = _others(len(spread.withheld))
+def _too_old(snapshot: Snapshot, placement: Placement) -> str:
+    node, fields = placement.unsupported[0]
+    more = _others(len(placement.unsupported))
     return (
-        f"{node}: its Tambourine {world.members[node].status.version} does not know {', '.join(fields[:5])}{more}; "
-        "what is there stays as it is: install the newer release on the host, or leave the field out"
+        f"{node}: Tambourine {snapshot.members[node].status.version} does not support {', '.join(fields[:5])}{more}; the "
+        "node keeps the previous version: upgrade Tambourine on the host, or remove the field"
     )
 
 
-def _no_nodes(world: World, service: Service, spread: Spread) -> str:
-    total = len(world.members)
+def _no_nodes(snapshot: Snapshot, service: Service, placement: Placement) -> str:
+    total = len(snapshot.members)
     if not total:
-        return "no node has an agent: run `kubectl tambourine join NODE`, or `tambourine install --kubeconfig` on a host"
-    if not spread.allowing:
+        return "no node runs an agent: run `kubectl tambourine join NODE`, or `tambourine install --kubeconfig` on a host"
+    if not placement.allowing:
         return (
             f"0 of {total} nodes allow namespace {service.namespace}: on the hosts, "
             f"`tambourine install --allow-namespace {service.namespace}`, or agent.namespaces in /etc/tambourine/config.toml"
         )
     return (
-        f"{spread.allowing} of {total} nodes allow namespace {service.namespace}, and none of them is chosen "
+        f"{placement.allowing} of {total} nodes allow namespace {service.namespace}, and none of them is selected "
         "by spec.nodeName or spec.nodeSelector"
     )
 
 
-def _refused(service: Service, now: str) -> dict[str, Any]:
+def _not_accepted(service: Service, now: str) -> dict[str, Any]:
     made = (
         _make(service, ACCEPTED, "False", "InvalidManifest", service.problem),
-        _make(service, READY, "False", "NotApplied", "it is not accepted"),
+        _make(service, READY, "False", "NotApplied", "the manifest is not accepted"),
     )
     conditions = tuple(_since(service, condition, now) for condition in made)
     return cluster.to_dict(
@@ -224,12 +229,12 @@ def _others(count: int) -> str:
 
 
 def _make(service: Service, kind: str, status: str, reason: str, message: str) -> Condition:
-    said = names.printable(message)[:4096]
-    return Condition(kind, status, reason, said, service.generation, "")
+    text = names.printable(message)[:4096]
+    return Condition(kind, status, reason, text, service.generation, "")
 
 
 def _since(service: Service, condition: Condition, now: str) -> Condition:
-    """Since when its status is what it is: the one before tells, if it is the same."""
+    """With the lastTransitionTime of the previous one where the status is the same."""
     for old in service.status.get("conditions") or ():
         if old.get("type") == condition.type and old.get("status") == condition.status:
             return msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""The API server, as controller and sync use it: one small client, a reflector, Leases.
+"""Access to the API server for controller, sync and command line: requests, reflectors, Leases, events, the work loop.
 
-Threads, not trio: the client blocks.
+Built on threads, since the kubernetes client blocks. Nothing here decides what a node gets or reports.
 """

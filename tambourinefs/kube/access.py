@@ -1,7 +1,6 @@
-"""How we reach the API server and who we are there: the kubernetes client's own loader of kubeconfigs and tokens.
+"""Credentials and connections to the API server, by the kubernetes client's own configuration loader.
 
-The one module that imports the kubernetes client. Of it we use what decides about credentials and TLS; requests go over
-its connection pool by path, since its typed APIs would decode every object into model classes and hold 20 MB more.
+The only module that imports the kubernetes client.
 """
 
 from __future__ import annotations
@@ -16,66 +15,61 @@ import yaml
 
 from tambourinefs.errors import InvalidConfig
 
-CONNECTIONS: Final = 20  # kept open: the controller has seven watches, eight writers and its lease
+CONNECTIONS: Final = 20  # kept open: the controller has seven watches, eight writers and its Lease
 _TOKEN_DIRECTORY: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class Access:
-    """Credentials that are read again when their files change. Safe between threads."""
+    """An ApiClient whose credentials are read again when their files change. Safe between threads."""
 
     def __init__(
         self, kubeconfig: Path | Sequence[Path] | None, user_agent: str, *, context: str = ""
     ) -> None:
-        """`kubeconfig`: a file, or several that are read as one (KUBECONFIG); None: the service account of the pod that
-        we run in. `context`: one of its contexts; "": its current one, of several files the last that names one. Raises
-        InvalidConfig.
+        """`kubeconfig`: a file, or several that are merged (KUBECONFIG); None: the pod's service account. `context`: the
+        context to use, "" for the current one. Raises InvalidConfig.
         """
         self._kubeconfigs = (kubeconfig,) if isinstance(kubeconfig, Path) else kubeconfig
         self._context = context
         self._user_agent = user_agent
         self._lock = threading.Lock()
         self._client: Any = None
-        self._seen: tuple[object, ...] = ()
-        self.connection()
+        self._stamps_read: tuple[object, ...] = ()
+        self.client()
 
-    def connection(self) -> tuple[str, Any, dict[str, str]]:
-        """(https://host:port, urllib3 pool manager, headers with who we are), of the credentials that hold now."""
+    def client(self) -> Any:
+        """The kubernetes.client.ApiClient with the credentials that are valid now."""
         with self._lock:
-            stamps = self._stamps()
-            if self._client is None or stamps != self._seen:
+            if self._client is None or self._stamps() != self._stamps_read:
                 self._load()
-                self._seen = self._stamps()
-            client = self._client
-            headers = {"User-Agent": self._user_agent, "Accept": "application/json"}
-            token = client.configuration.auth_settings().get("BearerToken")
-            if token and token["value"]:
-                headers["Authorization"] = token["value"]
-            return client.configuration.host, client.rest_client.pool_manager, headers
+                self._stamps_read = self._stamps()
+            return self._client
 
     def cluster(self) -> tuple[str, str]:
-        """Where the API server is, and by whose certificate (PEM) it is known. Raises InvalidConfig."""
-        self.connection()
-        with self._lock:
-            configuration = self._client.configuration
-            if not configuration.ssl_ca_cert:
-                raise InvalidConfig(
-                    "names no certificate authority: how should a host know the API server?",
-                    source=", ".join(map(str, self._kubeconfigs or ())) or "in-cluster",
-                    key="certificate-authority-data",
-                )
-            return configuration.host, Path(configuration.ssl_ca_cert).read_text()
+        """(URL of the API server, PEM of its certificate authority). Raises InvalidConfig."""
+        configuration = self.client().configuration
+        if not configuration.ssl_ca_cert:
+            raise InvalidConfig(
+                "names no certificate authority, by which a host could verify the API server",
+                source=self._source,
+                key="certificate-authority-data",
+            )
+        return configuration.host, Path(configuration.ssl_ca_cert).read_text()
 
     def refresh(self) -> None:
-        """Read the credentials again at the next request: the API server did not take them."""
+        """Read the credentials again at the next request: the API server answered 401."""
         with self._lock:
-            self._seen = ()
+            self._stamps_read = ()
+
+    @property
+    def _source(self) -> str:
+        return ", ".join(map(str, self._kubeconfigs or ())) or "in-cluster"
 
     def _load(self) -> None:
         from kubernetes import client as kubernetes
         from kubernetes import config
 
         configuration = kubernetes.Configuration()
-        configuration.retries = False  # we decide what is tried again
+        configuration.retries = False  # the callers decide what is tried again
         configuration.connection_pool_maxsize = CONNECTIONS
         try:
             if self._kubeconfigs is None:
@@ -92,17 +86,18 @@ class Access:
         except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
             raise InvalidConfig(
                 f"cannot be read as a kubeconfig: {error}",
-                source=", ".join(str(path) for path in self._kubeconfigs or ()) or "in-cluster",
+                source=self._source,
                 hint="give --kubeconfig FILE, or run in a pod with a service account",
             ) from error
         old, self._client = self._client, kubernetes.ApiClient(configuration)
+        self._client.user_agent = self._user_agent
         if old is not None:
-            old.rest_client.pool_manager.clear()
+            old.close()  # idle connections; a request in progress keeps its own
 
     def _files(self) -> list[Path]:
         """The files whose change means other credentials."""
         if self._kubeconfigs is None:
-            return [_TOKEN_DIRECTORY / "ca.crt"]  # the client itself reads the token again
+            return [_TOKEN_DIRECTORY / "ca.crt"]  # the client reads the token again by itself
         files = list(self._kubeconfigs)
         if self._client is not None:
             configuration = self._client.configuration
@@ -114,7 +109,7 @@ class Access:
         return files
 
     def _stamps(self) -> tuple[object, ...]:
-        """What changes when one of the files does; a file that is away counts as unchanged until it is back."""
+        """What changes when one of the files does; a missing file counts as unchanged until it is back."""
         found: list[object] = []
         for path in self._files():
             try:

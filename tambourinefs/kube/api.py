@@ -1,4 +1,8 @@
-"""Requests to the API server: read, list by pages, create, patch, apply, delete. Every one has a timeout."""
+"""Requests to the API server: read, list by pages, create, patch, apply, delete. Every request has a timeout.
+
+Requests go by path through the kubernetes client's ApiClient.call_api: its typed APIs would decode every object into
+model classes and hold 20 MB more, and CustomObjectsApi has neither the core group nor subresources beyond status.
+"""
 
 from __future__ import annotations
 
@@ -21,32 +25,38 @@ from tambourinefs.kube.resources import Resource
 Object = dict[str, Any]
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 30.0
-MAX_COMPLAINT: Final = 1 << 20  # bytes of an answer that says no
+MAX_ERROR: Final = 1 << 20  # bytes of an error's body that are read
 MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some objects of a list, and the version of the whole."""
+    """A page of a list, and the resourceVersion of the whole list."""
 
     items: list[Object]
     resource_version: str
 
 
 class Api:
-    """Safe between threads. Raises what kube/errors.py and errors.py name; `writes` counts by (verb, plural)."""
+    """Safe between threads. Raises the errors of kube/errors.py; `writes` counts requests by (verb, plural)."""
 
-    def __init__(self, access: Access, *, answer_seconds: float = ANSWER_SECONDS) -> None:
-        """`answer_seconds`: how long one request may wait for its answer."""
+    def __init__(
+        self,
+        access: Access,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        clock: ServerClock | None = None,
+    ) -> None:
+        """`answer_seconds`: how long one request may wait for its answer. `clock`: shared with another Api."""
         self._access = access
         self._answer_seconds = answer_seconds
         self._lock = threading.Lock()
         self.writes: Counter[tuple[str, str]] = Counter()
-        self.clock = ServerClock()
+        self.clock = clock or ServerClock()
 
     def cluster(self) -> tuple[str, str]:
-        """(https://host:port, the certificate authority as PEM) of the API server that we talk to."""
+        """(URL of the API server, PEM of its certificate authority). Raises InvalidConfig."""
         return self._access.cluster()
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
@@ -62,8 +72,8 @@ class Api:
         field_selector: str = "",
         limit: int = 500,
     ) -> Iterator[Page]:
-        """All objects, `limit` at a time, consistent with each other. `name`: that one alone. Raises Gone in the middle
-        when the list's version has been compacted: begin anew.
+        """All objects of one moment, `limit` at a time. `name`: that one alone. Raises Gone between two pages where the
+        list's version has been compacted: list again from the start.
         """
         query = selectors(name, label_selector, field_selector) | {"limit": str(limit)}
         while True:
@@ -77,7 +87,7 @@ class Api:
             query["continue"] = token
 
     def create(self, resource: Resource, item: Object, subresource: str = "") -> Object:
-        """`subresource`: made of the object that `item`'s metadata names, such as a token of a service account."""
+        """`subresource`: of the object that `item`'s metadata names, such as a service account's token."""
         metadata = item["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata.get("name", "")
         what = _what(resource, name, namespace)
@@ -99,7 +109,7 @@ class Api:
         force: bool = True,
         subresource: str = "",
     ) -> Object:
-        """Server-side apply (Kubernetes: "Server-Side Apply"): `item` is all that `manager` has to say."""
+        """Server-side apply (Kubernetes: "Server-Side Apply"): `item` has all the fields that `manager` owns."""
         metadata = item["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         full = {"apiVersion": resource.api_version, "kind": resource.kind, **item}
@@ -111,9 +121,9 @@ class Api:
     def apply_status(
         self, resource: Resource, metadata: Object, status: Object, *, manager: str
     ) -> Object:
-        """Server-side apply of all that `manager` says of a status; `metadata` names the object.
+        """Server-side apply of all status fields that `manager` owns; `metadata` names the object.
 
-        Raises NotFound where it is gone: none is made.
+        Raises NotFound where the object is gone: apply to a subresource creates none.
         """
         item = {"metadata": metadata, "status": status}
         return self.apply(resource, item, manager=manager, subresource="status")
@@ -128,7 +138,7 @@ class Api:
         *,
         dry_run: bool = False,
     ) -> Object:
-        """JSON merge patch (RFC 7386). `dry_run`: what would come of it, and nothing is written."""
+        """JSON merge patch (RFC 7386). `dry_run`: return the result without writing it."""
         path = resource.path(namespace, name, subresource)
         path += "?dryRun=All" if dry_run else ""
         what = _what(resource, name, namespace)
@@ -143,7 +153,7 @@ class Api:
         uid: str = "",
         propagation: str = "Background",
     ) -> None:
-        """Begin its deletion. `uid`: of that object alone, not of one made again under its name (else Conflict)."""
+        """Delete it. `uid`: only if the object of this name still has that UID; raises Conflict otherwise."""
         options: Object = {"propagationPolicy": propagation}
         if uid:
             options["preconditions"] = {"uid": uid}
@@ -151,8 +161,8 @@ class Api:
         self._write("DELETE", "delete", resource, path, options, _what(resource, name, namespace))
 
     def stream(self, path: str, seconds: float) -> urllib3.BaseHTTPResponse:
-        """The answer to a GET, unread; each read of it may wait so many seconds. The caller closes it."""
-        return self._send("GET", path, None, "", path, stream=seconds)
+        """The unread answer to a GET; each read of it may wait `seconds`. The caller closes it."""
+        return self._send("GET", path, path, read_seconds=seconds)
 
     def _write(
         self,
@@ -171,11 +181,13 @@ class Api:
     def _object(
         self, method: str, path: str, what: str, body: object = None, content_type: str = ""
     ) -> Object:
-        answer = self._send(method, path, body, content_type, what)
+        answer = self._send(method, path, what, body, content_type)
         try:
             decoded = msgspec.json.decode(answer.data)
         except msgspec.DecodeError as error:
             raise Unreachable(f"{what}: the API server's answer is not JSON") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"{what}: the API server's answer was cut off: {error}") from error
         if not isinstance(decoded, dict):
             raise Unreachable(f"{what}: the API server's answer is not an object")
         return decoded
@@ -184,70 +196,67 @@ class Api:
         self,
         method: str,
         path: str,
-        body: object,
-        content_type: str,
         what: str,
-        stream: float = 0.0,
+        body: object = None,
+        content_type: str = "",
+        read_seconds: float = 0.0,
     ) -> urllib3.BaseHTTPResponse:
-        """One request; with credentials read again, once more, where the API server does not know us."""
-        data = None if body is None else msgspec.json.encode(body)
-        for attempt in (1, 2):
-            answer = self._request(method, path, data, content_type, what, stream)
-            if answer.status < 300:
-                return answer
-            # What was preloaded is in `data`: read() would say "" of it.
-            said = answer.read(MAX_COMPLAINT) if stream else answer.data[:MAX_COMPLAINT]
-            failure = errors.from_answer(
-                answer.status, said, answer.headers.get("Retry-After"), what
-            )
-            answer.release_conn()
-            if attempt == 1 and isinstance(failure, errors.Unauthorized):
-                self._access.refresh()
-                continue
-            raise failure
-        raise AssertionError
+        """One request and its unread answer; after 401 another one with the credentials read again."""
+        try:
+            return self._request(method, path, what, body, content_type, read_seconds)
+        except errors.Unauthorized:
+            self._access.refresh()
+        return self._request(method, path, what, body, content_type, read_seconds)
 
     def _request(
         self,
         method: str,
         path: str,
-        data: bytes | None,
-        content_type: str,
         what: str,
-        stream: float,
+        body: object,
+        content_type: str,
+        read_seconds: float,
     ) -> urllib3.BaseHTTPResponse:
-        host, pool, headers = self._access.connection()
+        from kubernetes.client.exceptions import ApiException
+
+        client = self._access.client()
+        host = client.configuration.host
+        headers = {**client.default_headers, "Accept": "application/json"}
         if content_type:
             headers["Content-Type"] = content_type
+        client.update_params_for_auth(headers, None, ["BearerToken"], path, method, body)
         try:
-            answer: urllib3.BaseHTTPResponse = pool.request(
+            answer: urllib3.BaseHTTPResponse = client.call_api(
                 method,
                 host + path,
-                body=data,
-                headers=headers,
-                preload_content=not stream,
-                timeout=urllib3.Timeout(
-                    connect=min(CONNECT_SECONDS, self._answer_seconds),
-                    read=stream or self._answer_seconds,
+                headers,
+                body,
+                _request_timeout=(
+                    min(CONNECT_SECONDS, self._answer_seconds),
+                    read_seconds or self._answer_seconds,
                 ),
-                retries=False,
-                redirect=False,
-            )
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            ).response
+            self.clock.observe(answer.headers.get("Date"))
+            if answer.status < 300:
+                return answer
+            message = answer.read(MAX_ERROR)
+        # The client makes ApiException of a failed TLS handshake; answers of any status come back as they are.
+        except (urllib3.exceptions.HTTPError, OSError, ApiException) as error:
+            reason = " ".join(str(error).split())
             raise Unreachable(
-                f"{what}: the API server at {host} does not answer: {error}"
+                f"{what}: the API server at {host} does not answer: {reason}"
             ) from error
-        self.clock.hear(answer.headers.get("Date"))
-        return answer
+        answer.release_conn()
+        raise errors.from_answer(answer.status, message, answer.headers.get("Retry-After"), what)
 
 
 def connect(kubeconfig: Any, *, user_agent: str) -> Api:
-    """An Api by kubeconfig (a Path), or, where that is None, by the service account of our pod. Raises InvalidConfig."""
+    """An Api by kubeconfig (a Path), or by the pod's service account where that is None. Raises InvalidConfig."""
     return Api(Access(kubeconfig, user_agent))
 
 
 def selectors(name: str, label_selector: str, field_selector: str) -> dict[str, str]:
-    """The query that chooses objects. By name is the one choice that the API server has an index for."""
+    """The query of these selectors. metadata.name is the only field that the API server has an index for."""
     query = {}
     fields = [field_selector] if field_selector else []
     if name:

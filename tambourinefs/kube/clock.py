@@ -1,5 +1,6 @@
-"""How far this host's clock is from the API server's, by the Date of its answers. Nothing of ours depends on it, but the
-times of statuses do, and certificates: a person should be told.
+"""How far this host's clock is from the API server's, by the Date header of its answers.
+
+No decision depends on it, but the times in statuses and the validity of certificates do, so it becomes a condition.
 """
 
 from __future__ import annotations
@@ -9,38 +10,38 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-FAR: Final = 300.0  # seconds: what Kerberos and others take for too far
-STICKY: Final = (
-    30.0  # seconds: a smaller change is none, or the condition would be written again and again
-)
+MAX_SKEW: Final = 300.0  # seconds, as Kerberos allows (krb5.conf: clockskew)
+HYSTERESIS: Final = 30.0  # seconds: a smaller change would only rewrite the condition
 
 
 class ServerClock:
-    """`hear` what every answer says; safe between threads."""
+    """Give `observe` the Date of every answer. Safe between threads."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """`clock`: seconds since the epoch."""
         self._clock = clock
         self._offset = 0.0
 
-    def hear(self, date: str | None) -> None:
-        """`date`: the header of an answer (RFC 9110, Date); anything else says nothing."""
+    def observe(self, date: str | None) -> None:
+        """`date`: the Date header (RFC 9110); anything else is ignored."""
         if not date:
             return
         try:
-            theirs = parsedate_to_datetime(date).timestamp()
+            server = parsedate_to_datetime(date).timestamp()
         except (ValueError, TypeError, OverflowError):
             return
-        offset = self._clock() - theirs
-        if abs(offset - self._offset) >= STICKY:
+        offset = self._clock() - server
+        if abs(offset - self._offset) >= HYSTERESIS:
             self._offset = offset
 
     @property
     def problem(self) -> str:
-        """What is wrong with our clock; "" while it is near theirs."""
-        if abs(self._offset) < FAR:
+        """The skew in words; "" while it is at most MAX_SKEW."""
+        if abs(self._offset) < MAX_SKEW:
             return ""
         minutes = round(abs(self._offset) / 60)
-        far = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+        skew = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
         way = "ahead of" if self._offset > 0 else "behind"
-        return f"this host's clock is {far} {way} the API server's: look at timedatectl"
+        return (
+            f"this host's clock is {skew} {way} the API server's: check `timedatectl` on the host"
+        )

@@ -1,4 +1,4 @@
-"""What the API server answers other than yes, translated once: HTTP status and reason (Kubernetes' Status) to errors."""
+"""Errors of the API server, translated once: HTTP status and reason (Kubernetes: Status) to the project's errors."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tambourinefs import errors
 
 
 class Unauthorized(errors.Unreachable):
-    """401: the credentials ended or were never good; reading them again may help."""
+    """401: the credentials have expired or are not valid; reading them again may help."""
 
 
 class Forbidden(errors.RefusedByPolicy):
-    """403: RBAC or an admission policy says no."""
+    """403: RBAC or an admission policy forbids it."""
 
 
 class Gone(errors.Unreachable):
@@ -22,7 +22,7 @@ class Gone(errors.Unreachable):
 
 
 class Invalid(errors.InvalidInput):
-    """400 or 422: the schema, a validation rule or a policy refuses the object. The message names the field."""
+    """400 or 422: the schema, a validation rule or a policy rejects the object. The message names the field."""
 
 
 class Throttled(errors.Unreachable):

@@ -1,5 +1,5 @@
-"""Events (events.k8s.io/v1): what happened to an object, for `kubectl describe`. Hints, never state: one that cannot be
-written is dropped, and the same one again raises its count (a series) instead of making another object.
+"""Events (events.k8s.io/v1), for `kubectl describe`. Hints, never state: an event that cannot be written is dropped, and
+a repeated one raises the count of its series instead of creating another object.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class _Event:
     at: str
 
     def name(self, instance: str) -> str:
-        """The same event has the same name; one DNS subdomain."""
-        said = (self.regarding.uid, self.kind, self.reason, self.note, instance)
-        digest = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+        """A DNS subdomain; equal events have equal names."""
+        identity = (self.regarding.uid, self.kind, self.reason, self.note, instance)
+        digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
         return f"{self.regarding.name[:230].rstrip('-.')}.{digest}"
 
 
@@ -73,7 +73,7 @@ class Recorder:
         instance: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`controller`: who reports, `tambourine.dev/sync`; `instance`: which of them, such as the node's name."""
+        """`controller`: reportingController, such as `tambourine.dev/sync`; `instance`: reportingInstance."""
         self._api = api
         self._controller = controller
         self._instance = instance[:128]
@@ -91,7 +91,7 @@ class Recorder:
         *,
         action: str = "",
     ) -> None:
-        """Say that something happened now. Dropped where too much is said at once."""
+        """Queue an event of this moment; dropped while WAITING others are queued."""
         cut = note.encode()[:MAX_NOTE].decode(errors="ignore")
         try:
             self._queue.put_nowait(
@@ -101,7 +101,7 @@ class Recorder:
             log.debug("event dropped: %s %s", reason, regarding.name)
 
     def run(self, stop: threading.Event) -> None:
-        """Write what is said until `stop`; `close` wakes it."""
+        """Write queued events until `stop`; `close` wakes it."""
         while not stop.is_set():
             item = self._queue.get()
             if item is None:
@@ -112,7 +112,7 @@ class Recorder:
                 log.info("event not written: %s", error)
 
     def close(self) -> None:
-        """End `run`, whatever waits."""
+        """End `run`, whatever is still queued."""
         while True:
             try:
                 self._queue.put_nowait(None)
@@ -127,7 +127,7 @@ class Recorder:
         if count and now - written < SERIES_EVERY:
             self._remember(name, count + 1, written)
             return
-        if not self._may(item.regarding.uid, now):
+        if not self._allowed(item.regarding.uid, now):
             return
         namespace = item.regarding.namespace or "default"
         if count:
@@ -156,7 +156,7 @@ class Recorder:
         }
         try:
             self._api.create(EVENTS, body)
-        except AlreadyExists:  # said before we were started
+        except AlreadyExists:  # written before this process started
             series = {"series": {"count": 2, "lastObservedTime": item.at}}
             self._api.merge(EVENTS, name, namespace, series)
 
@@ -166,7 +166,7 @@ class Recorder:
         if len(self._counts) > KNOWN:
             self._counts.popitem(last=False)
 
-    def _may(self, uid: str, now: float) -> bool:
+    def _allowed(self, uid: str, now: float) -> bool:
         left, when = self._buckets.get(uid, (float(BURST), now))
         left = min(float(BURST), left + (now - when) / REFILL)
         self._buckets[uid] = (max(0.0, left - 1), now)

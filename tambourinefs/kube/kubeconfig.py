@@ -1,6 +1,6 @@
-"""Which kubeconfig, context and namespace a person means, by kubectl's rules; credentials are access.py's.
+"""Which kubeconfig, context and namespace are selected, by kubectl's rules; access.py loads the credentials.
 
-Source: Kubernetes, "Organizing Cluster Access Using kubeconfig Files". Of several files the first that says something
+Source: Kubernetes, "Organizing Cluster Access Using kubeconfig Files". Of several files the first that sets a value
 wins, for `current-context` too.
 """
 
@@ -25,7 +25,7 @@ _HINT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """`files` is empty in a pod: its service account is meant."""
+    """`files` is empty in a pod, where its service account is used."""
 
     files: tuple[Path, ...]
     context: str
@@ -33,7 +33,7 @@ class Chosen:
 
 
 def choose(kubeconfig: str, context: str, environment: Mapping[str, str]) -> Chosen:
-    """What `--kubeconfig` and `--context` ("": not given) and the environment mean.
+    """What `--kubeconfig`, `--context` ("": not given) and the environment select.
 
     Raises InvalidConfig where there is no such file or context, or a file cannot be read.
     """
@@ -41,7 +41,7 @@ def choose(kubeconfig: str, context: str, environment: Mapping[str, str]) -> Cho
     if not files:
         if "KUBERNETES_SERVICE_HOST" in environment and not context:
             return Chosen((), "", _pod_namespace())
-        raise InvalidConfig("there is no kubeconfig", source=_asked(environment), hint=_HINT)
+        raise InvalidConfig("there is no kubeconfig", source=_source(environment), hint=_HINT)
     found = [_read(path) for path in files]
     name = context or _first(found, "current-context")
     if not name:
@@ -61,7 +61,7 @@ def contexts(kubeconfig: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def _files(kubeconfig: str, environment: Mapping[str, str]) -> list[Path]:
-    """A file that was asked for by name must be there; of KUBECONFIG's list those count that are."""
+    """A file given by --kubeconfig must exist; missing ones in KUBECONFIG are skipped."""
     if kubeconfig:
         return [Path(kubeconfig)]
     listed = environment.get("KUBECONFIG", "")
@@ -75,7 +75,7 @@ def _files(kubeconfig: str, environment: Mapping[str, str]) -> list[Path]:
     return [usual] if usual.exists() else []
 
 
-def _asked(environment: Mapping[str, str]) -> str:
+def _source(environment: Mapping[str, str]) -> str:
     return environment.get("KUBECONFIG", "") or "~/.kube/config"
 
 

@@ -1,7 +1,7 @@
-"""Leases (coordination.k8s.io/v1): the heartbeat of a node, and who leads.
+"""Leases (coordination.k8s.io/v1): a node's heartbeat, and leader election.
 
-Times are our own monotonic clock's; what stands in the Lease is for people and for others' monotonic clocks, which see only
-that it changed.
+Deadlines are of this process's monotonic clock. The times written into a Lease are informative: observers measure on their
+own clocks since when the object has not changed.
 """
 
 from __future__ import annotations
@@ -9,49 +9,29 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Final
 
 from tambourinefs.errors import AlreadyExists, Conflict, NotFound, TambourineError
 from tambourinefs.kube.api import Api, Object
-from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.resources import LEASES
+from tambourinefs.model import cluster
 from tambourinefs.timestamps import now_micro
 
 log = logging.getLogger(__name__)
 LEASE_SECONDS: Final = 15.0
 RENEW_BY: Final = 10.0
 RETRY: Final = 2.0
-ANSWER_SECONDS: Final = (
-    4.0  # of the elector's requests: one that hangs can be tried again before RENEW_BY
-)
+# Of the elector's requests: one that hangs leaves time for another before RENEW_BY.
+ANSWER_SECONDS: Final = 4.0
 
 
-def heartbeat(
-    api: Api,
-    namespace: str,
-    name: str,
-    holder: str,
-    stop: threading.Event,
-    every: float = 10.0,
-    renewed: Callable[[], None] = lambda: None,
-) -> None:
-    """Renew the Lease until `stop`: one write each time, and `renewed` is told. Outages are waited out."""
-    backoff = Backoff(1.0, every)
-    while not stop.is_set():
-        try:
-            _beat(api, namespace, name, holder)
-        except TambourineError as error:
-            log.warning("heartbeat: %s", error)
-            stop.wait(backoff.next())
-            continue
-        backoff.reset()
-        renewed()
-        stop.wait(every)
-
-
-def _beat(api: Api, namespace: str, name: str, holder: str) -> None:
-    spec = {"holderIdentity": holder, "leaseDurationSeconds": 40, "renewTime": now_micro()}
+def beat(api: Api, namespace: str, name: str, holder: str) -> None:
+    """Renew a node's Lease, or create it: one heartbeat."""
+    spec = {
+        "holderIdentity": holder,
+        "leaseDurationSeconds": int(cluster.NODE_LOST_AFTER),
+        "renewTime": now_micro(),
+    }
     try:
         api.merge(LEASES, name, namespace, {"spec": spec})
     except NotFound:
@@ -59,28 +39,27 @@ def _beat(api: Api, namespace: str, name: str, holder: str) -> None:
 
 
 class Elector:
-    """Work while we lead. Who cannot renew in time ends its process: half a leader must not go on."""
+    """Leader election: `acquire`, then `renew` in a thread while the main thread sits in `wait`, then `release`.
 
-    def __init__(
-        self, api: Api, namespace: str, name: str, identity: str, die: Callable[[], None]
-    ) -> None:
-        """`api`: one that waits no longer than ANSWER_SECONDS. `die` ends the process at once (os._exit): nothing of it may
-        write after the lease has run out.
-        """
+    `wait` returns five seconds before another process may lead, also while a renewal hangs where no timeout of a request
+    applies (name resolution, a slow answer). The caller then ends the process at once.
+    """
+
+    def __init__(self, api: Api, namespace: str, name: str, identity: str) -> None:
+        """`api`: one whose requests time out after ANSWER_SECONDS."""
         self._api = api
         self._namespace = namespace
         self._name = name
         self._identity = identity
-        self._die = die
-        self._seen = ""
-        self._seen_at = 0.0
+        self._observed_version = ""
+        self._observed_at = 0.0
         self._held: Object | None = None
-        self._renewed = (
-            0.0  # when the last renewal that was answered was sent: others count from later
-        )
+        self._renewed = 0.0  # when the last answered renewal was sent: others count from later
+        self._over = threading.Event()  # `renew` has ended
+        self._lost = ""  # why, where not because of `stop`
 
     def acquire(self, stop: threading.Event) -> bool:
-        """Wait until we lead (True) or `stop` (False)."""
+        """Wait until this process leads (True) or `stop` is set (False)."""
         while not stop.is_set():
             try:
                 if self._try():
@@ -90,47 +69,65 @@ class Elector:
             stop.wait(RETRY)
         return False
 
-    def hold(self, stop: threading.Event) -> None:
-        """Renew until `stop`, then give the lease away. The process ends ten seconds after the last renewal, also while a
-        request hangs: five seconds before another may lead.
-        """
-        over = threading.Event()
-        threading.Thread(target=self._watch, args=(over,), daemon=True).start()
+    def renew(self, stop: threading.Event) -> None:
+        """Renew every RETRY seconds until `stop`, or until the Lease is lost."""
         try:
             while not stop.wait(RETRY):
-                if self._left() <= 0:  # we were frozen: another may lead by now
-                    self._end()
+                if self._left() <= 0:  # this process was frozen: another may lead by now
+                    return
                 self._renew_once()
+        except Conflict:
+            self._lost = "another process holds the Lease"
         finally:
-            over.set()
-        self._release()
+            self._over.set()
 
-    def _watch(self, over: threading.Event) -> None:
-        """Beside the renewals: those may hang where no timeout of a request counts (looking a name up, a slow answer)."""
-        while (left := self._left()) > 0:
-            if over.wait(left):
-                return
-        self._end()
+    def wait(self, stop: threading.Event) -> str:
+        """Wait until `stop` is set or the Lease is lost: then why."""
+        while not self._over.wait(max(0.0, self._left())):
+            if self._left() <= 0:
+                break
+        if stop.is_set() and self._over.is_set():
+            return self._lost
+        return self._lost or f"the Lease was not renewed for {RENEW_BY:g} s"
+
+    def release(self) -> None:
+        """Let another process lead at once. Only after everything that writes as the leader has ended."""
+        assert self._held is not None
+        self._held["spec"]["holderIdentity"] = ""
+        try:
+            self._api.replace(LEASES, self._held)
+        except TambourineError as error:
+            log.info("cannot release the Lease: %s", error)
 
     def _left(self) -> float:
-        """Seconds until we must not lead any more."""
+        """Seconds until this process must not lead any more."""
         return self._renewed + RENEW_BY - time.monotonic()
 
-    def _end(self) -> None:
-        log.error("the lease was not renewed for %g s; ending", RENEW_BY)
-        self._die()
-
     def _renew_once(self) -> None:
-        asked = time.monotonic()
+        """Raises Conflict where another process holds the Lease."""
+        sent = time.monotonic()
         try:
-            self._renew()
+            self._held = self._replace()
         except Conflict:
-            log.error("another leads; ending")  # noqa: TRY400 (no trace: said in one line)
-            self._die()
+            raise
         except TambourineError as error:
-            log.warning("cannot renew the lease: %s", error)
+            log.warning("cannot renew the Lease: %s", error)
         else:
-            self._renewed = asked
+            self._renewed = sent
+
+    def _replace(self) -> Object:
+        assert self._held is not None
+        self._held["spec"]["renewTime"] = now_micro()
+        try:
+            return self._api.replace(LEASES, self._held)
+        except (
+            Conflict
+        ):  # written by another leader, or this process's own of before etcd was restored
+            found = self._api.get(LEASES, self._name, self._namespace)
+            if (found.get("spec") or {}).get("holderIdentity") != self._identity:
+                raise
+        found["spec"]["renewTime"] = now_micro()
+        return self._api.replace(LEASES, found)
 
     def _try(self) -> bool:
         metadata = {"name": self._name, "namespace": self._namespace}
@@ -146,10 +143,10 @@ class Elector:
         version = str(lease["metadata"]["resourceVersion"])
         spec = lease.get("spec") or {}
         now = time.monotonic()
-        if version != self._seen:
-            self._seen, self._seen_at = version, now
+        if version != self._observed_version:
+            self._observed_version, self._observed_at = version, now
         free = not spec.get("holderIdentity") or spec["holderIdentity"] == self._identity
-        if not free and now - self._seen_at < LEASE_SECONDS:
+        if not free and now - self._observed_at < LEASE_SECONDS:
             return False
         lease["spec"] = self._spec(int(spec.get("leaseTransitions") or 0) + 1)
         try:
@@ -157,28 +154,6 @@ class Elector:
         except Conflict:
             return False
         return True
-
-    def _renew(self) -> None:
-        assert self._held is not None
-        self._held["spec"]["renewTime"] = now_micro()
-        try:
-            self._held = self._api.replace(LEASES, self._held)
-        except (
-            Conflict
-        ):  # written since: by another leader, or by a restored etcd that has ours of before
-            found = self._api.get(LEASES, self._name, self._namespace)
-            if (found.get("spec") or {}).get("holderIdentity") != self._identity:
-                raise
-            found["spec"]["renewTime"] = now_micro()
-            self._held = self._api.replace(LEASES, found)
-
-    def _release(self) -> None:
-        assert self._held is not None
-        self._held["spec"]["holderIdentity"] = ""
-        try:
-            self._api.replace(LEASES, self._held)
-        except TambourineError as error:
-            log.info("the lease was not given away: %s", error)
 
     def _spec(self, transitions: int) -> Object:
         now = now_micro()

@@ -1,7 +1,10 @@
-"""What the API server holds of one kind, kept in memory: list, then watch, and list again when something may be missing.
+"""The objects of one kind in memory: list, then watch, and list again when something may be missing.
 
 Objects are projected when they arrive: of 20,000 only what is needed stays in memory. A list that fails changes nothing:
-absence is no order.
+a missing answer must not look like a missing object.
+
+The kubernetes client's Watch is not used: a stop() while its request is being opened is lost, it does not tell an early
+end of the stream from an ordinary one, and it reads lines of any length.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -21,21 +24,22 @@ import urllib3
 from tambourinefs.errors import TambourineError, Unreachable
 from tambourinefs.kube import errors
 from tambourinefs.kube.api import Api, Object, selectors
-from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.resources import Resource
+from tambourinefs.kube.workloop import Backoff
 from tambourinefs.model.names import NamespacedName
 
 T = TypeVar("T")
 WATCH_SECONDS: Final = (300, 600)  # how long one watch lasts; the API server ends it
 QUIET_SECONDS: Final = (
-    90.0  # without a word (bookmarks come only with changes): is the connection dead?
+    90.0  # without a byte; bookmarks come only with changes, so it may be idle or dead
 )
 MAX_LINE: Final = 4 << 20  # bytes of one event
+STABLE_SECONDS: Final = 60.0  # a list and watch that lasted so long reset the backoff
 log = logging.getLogger(__name__)
 
 
 class Reflector(Generic[T]):
-    """`run` in a thread of its own; read `items` from any. `bell` is rung after each change (and after a list)."""
+    """`run` in a thread of its own; read `items` from any. Sets `changed` after each list, change and failure."""
 
     def __init__(
         self,
@@ -43,14 +47,14 @@ class Reflector(Generic[T]):
         resource: Resource,
         *,
         project: Callable[[Object], T | None],
-        bell: Callable[[], None],
+        changed: threading.Event | None = None,
         namespace: str = "",
         name: str = "",
         field_selector: str = "",
-        patience: float = 30.0,
+        max_backoff: float = 30.0,
     ) -> None:
-        """`project` makes of an object what is kept; None keeps nothing of it. `name`: watch that one alone. `patience`:
-        seconds between two tries, at most.
+        """`project` returns what is kept of an object, None to keep nothing. `name`: watch that object alone.
+        `max_backoff`: seconds between two attempts, at most.
         """
         self._api = api
         self._resource = resource
@@ -58,20 +62,20 @@ class Reflector(Generic[T]):
         self._name = name
         self._fields = field_selector
         self._project = project
-        self._bell = bell
-        self._patience = patience
+        self._changed = changed or threading.Event()
+        self._max_backoff = max_backoff
         self._items: dict[NamespacedName, T] = {}
-        self._seen = 0  # the version up to which list and watch have told everything
+        self._version = 0  # list and watch have delivered everything up to this resourceVersion
         self._lock = threading.Lock()
         self._answer: urllib3.BaseHTTPResponse | None = None
         self.synced = threading.Event()  # a whole list has been read once
-        self.error = ""  # why the last list or watch failed; "" while all is well
-        self.contact = time.monotonic()  # when the API server last said something
+        self.error = ""  # why the last list or watch failed; "" after a success
+        self.last_contact = time.monotonic()  # when the API server last sent something
 
     @property
     def current(self) -> bool:
-        """Whether it holds what the API server has that answered last. Not after a failure, until a whole list is there:
-        whoever answers next may have another history, and others of our reflectors may have it already.
+        """Whether `items` is of the API server that answered last. False from a failure to the next whole list: the next
+        server may have another history (etcd restored from a backup), and other reflectors may have read it already.
         """
         return self.synced.is_set() and not self.error
 
@@ -85,21 +89,20 @@ class Reflector(Generic[T]):
         with self._lock:
             return self._items.get(key)
 
-    def learn(self, item: Object) -> None:
-        """Keep what a write of ours was answered with; the watch brings it again later.
+    def record_write(self, item: Object) -> None:
+        """Keep the answer to a write before the watch delivers it.
 
-        Not where the watch is past it: it may have told of a later write, or of the deletion, and would not again.
+        Ignored where the watch is past it: it may have delivered a later write or the deletion, and would not again.
         """
         with self._lock:
-            if not 0 < _number(item["metadata"].get("resourceVersion")) <= self._seen:
+            if not 0 < _number(item["metadata"].get("resourceVersion")) <= self._version:
                 self._keep(self._items, item)
 
     def run(self, stop: threading.Event) -> None:
         """List and watch until `stop`; ends within some seconds of it (at once with `close` after it)."""
-        backoff = Backoff(0.2, self._patience)
+        backoff = Backoff(0.2, self._max_backoff)
         while not stop.is_set():
-            begun = time.monotonic()
-            retry_after = 0.0
+            started, retry_after = time.monotonic(), 0.0
             try:
                 version = self._list()
                 while not stop.is_set():
@@ -112,22 +115,22 @@ class Reflector(Generic[T]):
                 # "storage is (re)initializing" meanwhile.
                 level = logging.WARNING
                 if isinstance(error, errors.Throttled):
-                    level, retry_after = logging.INFO, min(error.retry_after, self._patience)
+                    level, retry_after = logging.INFO, min(error.retry_after, self._max_backoff)
                 if not stop.is_set() and str(error) != self.error:
                     log.log(level, "%s: %s", self._resource.plural, error)
                 self.error = str(error)
-                self._bell()
-            # also after 410: a server that says it again and again is not asked without a pause
+                self._changed.set()
+            # Also after 410: a server may answer it again and again.
             wait = max(backoff.next(), retry_after)
-            if time.monotonic() - begun > 60:
+            if time.monotonic() - started > STABLE_SECONDS:
                 backoff.reset()
             stop.wait(wait)
 
     def close(self) -> None:
-        """End a watch that waits: `run` then sees its `stop`."""
+        """Interrupt a watch that waits, after `stop` was set."""
         answer = self._answer
         if answer is not None:
-            with contextlib.suppress(ValueError, OSError):  # it has just ended by itself
+            with contextlib.suppress(ValueError, OSError):  # it has just ended
                 answer.shutdown()
 
     def _list(self) -> str:
@@ -140,13 +143,13 @@ class Reflector(Generic[T]):
             for item in page.items:
                 self._keep(found, item)
             version = page.resource_version
-            self.contact = time.monotonic()
+            self.last_contact = time.monotonic()
         with self._lock:
             self._items = found
-            self._seen = _number(version)
+            self._version = _number(version)
         self.error = ""
         self.synced.set()
-        self._bell()
+        self._changed.set()
         return version
 
     def _keep(self, items: dict[NamespacedName, T], item: Object) -> None:
@@ -160,7 +163,7 @@ class Reflector(Generic[T]):
     def _watch(self, version: str, stop: threading.Event) -> str:
         """Follow changes until the API server ends the watch; returns the version to go on from."""
         seconds = random.randint(*WATCH_SECONDS)  # noqa: S311 (jitter, no secret)
-        begun = time.monotonic()
+        started = time.monotonic()
         query = selectors(self._name, "", self._fields) | {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -170,26 +173,26 @@ class Reflector(Generic[T]):
         path = f"{self._resource.path(self._namespace)}?{urlencode(query)}"
         answer = self._api.stream(path, QUIET_SECONDS)
         self._answer = answer
-        self.contact = time.monotonic()
+        self.last_contact = time.monotonic()
         quiet = False
         try:
-            if stop.is_set():  # `close` came while there was no answer yet to shut down
+            if stop.is_set():  # `close` had no answer to interrupt yet
                 return version
             for line in _lines(answer):
-                self.contact = time.monotonic()
+                self.last_contact = time.monotonic()
                 self.error = ""
                 version = self._event(line) or version
                 if stop.is_set():
                     break
         except urllib3.exceptions.ReadTimeoutError:
-            quiet = True  # or dead: ask again from there on another connection
+            quiet = True  # or dead: go on from there on another connection
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Unreachable(f"watch of {self._resource.plural} was cut: {error}") from error
+            raise Unreachable(f"watch of {self._resource.plural} was cut off: {error}") from error
         finally:
             self._answer = None
             answer.close()
-        if not quiet and not stop.is_set() and time.monotonic() - begun < seconds - 1:
-            # Whoever answers next may have another history, as etcd from a backup has: it would wait for our version.
+        if not quiet and not stop.is_set() and time.monotonic() - started < seconds - 1:
+            # The next server may have another history (a restored etcd) and would wait for this version.
             raise Unreachable(f"watch of {self._resource.plural} ended early")
         return version
 
@@ -203,18 +206,18 @@ class Reflector(Generic[T]):
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise Unreachable(f"watch of {self._resource.plural}: not an event: {error}") from error
         with self._lock:
-            self._seen = max(self._seen, _number(version))
+            self._version = max(self._version, _number(version))
             if kind in {"ADDED", "MODIFIED"}:
                 self._keep(self._items, item)
             elif kind == "DELETED":
                 self._items.pop(_key(item), None)
         if kind != "BOOKMARK":
-            self._bell()
+            self._changed.set()
         return version
 
 
 def _number(version: object) -> int:
-    """Versions of one kind can be compared (Kubernetes: "Resource versions"); 0 for one that is no number."""
+    """Versions of one kind can be compared (Kubernetes: "Resource versions"); 0 for one that is not a number."""
     text = str(version)
     return int(text) if text.isascii() and text.isdigit() else 0
 
@@ -235,3 +238,47 @@ def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         if len(rest) > MAX_LINE:
             raise Unreachable("an event of the API server is larger than 4 MiB")
         yield from (line for line in lines if line)
+
+
+class NamespacedReflector(Generic[T]):
+    """One kind in several namespaces: a watch covers one namespace or all, so there is a reflector for each."""
+
+    def __init__(
+        self,
+        api: Api,
+        resource: Resource,
+        namespaces: Sequence[str],
+        *,
+        project: Callable[[Object], T | None],
+        changed: threading.Event,
+        max_backoff: float,
+    ) -> None:
+        """`namespaces`: empty for all. The rest is the Reflector's."""
+        self._parts = {
+            namespace: Reflector(
+                api,
+                resource,
+                project=project,
+                changed=changed,
+                namespace=namespace,
+                max_backoff=max_backoff,
+            )
+            for namespace in namespaces or ("",)
+        }
+
+    @property
+    def reflectors(self) -> list[Reflector[T]]:
+        return list(self._parts.values())
+
+    @property
+    def items(self) -> dict[NamespacedName, T]:
+        """A snapshot."""
+        if (whole := self._parts.get("")) is not None:
+            return whole.items
+        return {key: item for part in self._parts.values() for key, item in part.items.items()}
+
+    def record_write(self, item: Object) -> None:
+        """As a Reflector does; ignored for a namespace that is not watched."""
+        part = self._parts.get("") or self._parts.get(item["metadata"]["namespace"])
+        if part is not None:
+            part.record_write(item)

@@ -1,4 +1,4 @@
-"""The kinds that we read and write, and their paths."""
+"""The kinds that Tambourine reads and writes, and their paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One kind of the API server's."""
+    """One kind of the API server."""
 
     group: str  # "" is the core group
     version: str
@@ -35,11 +35,15 @@ class Resource:
         return "/".join(parts)
 
 
-_OURS: Final = ("tambourine.dev", "v1alpha1")
-TAMBOURINES: Final = Resource(*_OURS, "tambourines", "Tambourine", namespaced=True)
-NODES: Final = Resource(*_OURS, "tambourinenodes", "TambourineNode", namespaced=False)
-INSTANCES: Final = Resource(*_OURS, "tambourineinstances", "TambourineInstance", namespaced=True)
-REVISIONS: Final = Resource(*_OURS, "tambourinerevisions", "TambourineRevision", namespaced=True)
+_TAMBOURINE: Final = ("tambourine.dev", "v1alpha1")
+TAMBOURINES: Final = Resource(*_TAMBOURINE, "tambourines", "Tambourine", namespaced=True)
+NODES: Final = Resource(*_TAMBOURINE, "tambourinenodes", "TambourineNode", namespaced=False)
+INSTANCES: Final = Resource(
+    *_TAMBOURINE, "tambourineinstances", "TambourineInstance", namespaced=True
+)
+REVISIONS: Final = Resource(
+    *_TAMBOURINE, "tambourinerevisions", "TambourineRevision", namespaced=True
+)
 CORE_NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
-SECONDS: Final = 5.0  # a client that says nothing goes
+IDLE_SECONDS: Final = 5.0  # a silent client is disconnected
 
 
 def serve(
@@ -18,13 +19,14 @@ def serve(
     ready: Callable[[], str],
     metrics: Callable[[], str],
 ) -> ThreadingHTTPServer:
-    """Serve /healthz, /livez, /readyz and /metrics at host:port in a thread; 503 with the reason where one is given.
+    """Serve /healthz, /livez, /readyz and /metrics at host:port in a thread. `health` and `ready` return the problem that
+    makes it 503, or "".
 
-    A pod's address (fd00::1:9440) needs no brackets: the port is what follows the last colon.
+    An IPv6 address (fd00::1:9440) needs no brackets: the port follows the last colon.
     """
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = SECONDS
+        timeout = IDLE_SECONDS
 
         def do_GET(self) -> None:
             answers = {"/healthz": health, "/livez": health, "/readyz": ready}
@@ -45,7 +47,7 @@ def serve(
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Probes are not news."""
+            """Log no request: probes come every few seconds."""
 
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
@@ -57,3 +59,14 @@ def serve(
     server = Server((host, int(port)), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
+
+
+def write_metrics(writes: Counter[tuple[str, str]]) -> str:
+    """`Api.writes` in the Prometheus text format."""
+    lines = [
+        "# HELP tambourine_api_writes_total Writes to the API server.",
+        "# TYPE tambourine_api_writes_total counter",
+    ]
+    for (verb, plural), count in sorted(writes.items()):
+        lines.append(f'tambourine_api_writes_total{{verb="{verb}",resource="{plural}"}} {count}')
+    return "\n".join(lines) + "\n"

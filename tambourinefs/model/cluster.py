@@ -1,11 +1,11 @@
 """The cluster's objects, as controller and sync read and write them (group tambourine.dev, version v1alpha1).
 
-    TambourineNode      one a node: spec.assignments says what it shall have, status what its agent is
-    TambourineInstance  one a node and service: what that node reports of it
+    TambourineNode      one per node: spec.assignments is its desired state, status describes its agent
+    TambourineInstance  one per node and service: what that node reports about the service
     TambourineRevision  the content of a Tambourine, immutable, named by its digest
-    Tambourine.status   the summary
+    Tambourine.status   the summary of all nodes
 
-Reading is tolerant (an unknown field of a newer release is ignored); writing is `to_dict`, which leaves defaults out.
+Unknown fields, of a newer release, are ignored in reading; `to_dict` leaves defaults out in writing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.schema import (
     API_VERSION,
     DropIn,
@@ -24,7 +25,7 @@ from tambourinefs.model.schema import (
     Metadata,
     Spec,
 )
-from tambourinefs.model.status import Condition, LastCommand
+from tambourinefs.model.status import ACCEPTED, APPLIED, READY, Condition, LastCommand
 
 GROUP: Final = "tambourine.dev"
 NODE_KIND: Final = "TambourineNode"
@@ -35,45 +36,51 @@ FINALIZER: Final = "tambourine.dev/controller"
 ALLOW_DELETION: Final = "tambourine.dev/allow-deletion"
 # On a TambourineNode: the controller asks sync to apply all statuses again.
 RESYNC_REQUESTED_AT: Final = "tambourine.dev/resync-requested-at"
-CONTROLLER: Final = "tambourine-controller"  # its field manager, service account and Lease
+CONTROLLER: Final = "tambourine-controller"  # field manager, service account and Lease
 SYNC: Final = "tambourine-sync"
 NODE_USER_PREFIX: Final = "tambourine:node:"
 NODE_GROUP: Final = "tambourine:nodes"
-NAMESPACE: Final = "tambourine-system"  # ours, where nobody chose another
-JOIN_PREFIX: Final = (
-    "tambourine-join-"  # of the service account whose token asks for a node's first certificate
-)
+NAMESPACE: Final = "tambourine-system"  # the default of --system-namespace
+# Of the service account whose token requests a node's first certificate.
+JOIN_PREFIX: Final = "tambourine-join-"
 LEASE_NAMESPACE: Final = "kube-node-lease"  # in every cluster; no kustomization can move it
-NODE_LOST: Final = "NodeLost"  # the reason of Ready, of a node that is silent and of its instances
-HOST_UNREACHABLE: Final = "HostUnreachable"  # the same where its sync hears nothing of its host
-SILENT: Final = frozenset({NODE_LOST, HOST_UNREACHABLE})  # of what runs there nothing is known
+
+# Conditions that a TambourineNode has beside Ready.
+IDENTITY_GOOD: Final = "IdentityGood"
+CERTIFICATES_VALID: Final = "CertificatesValid"
+CLOCK_GOOD: Final = "ClockGood"
+NODE_CONDITIONS: Final = (READY, IDENTITY_GOOD, CERTIFICATES_VALID, CLOCK_GOOD)
+SERVICE_CONDITIONS: Final = (ACCEPTED, APPLIED, READY)  # of Tambourine and TambourineInstance
+
+# Reasons of Ready where the state of the services on a node is unknown.
+NODE_LOST: Final = "NodeLost"  # its heartbeat stopped
+HOST_UNREACHABLE: Final = "HostUnreachable"  # its sync gets no answer from Bombshell or the agent
+SILENT: Final = frozenset({NODE_LOST, HOST_UNREACHABLE})
 NODE_LOST_AFTER: Final = 40.0  # seconds without a change of the Lease
 HEARTBEAT_EVERY: Final = 10.0  # seconds
 TOMBSTONE_DEADLINE: Final = 300.0  # seconds that a deletion waits for its nodes
-REVISIONS_KEPT: Final = (
-    10  # of each Tambourine, beside those in use (a Deployment's revisionHistoryLimit)
-)
+REVISIONS_KEPT: Final = 10  # of each Tambourine beside those in use, as revisionHistoryLimit
 
 INSTALLED: Final = "installed"
-ABSENT: Final = "absent"  # remove it, restore what was there
-RELEASED: Final = "released"  # let go of it: what is on the host stays
+ABSENT: Final = "absent"  # uninstall it and restore the files that were there before
+RELEASED: Final = "released"  # stop managing it; everything on the host stays
 
 MAX_NAME: Final = 253  # DNS subdomain, RFC 1123
 DIGEST_IN_NAME: Final = 32  # 128 bits: a revision's name cannot be guessed without its content
 
 
 class Shape(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What all shapes share: unknown fields are ignored, defaults are not written."""
+    """Base of all shapes: unknown fields are ignored, defaults are not written."""
 
 
 class Assignment(Shape, frozen=True):
-    """One service of one node. `uid` is the key: a Tambourine made again under its old name is another."""
+    """One service of one node. `uid` is the key: a Tambourine recreated under its name is another object."""
 
     uid: str
     namespace: str
     name: str
     generation: Generation
-    creation_timestamp: str = ""  # RFC 3339: orders who came first where two want one unit
+    creation_timestamp: str = ""  # RFC 3339: the older one wins where two want one unit
     revision: str = ""  # name of the TambourineRevision; "" where state is not installed
     digest: str = ""  # content_digest, 64 hex digits
     state: Literal["installed", "absent", "released"] = INSTALLED
@@ -81,9 +88,13 @@ class Assignment(Shape, frozen=True):
     command: str = ""
     command_id: str = msgspec.field(name="commandID", default="")
 
+    @property
+    def key(self) -> NamespacedName:
+        return self.namespace, self.name
+
 
 class NodeSpec(Shape, frozen=True):
-    """What the controller writes for a node."""
+    """The desired state of a node, written by the controller."""
 
     assignments: tuple[Assignment, ...] = ()
 
@@ -97,11 +108,11 @@ class Acknowledged(Shape, frozen=True):
 
 
 class NodeStatus(Shape, frozen=True):
-    """What a node says of itself."""
+    """What a node reports about itself, written by its sync."""
 
     version: str = ""  # of the agent
     namespaces: tuple[str, ...] = ()  # that its host allows; "*" for all
-    fields: tuple[str, ...] = ()  # paths of the spec that its parser knows
+    fields: tuple[str, ...] = ()  # paths of the spec that its agent supports
     boot_id: str = msgspec.field(name="bootID", default="")
     observed_generation: Generation = 0  # of the TambourineNode
     acknowledged: tuple[Acknowledged, ...] = ()
@@ -110,7 +121,7 @@ class NodeStatus(Shape, frozen=True):
 
 
 class ObjectMeta(Shape, frozen=True):
-    """Of an object's metadata what we use."""
+    """The fields of ObjectMeta that are used."""
 
     name: str = ""
     namespace: str = ""
@@ -144,7 +155,7 @@ class InstanceSpec(Shape, frozen=True):
 
 
 class Observed(Shape, frozen=True):
-    """The seed's nine values, word for word (`active` without the age), then the typed ones."""
+    """The nine values of `status` files as text (`active` without the age), then the typed ones."""
 
     systemd_name: str = msgspec.field(name="systemdName", default="")
     loaded: str = ""
@@ -159,16 +170,15 @@ class Observed(Shape, frozen=True):
     active_state: str = ""
     sub_state: str = ""
     result: str = ""
-    since: str | None = (
-        None  # RFC 3339; absent while the unit never changed state (a date column must be a date)
-    )
+    # RFC 3339; absent while the unit never changed state, since a date column accepts no "".
+    since: str | None = None
     last_command: LastCommand | None = None
     revision: str = ""  # name of the TambourineRevision that is on the host
     conditions: tuple[Condition, ...] = ()
 
 
 class InstanceStatus(Observed, frozen=True):
-    """What one node reports of one service."""
+    """What one node reports about one service."""
 
     uid: str = ""  # of the Tambourine that this is about
     unit_file_state: str = ""
@@ -188,7 +198,7 @@ class Instance(Shape, frozen=True):
 
 
 class Content(Shape, frozen=True):
-    """What of a Tambourine's spec makes a revision: all but state, command, nodes and rollout."""
+    """The part of a spec that is a revision: all but state, command, nodes and rollout."""
 
     name: str
     unit: str | None = None
@@ -217,7 +227,7 @@ class Revision(Shape, frozen=True):
 
 
 class NodeCounts(Shape, frozen=True, omit_defaults=False):
-    """How many nodes: chosen, Ready at this generation, with this revision, failed, lost."""
+    """Numbers of nodes: selected, Ready at this generation, with this revision, failed, unknown."""
 
     desired: int = 0
     ready: int = 0
@@ -235,14 +245,14 @@ class TambourineStatus(Observed, frozen=True):
 
 
 def to_dict(shape: Shape) -> dict[str, Any]:
-    """As it comes back from the wire: lists, not tuples; defaults left out."""
+    """As JSON would decode it: lists, not tuples; defaults left out."""
     found = msgspec.json.decode(msgspec.json.encode(shape))
     assert isinstance(found, dict)
     return found
 
 
 def content_of(spec: Spec) -> Content:
-    """The part of `spec` that makes its revision."""
+    """The part of `spec` that is its revision."""
     return Content(
         name=spec.name,
         unit=spec.unit,
@@ -255,7 +265,7 @@ def content_of(spec: Spec) -> Content:
 
 
 def manifest_of(assignment: Assignment, content: Content) -> Manifest:
-    """The manifest that sync lays into the silo: identity and command of the assignment, content of the revision."""
+    """The manifest that sync writes: identity and command of the assignment, content of the revision."""
     released = assignment.state == RELEASED
     return Manifest(
         api_version="tambourine.dev/v1alpha1",
@@ -302,15 +312,15 @@ def instance_name(tambourine: str, node: str) -> str:
 
 
 def join_account(node: str) -> str:
-    """The service account that may ask for this node's first certificate, once."""
+    """The service account that may request this node's first certificate, once."""
     return JOIN_PREFIX + node
 
 
 def lease_name(node: str) -> str:
-    """The Lease by which a node shows that it lives: in `LEASE_NAMESPACE`, beside the kubelet's, hence the prefix."""
+    """The Lease of a node's heartbeat, prefixed since the kubelet's is in the same namespace."""
     return f"tambourine-{node}"
 
 
-def allows(namespaces: tuple[str, ...], namespace: str) -> bool:
-    """Whether a host with this list allows a namespace of the cluster; `local` never comes from a cluster."""
+def allows_namespace(namespaces: tuple[str, ...], namespace: str) -> bool:
+    """Whether a host with this list allows a cluster's namespace; `local` is the host's own and never allowed."""
     return namespace != "local" and (namespace in namespaces or "*" in namespaces)

@@ -1,4 +1,4 @@
-"""The process `tambourine controller`: it waits until it leads, then works; who cannot renew its lease ends."""
+"""The process `tambourine controller`: waits until it leads, then works; ends where it cannot renew its Lease."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ from tambourinefs.kube import lease, serving
 from tambourinefs.kube.access import Access
 from tambourinefs.kube.api import Api
 from tambourinefs.kube.events import Recorder
+from tambourinefs.kube.workers import Workers
 from tambourinefs.model import cluster
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ def main(
     deadline: float,
     address: str,
 ) -> None:
-    """Run until SIGTERM. `namespaces`: whose Tambourines; none means all. `deadline`: seconds that a deletion waits for
-    nodes that are away. `address`: host:port of health and metrics, or "".
+    """Run until SIGTERM. `namespaces`: whose Tambourines; empty for all. `deadline`: seconds that a deletion waits for
+    silent nodes. `address`: host:port of health and metrics, or "".
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -49,70 +49,60 @@ def main(
     controller = Controller(
         api, recorder, lease_namespace=lease_namespace, namespaces=namespaces, deadline=deadline
     )
+    approver = Approver(api, leader_namespace)
     if address:
         serving.serve(
             address,
             ready=lambda: "",
             health=lambda: _health(controller),
-            metrics=lambda: _metrics(api.writes + leases.writes, controller),
+            metrics=lambda: (
+                serving.write_metrics(api.writes + leases.writes) + _metrics(controller)
+            ),
         )
-    elector = lease.Elector(
-        leases, leader_namespace, cluster.CONTROLLER, identity, lambda: os._exit(1)
-    )
+    elector = lease.Elector(leases, leader_namespace, cluster.CONTROLLER, identity)
     log.info("waiting to lead as %s", identity)
     if not elector.acquire(stop):
         return
     log.info("leading")
-    threads = [_start(reflector.run, stop) for reflector in controller.reflectors]
-    approver = Approver(api, leader_namespace)
-    threads += [
-        _start(work, stop)
-        for work in (controller.run, recorder.run, approver.requests.run, approver.run)
-    ]
+    workers = Workers(stop)
+    workers.start(elector.renew)
+    for reflector in (*controller.reflectors, approver.requests):
+        workers.start(reflector.run)
+    workers.start(controller.run)
+    workers.start(recorder.run)
+    workers.start(approver.run)
     daemon.ready("leading")
-    elector.hold(stop)
+    if lost := elector.wait(stop):
+        log.error("%s; ending", lost)
+        # At once: no thread may write after another process may lead, and an exit that waits for them would let it.
+        os._exit(1)
     recorder.close()
     approver.close()
-    for reflector in controller.reflectors:
-        reflector.close()
-    for thread in threads:
-        thread.join(STOP_SECONDS)
-
-
-def _start(work: object, stop: threading.Event) -> threading.Thread:
-    """A thread whose failure ends the process: half a controller must not hold the lease."""
-
-    def run() -> None:
-        try:
-            work(stop)  # type: ignore[operator]
-        except BaseException:
-            log.critical("ending", exc_info=True)
-            os._exit(1)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread
+    controller.close()
+    if workers.join(STOP_SECONDS):
+        elector.release()
 
 
 def _health(controller: Controller) -> str:
-    """Why we are not well; "" while we are. Not leading is well."""
+    """Why this process is not healthy, or "". Not leading is healthy."""
     for reflector in controller.reflectors:
-        if reflector.synced.is_set() and time.monotonic() - reflector.contact > WITHOUT_CONTACT:
-            return "the API server has not been heard of for 15 minutes"
+        silent = time.monotonic() - reflector.last_contact
+        if reflector.synced.is_set() and silent > WITHOUT_CONTACT:
+            return "the API server has sent nothing for 15 minutes"
     return ""
 
 
-def _metrics(writes: Counter[tuple[str, str]], controller: Controller) -> str:
+def _metrics(controller: Controller) -> str:
     lines = [
-        "# HELP tambourine_api_writes_total Writes to the API server.",
-        "# TYPE tambourine_api_writes_total counter",
-    ]
-    for (verb, plural), count in sorted(writes.items()):
-        lines.append(f'tambourine_api_writes_total{{verb="{verb}",resource="{plural}"}} {count}')
-    lines += [
-        "# HELP tambourine_objects Objects that are known.",
+        "# HELP tambourine_objects Objects in memory.",
         "# TYPE tambourine_objects gauge",
     ]
-    for name in ("services", "members", "reports", "revisions", "nodes"):
-        lines.append(f'tambourine_objects{{kind="{name}"}} {len(getattr(controller, name).items)}')
+    for kind, reflector in (
+        ("Tambourine", controller.services),
+        ("TambourineNode", controller.members),
+        ("TambourineInstance", controller.reports),
+        ("TambourineRevision", controller.revisions),
+        ("Node", controller.nodes),
+    ):
+        lines.append(f'tambourine_objects{{kind="{kind}"}} {len(reflector.items)}')
     return "\n".join(lines) + "\n"

@@ -1,1 +1,4 @@
-"""The Kubernetes side of one node: its assignments go down to Bombshell, its statuses up to the API server."""
+"""The cluster side of one node: assignments go down through Bombshell, statuses go up to the API server.
+
+It touches no unit and no file of the host: what an assignment does is the agent's part.
+"""

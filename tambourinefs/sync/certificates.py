@@ -1,4 +1,4 @@
-"""Whether the certificates of Bombshell and its clients on this host are being renewed in time. For a condition."""
+"""Whether the certificates of Bombshell and its clients on this host are renewed in time, for a condition."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 
 from cryptography import x509
 
-# The timer renews what has a third of its life left: below a sixth it did not.
+# tambourine-pki-renew.timer renews at a third of the lifetime: below a sixth it has failed.
 LATE: Final = 1 / 6
 _MAX_BYTES: Final = 1 << 20
 _NAMES: Final = ("ca", "client", "server")
 
 
 def problem(directory: Path, now: float) -> str:
-    """What ends soon, has ended or cannot be read, and what to do; "" while all is well. `now`: seconds since 1970."""
+    """Which certificate expires soon, has expired or cannot be read, or "". `now`: seconds since the epoch."""
     found = [_of(directory / f"{name}.crt", now) for name in _NAMES]
     said = "; ".join(text for text in found if text)
     return f"{said}: on that host, tambourine doctor" if said else ""

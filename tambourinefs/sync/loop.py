@@ -1,158 +1,146 @@
-"""Look at the assignments, at the silo and at the statuses; carry down, carry up. Rung by every change."""
+"""The worker of one node: reads assignments, silo and statuses, then writes what differs down and up."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from tambourinefs import __version__
-from tambourinefs.errors import AlreadyExists, NotFound, TambourineError, Unreachable
+from tambourinefs.errors import AlreadyExists, NotFound, TambourineError
+from tambourinefs.kube import workloop
 from tambourinefs.kube.api import Api
-from tambourinefs.kube.backoff import Backoff
 from tambourinefs.kube.events import Recorder, Regarding
 from tambourinefs.kube.reflector import Reflector
 from tambourinefs.kube.resources import INSTANCES, NODES, REVISIONS
+from tambourinefs.kube.workloop import Backoff, isolated
 from tambourinefs.model import cluster, fields, manifest, schema, statusevents
 from tambourinefs.model.cluster import Assignment, Content
 from tambourinefs.model.names import NamespacedName
 from tambourinefs.model.status import Condition, StatusReport
-from tambourinefs.sync import downward, health, upward
-from tambourinefs.sync.host import Host
-from tambourinefs.sync.upward import Written
+from tambourinefs.sync import instance_status, node_conditions
+from tambourinefs.sync.host import HostClient
+from tambourinefs.sync.instance_status import Written
+from tambourinefs.sync.silo_changes import SiloChanges, silo_changes
 
 log = logging.getLogger(__name__)
-LOOK_EVERY: Final = 30.0  # seconds: a bell that was missed costs no more
-GATHER: Final = 0.05
-AGAIN: Final = 1.0  # seconds until what had to wait is looked at again
-AWAY_AFTER: Final = (
-    10.0  # seconds without an answer of the host: its daemons restart within them, untold
+RESYNC_EVERY: Final = 30.0  # seconds: the longest delay that a missed notification costs
+GATHER: Final = 0.05  # seconds in which changes are gathered into one step
+RETRY_AFTER: Final = 1.0  # seconds until what had to wait is tried again
+UNREACHABLE_AFTER: Final = (
+    10.0  # seconds without an answer of the host: a restart of its daemons is shorter
 )
 MAX_REVISIONS: Final = 512  # kept in memory
 
 
 class Sync:
-    """One node's worker, its reflector and what it remembers."""
+    """One node's worker and its reflector."""
 
     def __init__(
         self,
         api: Api,
         recorder: Recorder,
-        host: Host,
+        host: HostClient,
         node: str,
         namespaces: tuple[str, ...],
         boot_id: str,
+        changed: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
         identity: Callable[[], str] = lambda: "",
         certificates: Callable[[], str] = lambda: "",
     ) -> None:
-        """`identity`: why this node's identity cannot be renewed, "" while it can; `certificates`: which of Bombshell's end
-        soon, "" while none does.
-        """
+        """`changed` wakes the worker. `identity` and `certificates` return why they cannot be renewed, or ""."""
         self._api = api
         self._recorder = recorder
         self._host = host
         self._node = node
         self._namespaces = namespaces
         self._boot_id = boot_id
+        self._changed = changed or threading.Event()
         self._clock = clock
         self._identity = identity
         self._certificates = certificates
-        self.bell = threading.Event()
-        self.mine = Reflector(api, NODES, project=_node, bell=self.bell.set, name=node)
-        self._contents: dict[tuple[str, str], Content] = {}  # (namespace, revision)
+        self.node = Reflector(api, NODES, project=_node, changed=self._changed, name=node)
+        self._contents: dict[NamespacedName, Content] = {}  # of revisions
         self._written: dict[NamespacedName, Written] = {}
-        self._said: dict[str, Any] = {}  # our TambourineNode's status
-        self._asked = ""  # when the controller wanted all statuses anew
-        self._away_since: float | None = (
-            None  # when Bombshell or the agent did not answer for the first time
-        )
+        self._node_status: dict[str, Any] = {}  # as it was written last
+        self._resync_requested_at = ""  # the annotation that was acted on
+        self._unreachable_since: float | None = None  # since when Bombshell or the agent is silent
 
-    def forget(self) -> None:
-        """The API server was away, or we were: what it holds may be another's word."""
+    def resync(self) -> None:
+        """Write all statuses again: the controller may have replaced them."""
         self._written.clear()
-        self._said = {}
-        self.bell.set()
+        self._node_status = {}
+        self._changed.set()
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`."""
-        backoff = Backoff(0.2, 15.0)
-        wait = LOOK_EVERY
-        while not stop.is_set():
-            self.bell.wait(wait)
-            self.bell.clear()
-            if stop.wait(GATHER):
-                return
-            try:
-                wait = AGAIN if self.look() else LOOK_EVERY
-                backoff.reset()
-            except TambourineError as error:
-                log.warning("%s", error)
-                wait = 0.0
-                stop.wait(backoff.next())
+        workloop.run(
+            lambda _: self.step(), stop, changed=self._changed, gather=GATHER, retry=Backoff(0.2, 15.0)
+        )  # fmt: skip
 
-    def look(self) -> bool:
-        """One look; True when something waits for what rings no bell here."""
-        if not self.mine.synced.is_set():
-            return True
-        node = self.mine.get(("", self._node))
+    def step(self) -> float:
+        """Read everything and write what differs; returns the seconds until the next step."""
+        if not self.node.synced.is_set():
+            return RETRY_AFTER
+        node = self.node.get(("", self._node))
         if node is None:
-            self._introduce()
-            return True
-        asked = node.metadata.annotations.get(cluster.RESYNC_REQUESTED_AT, "")
-        if asked != self._asked:
-            self._asked = asked
-            self.forget()
+            self._create_node()
+            return RETRY_AFTER
+        requested_at = node.metadata.annotations.get(cluster.RESYNC_REQUESTED_AT, "")
+        if requested_at != self._resync_requested_at:
+            self._resync_requested_at = requested_at
+            self.resync()
         try:
-            held, reports = self._host.held(), self._host.reports()
+            manifests, reports = self._host.manifests(), self._host.reports()
         except TambourineError as error:
-            self._say_away(node, str(error))
+            self._write_unreachable(node, str(error))
             raise
-        if self._is_away():
-            self._written.clear()  # the controller took our word back
-        self._away_since = None
-        orders = downward.orders(node.spec.assignments, held, reports, self._namespaces)
-        waits = self._carry_down(orders)
-        waits |= self._carry_up(node, reports, orders.refused)
-        self._speak(node, orders)
-        return waits
+        if self._is_unreachable():
+            self._written.clear()  # the controller has replaced these statuses
+        self._unreachable_since = None
+        changes = silo_changes(node.spec.assignments, manifests, reports, self._namespaces)
+        waits = self._change_silo(changes)
+        waits |= self._write_instances(node, reports, changes.refused)
+        self._write_node(node, changes)
+        return RETRY_AFTER if waits else RESYNC_EVERY
 
-    def _introduce(self) -> None:
-        """Make our TambourineNode, empty. Deleted while we run, it is made again; nothing on the host is removed."""
+    def _create_node(self) -> None:
+        """Create an empty TambourineNode, also after it was deleted; nothing is removed from the host."""
         item = {
             "apiVersion": schema.API_VERSION,
             "kind": cluster.NODE_KIND,
             "metadata": {"name": self._node},
         }
-        self._said = {}
+        self._node_status = {}
         try:
-            self.mine.learn(self._api.create(NODES, item))
+            self.node.record_write(self._api.create(NODES, item))
         except AlreadyExists:
             return
 
-    def _carry_down(self, orders: downward.Orders) -> bool:
+    def _change_silo(self, changes: SiloChanges) -> bool:
+        """Whether something has to wait."""
         waits = False
-        for key in orders.remove:
+        for key in changes.remove:
             log.info("removing %s/%s", *key)
-            with _alone(key, orders.refused):
+            with isolated(key, changes.refused):
                 self._host.remove(key)
             waits = True
-        for item in orders.rewrite:
-            with _alone((item.metadata.namespace, item.metadata.name), orders.refused):
+        for item in changes.rewrite:
+            with isolated((item.metadata.namespace, item.metadata.name), changes.refused):
                 self._host.write(item)
             waits = True
-        for assignment in orders.install:
-            with _alone((assignment.namespace, assignment.name), orders.refused):
+        for assignment in changes.install:
+            with isolated(assignment.key, changes.refused):
                 waits |= not self._install(assignment)
         return waits
 
     def _install(self, item: Assignment) -> bool:
-        """False: its revision is not there yet."""
+        """False: its revision cannot be read yet."""
         content = self._content(item)
         if content is None:
             return False
@@ -161,7 +149,7 @@ class Sync:
         return True
 
     def _content(self, item: Assignment) -> Content | None:
-        """The revision's content, once read and checked against its digest; None while it cannot be had."""
+        """The revision's content, checked against the assignment's digest; None while it cannot be read."""
         key = (item.namespace, item.revision)
         if key in self._contents:
             return self._contents[key]
@@ -173,19 +161,19 @@ class Sync:
         try:
             revision = msgspec.convert(found, cluster.Revision)
         except msgspec.ValidationError as error:
-            log.error("revision %s: %s", item.revision, error)  # noqa: TRY400 (their data, no trace)
+            log.error("revision %s: %s", item.revision, error)  # noqa: TRY400 (remote data, no traceback)
             return None
         content = revision.spec.content
         made = cluster.manifest_of(item, content)
         if manifest.content_digest(made) != item.digest:
-            log.error("revision %s has not the digest that the assignment says", item.revision)
+            log.error("revision %s does not match the digest of its assignment", item.revision)
             return None
         if len(self._contents) >= MAX_REVISIONS:
             self._contents.clear()
         self._contents[key] = content
         return content
 
-    def _carry_up(
+    def _write_instances(
         self,
         node: cluster.Node,
         reports: dict[NamespacedName, StatusReport],
@@ -193,26 +181,25 @@ class Sync:
     ) -> bool:
         waits = False
         for item in node.spec.assignments:
-            key = (item.namespace, item.name)
-            report = reports.get(key)
+            report = reports.get(item.key)
             if report is None or report.uid != item.uid or item.state != cluster.INSTALLED:
-                self._written.pop(key, None)
+                self._written.pop(item.key, None)
                 continue
-            with _alone(key, problems):
-                waits |= self._report(item, report)
+            with isolated(item.key, problems):
+                waits |= self._write_instance(item, report)
         return waits
 
-    def _report(self, item: Assignment, report: StatusReport) -> bool:
-        """Write one instance's status where it is due; True when it must wait."""
-        key, now = (item.namespace, item.name), self._clock()
+    def _write_instance(self, item: Assignment, report: StatusReport) -> bool:
+        """Write one instance's status where that is due; True when it has to wait."""
+        key, now = item.key, self._clock()
         failed = report.active_state == "failed" or report.reason
         journal = self._host.journal(key) if failed else ()
         current = report.observed_generation >= item.generation
-        status = upward.status_of(report, journal, item.revision if current else "")
+        status = instance_status.status_of(report, journal, item.revision if current else "")
         before, memory = self._written.get(key), report.memory_current or 0
-        if not upward.is_due(before, status, memory, now):
+        if not instance_status.is_due(before, status, memory, now):
             return False
-        if not upward.may_write(before, now):
+        if not instance_status.may_write(before, now):
             return True
         name = cluster.instance_name(item.name, self._node)
         metadata = {"name": name, "namespace": item.namespace}
@@ -220,49 +207,55 @@ class Sync:
             answer = self._api.apply_status(INSTANCES, metadata, status, manager=cluster.SYNC)
         except NotFound:  # the controller makes it
             return True
-        self._written[key] = upward.written(before, status, now, memory)
+        self._written[key] = instance_status.written(before, status, now, memory)
         if before is not None:
             uid = answer["metadata"]["uid"]
-            self._announce(Regarding(INSTANCES, item.namespace, name, uid), before.status, status)
+            self._record_events(
+                Regarding(INSTANCES, item.namespace, name, uid), before.status, status
+            )
         return False
 
-    def _announce(self, about: Regarding, before: dict[str, Any], after: dict[str, Any]) -> None:
+    def _record_events(
+        self, about: Regarding, before: dict[str, Any], after: dict[str, Any]
+    ) -> None:
         for item in (
             *statusevents.of_command(before, after),
             *statusevents.of_conditions(before, after),
         ):
             self._recorder.event(about, item.kind, item.reason, item.note, action="Report")
 
-    def _speak(self, node: cluster.Node, orders: downward.Orders) -> None:
-        """Our TambourineNode's status."""
+    def _write_node(self, node: cluster.Node, changes: SiloChanges) -> None:
         status = cluster.NodeStatus(
             version=__version__,
             namespaces=tuple(name for name in self._namespaces if name != "local"),
-            fields=fields.known(),  # the controller withholds others from us
+            fields=fields.known(),  # the controller assigns no others
             boot_id=self._boot_id,
             observed_generation=node.metadata.generation,
-            acknowledged=orders.acknowledged,
-            unlisted=orders.unlisted,
-            conditions=self._conditions(node, orders.refused),
+            acknowledged=changes.acknowledged,
+            unlisted=changes.unlisted,
+            conditions=self._conditions(node, changes.refused),
         )
-        self._say(status)
+        self._apply_node_status(status)
 
-    def _say_away(self, node: cluster.Node, why: str) -> None:
-        """Bombshell or the agent does not answer: what was said of services is of before. The rest stays as it was said."""
-        if self._away_since is None:
-            self._away_since = self._clock()
-        if self._is_away():
+    def _write_unreachable(self, node: cluster.Node, why: str) -> None:
+        """Bombshell or the agent does not answer: set the conditions, and keep the rest of the status."""
+        if self._unreachable_since is None:
+            self._unreachable_since = self._clock()
+        if self._is_unreachable():
             conditions = self._conditions(node, {}, host=why)
-            self._say(msgspec.structs.replace(node.status, conditions=conditions))
+            self._apply_node_status(msgspec.structs.replace(node.status, conditions=conditions))
 
-    def _is_away(self) -> bool:
-        """Whether it has not answered for so long that we said so."""
-        return self._away_since is not None and self._clock() - self._away_since >= AWAY_AFTER
+    def _is_unreachable(self) -> bool:
+        """Whether it has been silent for so long that the condition says so."""
+        return (
+            self._unreachable_since is not None
+            and self._clock() - self._unreachable_since >= UNREACHABLE_AFTER
+        )
 
     def _conditions(
         self, node: cluster.Node, refused: dict[NamespacedName, str], host: str = ""
     ) -> tuple[Condition, ...]:
-        return health.conditions(
+        return node_conditions.conditions(
             node,
             refused,
             host=host,
@@ -271,32 +264,18 @@ class Sync:
             clock=self._api.clock.problem,
         )
 
-    def _say(self, status: cluster.NodeStatus) -> None:
-        """Where it differs from what was said last."""
+    def _apply_node_status(self, status: cluster.NodeStatus) -> None:
+        """Where it differs from what was written last."""
         wanted = cluster.to_dict(status)
-        if wanted == self._said:
+        if wanted == self._node_status:
             return
         self._api.apply_status(NODES, {"name": self._node}, wanted, manager=cluster.SYNC)
-        self._said = wanted
-
-
-@contextmanager
-def _alone(key: NamespacedName, problems: dict[NamespacedName, str]) -> Iterator[None]:
-    """What one service is refused (a full silo, a status that the API server does not take) holds up no other, nor our
-    word of what is done; it is tried again at the next look. Somebody who is away holds up all.
-    """
-    try:
-        yield
-    except Unreachable:
-        raise
-    except TambourineError as error:
-        log.warning("%s/%s: %s", *key, error)
-        problems[key] = str(error)
+        self._node_status = wanted
 
 
 def _node(item: dict[str, Any]) -> cluster.Node | None:
     try:
         return msgspec.convert(item, cluster.Node)
     except msgspec.ValidationError as error:
-        log.error("our TambourineNode cannot be read: %s", error)  # noqa: TRY400 (their data)
+        log.error("cannot read this node's TambourineNode: %s", error)  # noqa: TRY400 (remote data)
         return None

@@ -47,7 +47,7 @@ class Seen:
         self._now: dict[str, tuple[str, float]] = {}  # name: state, when it was observed
         self._stop = threading.Event()
         self.reflector = Reflector(
-            cluster.api, resource, project=self._project, bell=lambda: None, namespace=NAMESPACE
+            cluster.api, resource, project=self._project, namespace=NAMESPACE
         )
         self._thread = threading.Thread(target=self.reflector.run, args=(self._stop,), daemon=True)
         self._thread.start()

@@ -63,7 +63,7 @@ class Fleet:
             self._thread(self._worker)
         self.made.wait()
         api = connect(self._kubeconfig, user_agent="tambourine-bench-fleet")
-        watching: Reflector[None] = Reflector(api, NODES, project=self._look, bell=lambda: None)
+        watching: Reflector[None] = Reflector(api, NODES, project=self._look)
         self._thread(lambda: watching.run(self._stop))
         for number in range(BEATERS):
             part = self.names[number::BEATERS]

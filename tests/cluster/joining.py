@@ -97,7 +97,7 @@ def approving(
 ) -> Iterator[approver.Approver]:
     """An approver works, with the rights of the controller's service account."""
     monkeypatch.setattr(approver, "GRACE", grace)
-    monkeypatch.setattr(approver, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(approver, "CHECK_EVERY", 0.2)
     kubecontroller.give_identity(cluster.plane)
     api = connect(cluster.plane.pki / kubecontroller.IDENTITY, user_agent="tambourine-test")
     works, stop = approver.Approver(api, csr_zoo.NAMESPACE), threading.Event()

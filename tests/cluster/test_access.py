@@ -136,7 +136,7 @@ def test_a_list_that_is_gone_amid_its_pages_is_begun_anew(control_plane: Cluster
     _compact(control_plane)
     api = _Small(control_plane)
     it: Reflector[str] = Reflector(
-        api, TAMBOURINES, project=lambda item: str(item["metadata"]["name"]), bell=lambda: None, namespace=namespace
+        api, TAMBOURINES, project=lambda item: str(item["metadata"]["name"]), namespace=namespace
     )  # fmt: skip
     thread = threading.Thread(target=it.run, args=(stop,))
     thread.start()
@@ -157,7 +157,7 @@ class _Old(Reflector[str]):
 
     def __init__(self, api: Api, namespace: str) -> None:
         super().__init__(
-            api, TAMBOURINES, project=lambda item: str(item["metadata"]["name"]), bell=lambda: None,
+            api, TAMBOURINES, project=lambda item: str(item["metadata"]["name"]),
             namespace=namespace,
         )  # fmt: skip
         self.lists = 0
@@ -244,8 +244,7 @@ def _controlling(api: Api, *namespaces: str, deadline: float = 300.0) -> Iterato
     finally:
         stop.set()
         recorder.close()
-        for one in works.reflectors:
-            one.close()
+        works.close()
         for thread in threads:
             thread.join(20)
 

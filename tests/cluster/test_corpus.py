@@ -22,7 +22,7 @@ from tests.cluster.manifests import fresh_name, tambourine
 from tests.cluster.world import Cluster
 
 MIXED = 2000
-AT_ONCE = 2  # requests
+PARALLEL = 2  # requests
 RBAC = "rbac.authorization.k8s.io"
 QUERY = "dryRun=All&fieldValidation=Strict"
 
@@ -105,14 +105,14 @@ def test_the_api_server_and_the_node_accept_the_same(control_plane: Cluster, see
     objects = list(corpus.corpus(seed, MIXED))
     assert len(objects) > 9_000
     namespace, token = control_plane.namespace, _token(control_plane)
-    doors = [Door(control_plane, namespace, token) for _ in range(AT_ONCE)]
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    doors = [Door(control_plane, namespace, token) for _ in range(PARALLEL)]
+    with ThreadPoolExecutor(PARALLEL) as threads:
         started = [
-            threads.submit(door.ask, objects[number::AT_ONCE]) for number, door in enumerate(doors)
+            threads.submit(door.ask, objects[number::PARALLEL]) for number, door in enumerate(doors)
         ]
     answers: list[Answer] = [Answer(b"", "")] * len(objects)
     for number, asked in enumerate(started):
-        answers[number::AT_ONCE] = asked.result()
+        answers[number::PARALLEL] = asked.result()
     taken = sum(bool(answer.stored) for answer in answers)
     assert taken > 1_000, "nearly nothing was accepted: the corpus proves little"
     assert len(objects) - taken > 5_000

@@ -87,7 +87,7 @@ def test_the_pod_is_the_nodes_sync_and_there_is_one_sync_a_node(
 ) -> None:
     since = time.time()
     _start(pod_host)
-    refusal = "another sync works on this node"
+    refusal = "another sync runs on this node"
     cluster.wait(
         lambda: refusal in _said(pod_host, UNIT, since),
         "the pod to be refused beside the host's own sync",

@@ -186,22 +186,29 @@ def test_a_node_makes_its_tambourinenode_empty(
 ) -> None:
     item = {**EMPTY, **more, "metadata": {"name": NODE, **more.get("metadata", {})}}
     _says(
-        node.ask("POST", kinds.NODES.path(), item, dryRun="All"), "makes its TambourineNode empty"
+        node.ask("POST", kinds.NODES.path(), item, dryRun="All"),
+        "must create its TambourineNode without",
     )
 
 
 def test_a_node_makes_no_other_tambourinenode(node: Caller) -> None:
     item = {**EMPTY, "metadata": {"name": "node-c"}}
-    _says(node.ask("POST", kinds.NODES.path(), item, dryRun="All"), "its own TambourineNode alone")
+    _says(
+        node.ask("POST", kinds.NODES.path(), item, dryRun="All"),
+        "may only write its own TambourineNode",
+    )
     item = {**EMPTY, "metadata": {"generateName": "node-"}}
-    _says(node.ask("POST", kinds.NODES.path(), item, dryRun="All"), "its own TambourineNode alone")
+    _says(
+        node.ask("POST", kinds.NODES.path(), item, dryRun="All"),
+        "may only write its own TambourineNode",
+    )
 
 
 def test_whose_an_instance_is_goes_by_what_was_there_before(node: Caller, one_stage: Stage) -> None:
     administrator = callers.administrator(one_stage.cluster)
     path = kinds.INSTANCES.path(one_stage.namespace, one_stage.instance(OTHER), "status")
     stolen = {"spec": {"nodeName": NODE}, "status": {"active": "stolen"}}
-    _says(node.ask("PATCH", path, stolen, MERGE), "its own instances alone")
+    _says(node.ask("PATCH", path, stolen, MERGE), "its own instances")
     there = administrator.ask("GET", path).body
     assert there["spec"]["nodeName"] == OTHER
     assert "status" not in there
@@ -237,11 +244,13 @@ def test_a_lease_of_its_own_is_a_plain_one_and_nobody_elses_is_read_by_writing(
 ) -> None:
     path = kinds.LEASES.path(model.LEASE_NAMESPACE, model.lease_name(NODE))
     for metadata in ({"finalizers": ["example.org/mine"]}, {"ownerReferences": [OWNER]}):
-        _says(node.ask("PATCH", path, {"metadata": metadata}, MERGE), "its own Lease alone")
+        _says(
+            node.ask("PATCH", path, {"metadata": metadata}, MERGE), "may only write its own Lease"
+        )
     for namespace, name in ((model.LEASE_NAMESPACE, NODE), (one_stage.namespace, model.CONTROLLER)):
         # A patch that changes nothing answers with the object, where it is let in.
         answer = node.ask("PATCH", kinds.LEASES.path(namespace, name), {}, MERGE)
-        _says(answer, "its own Lease alone")
+        _says(answer, "may only write its own Lease")
         assert "spec" not in answer.body
 
 
@@ -263,17 +272,17 @@ def test_events_are_its_own_word_about_its_own_instances(node: Caller, one_stage
         others,
         *map(named, (f"svc.x.{NODE}", f"svc.{NODE}.x", NODE, f"svc-{NODE}", "x")),
     ):
-        _says(told(instance), "its own instances alone")
-    _says(told(mine, reportingInstance=OTHER), "its own reporting")
-    _says(told(mine, reportingController="kubelet"), "its own reporting")
+        _says(told(instance), "its own instances")
+    _says(told(mine, reportingInstance=OTHER), "that it reports itself")
+    _says(told(mine, reportingController="kubelet"), "that it reports itself")
     pod = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": f"svc.{NODE}"}
-    _says(told(mine, regarding=pod), "its own instances alone")
+    _says(told(mine, regarding=pod), "its own instances")
 
 
 def test_a_node_asks_for_a_client_certificate_alone(node: Caller) -> None:
     for signer in ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"):
         answer = node.ask("POST", kinds.CSRS.path(), stage.request(signer), dryRun="All")
-        _says(answer, "a client certificate alone")
+        _says(answer, "only request client certificates")
 
 
 def test_who_has_a_nodes_name_and_not_its_group_is_nobody(one_stage: Stage) -> None:
@@ -281,7 +290,7 @@ def test_who_has_a_nodes_name_and_not_its_group_is_nobody(one_stage: Stage) -> N
         one_stage.cluster, "name alone", f"/CN={model.NODE_USER_PREFIX}{NODE}"
     )
     path = kinds.NODES.path("", NODE, "status")  # which the role that bears its name allows
-    _says(alone.ask("PATCH", path, {"status": {}}, MERGE), "is no node")
+    _says(alone.ask("PATCH", path, {"status": {}}, MERGE), "does not identify a node")
 
 
 def test_a_nodes_token_of_another_account_and_a_group_without_a_name_are_nobody(
@@ -294,10 +303,10 @@ def test_a_nodes_token_of_another_account_and_a_group_without_a_name_are_nobody(
     )
     path = kinds.INSTANCES.path(one_stage.namespace, one_stage.instance(NODE), "status")
     assert other.ask("PATCH", path, {"status": {}}, MERGE).code == 403
-    _says(group.ask("PATCH", path, {"status": {}}, MERGE), "is no node")
+    _says(group.ask("PATCH", path, {"status": {}}, MERGE), "does not identify a node")
     _says(
         group.ask("POST", kinds.LEASES.path("default"), rights.lease("x", "x", "default")),
-        "is none",
+        "does not identify one",
     )
 
 

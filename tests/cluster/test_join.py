@@ -120,7 +120,7 @@ def test_a_second_sync_on_the_host_is_refused(cluster: Cluster) -> None:
     host = cluster.hosts[0]
     done = host.run("tambourine", "sync", check=False)
     assert done.returncode == 1
-    assert "another sync works on this node" in done.stderr
+    assert "another sync runs on this node" in done.stderr
 
 
 def test_an_identity_near_its_end_is_renewed_and_sync_goes_on(cluster: Cluster, h2: Host) -> None:
@@ -159,7 +159,7 @@ def test_joining_again_gives_another_identity_and_touches_no_service(
 
     once_more = h2.run(*words, check=False)
     assert once_more.returncode == 3
-    assert "the token has been used; for another: kubectl tambourine join h2" in once_more.stderr
+    assert "the token has been used; run kubectl tambourine join h2" in once_more.stderr
     assert show(h2, SYNC, "ActiveState") == "active"
     h2.run("tambourine", "delete", name)
 
@@ -180,7 +180,7 @@ def test_another_s_invitation_cannot_be_bent_to_this_node(cluster: Cluster, h2: 
     before = pem(h2), h2.run("cat", KUBECONFIG).stdout
     done = h2.run("tambourine", "join", bent.encode(), check=False)
     assert done.returncode == 3
-    assert "may not ask for an identity of node h1" in done.stderr
+    assert "must not request an identity of node h1" in done.stderr
     assert (pem(h2), h2.run("cat", KUBECONFIG).stdout) == before
 
 

@@ -23,6 +23,16 @@ DAY = dt.timedelta(days=1)
 HOUR = 3600
 
 
+class _Counted(threading.Event):
+    """Counts how often it was set."""
+
+    count = 0
+
+    def set(self) -> None:
+        self.count += 1
+        super().set()
+
+
 class Renewed:
     """A node of 90 days' identity that has lived so long, and what renews it."""
 
@@ -33,12 +43,8 @@ class Renewed:
         self.first = aged(cluster.plane.pki, self.node, lived, 90 * DAY - lived)
         self.file.write_bytes(self.first)
         self.api = by_identity(cluster, self.file)
-        self.identity = Identity(self.api, self.node, self.file, lifetime=HOUR)
-        self.told = 0
-        self.identity.tell = self._tell
-
-    def _tell(self) -> None:
-        self.told += 1
+        self.changed = _Counted()
+        self.identity = Identity(self.api, self.node, self.file, self.changed, lifetime=HOUR)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -102,18 +108,18 @@ def test_what_is_young_is_left_alone(
 def test_when_nobody_approves_it_says_so_and_goes_on_trying(
     control_plane: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, announce: Announced
 ) -> None:
-    announce("cannot be renewed: no certificate for .*does the controller run")
+    announce("cannot be renewed: no certificate for .*is tambourine-controller running")
     monkeypatch.setattr(renewing, "ANSWER_SECONDS", 0.5)
     node = Renewed(control_plane, tmp_path, 70 * DAY)
     with node.at_work():
         control_plane.wait(lambda: node.identity.problem, "the problem")
-        assert "does the controller run" in node.identity.problem
-        assert node.told == 1
+        assert "is tambourine-controller running" in node.identity.problem
+        assert node.changed.count == 1
         assert not node.is_new()
         monkeypatch.setattr(renewing, "ANSWER_SECONDS", 20.0)
         with approving(control_plane, monkeypatch):
             control_plane.wait(lambda: node.is_new() and not node.identity.problem, "the end")
-    assert node.told > 1
+    assert node.changed.count > 1
 
 
 def test_an_outage_of_the_api_server_delays_it(
@@ -181,9 +187,7 @@ def test_a_node_that_was_removed_does_not_renew(
         control_plane.wait(node.is_new, "another identity, as it is a node again")
 
 
-def test_without_an_identity_of_ours_there_is_nothing_to_do(
-    control_plane: Cluster, tmp_path: Path
-) -> None:
-    identity = Identity(control_plane.api, "n", tmp_path / "none.pem")
-    identity.run(threading.Event())  # comes back
+def test_without_the_file_it_ends_at_once(control_plane: Cluster, tmp_path: Path) -> None:
+    identity = Identity(control_plane.api, "n", tmp_path / "none.pem", threading.Event())
+    identity.run(threading.Event())  # returns
     assert identity.problem == ""

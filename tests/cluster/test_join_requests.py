@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tambourinefs.cli.common.invitation import Invitation
-from tambourinefs.controller import csr as judging
+from tambourinefs.controller import csr_policy
 from tambourinefs.controller.approver import Approver
 from tambourinefs.errors import HostError, NotFound, RefusedByPolicy
 from tambourinefs.kube import csr
@@ -195,8 +195,8 @@ def _fates(
     ours = [
         name
         for word, name in posted.items()
-        if (request := judging.project(items[word]))
-        and judging.judge(request, SYSTEM).what != "ignore"
+        if (request := csr_policy.project(items[word]))
+        and csr_policy.decide(request, SYSTEM).action != "ignore"
     ]
     cluster.wait(lambda: all(fate(cluster.api, name).condition for name in ours), "a word on each")
     return {word: fate(cluster.api, name) for word, name in posted.items()}
@@ -218,7 +218,7 @@ def test_a_node_renews_itself_and_gets_nothing_else(
         assert len(posted) > 30, "hardly any came as far as the controller"
         again = csr.request(api, "h1", seconds=30, lifetime=3600)
         fates = _fates(control_plane, posted, hostile)
-        with pytest.raises(RefusedByPolicy, match="may not ask for an identity of node h2"):
+        with pytest.raises(RefusedByPolicy, match="must not request an identity of node h2"):
             csr.request(api, "h2", seconds=30)
     assert x509.load_pem_x509_certificate(again).subject == csr_zoo.of_node("h1")
     assert {word for word, one in fates.items() if one.condition == "Approved"} == set()
@@ -232,7 +232,7 @@ def test_another_node_s_token_is_denied_with_the_reason(
     api = by_token(invited(control_plane, other), tmp_path)
     with (
         approving(control_plane, monkeypatch),
-        pytest.raises(RefusedByPolicy, match=f"may not ask for an identity of node {mine}"),
+        pytest.raises(RefusedByPolicy, match=f"must not request an identity of node {mine}"),
     ):
         csr.request(api, mine, seconds=30)
 
@@ -318,7 +318,7 @@ def test_without_a_controller_the_host_says_what_is_missing(
     node = fresh_node()
     api = by_token(invited(control_plane, node), tmp_path)
     said: list[str] = []
-    with pytest.raises(HostError, match="does the controller run") as caught:
+    with pytest.raises(HostError, match="is tambourine-controller running") as caught:
         csr.request(api, node, seconds=1, progress=said.append)
     assert caught.value.hint is not None
     assert caught.value.hint.startswith("kubectl describe csr tambourine-")

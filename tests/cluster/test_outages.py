@@ -146,7 +146,7 @@ def test_a_leader_whose_requests_hang_ends_before_another_may_lead(cluster: Clus
         os.kill(server.pid, signal.SIGCONT)
     assert took < lease.LEASE_SECONDS
     said = log.read_text()[before:]
-    assert "the lease was not renewed for 10 s; ending" in said
+    assert "the Lease was not renewed for 10 s; ending" in said
     _let_the_next_lead(cluster)
 
 

@@ -43,7 +43,7 @@ def test_a_rollout_stops_at_the_first_node_that_fails_and_a_fix_goes_on(cluster:
     name, namespace = fresh_name("roll"), cluster.allowed_namespace
     said = _stopped(cluster, name, namespace, "exit 7")
     assert "exit code 7" in said["message"]
-    assert "1 node keeps what it had" in said["message"]
+    assert "1 node keeps the previous version" in said["message"]
 
     fixed = _unit(name, "Three")
     cluster.apply(tambourine(name, namespace, command="start", unit=fixed))

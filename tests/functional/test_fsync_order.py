@@ -144,7 +144,7 @@ CASES = {
     ),
     "sync: a renewed identity of the node": (
         _RENEWAL,
-        "Identity(None, 'n', root / 'node.pem')._renew(threading.Event())",
+        "Identity(None, 'n', root / 'node.pem', threading.Event())._renew(threading.Event())",
         ["fsync TMP", "rename TMP node.pem", "fsync ."],
     ),
     "install.lay_identity: of a node that joined": (

@@ -7,7 +7,7 @@ import pytest
 from tambourinefs.errors import Unreachable
 from tambourinefs.model import manifest
 from tambourinefs.rpc.client import Client
-from tambourinefs.sync.host import LIST_EVERY, Host
+from tambourinefs.sync.host import LIST_EVERY, HostClient
 from tests.functional.bombshells import Running
 
 TEXT = """\
@@ -32,31 +32,31 @@ def put(client: Client, name: str) -> None:
     client.write("silo", f"storage/{name}/tambourine.json", data, parents=True)
 
 
-def names(host: Host) -> list[str]:
-    return sorted(name for _, name in host.held())
+def names(host: HostClient) -> list[str]:
+    return sorted(name for _, name in host.manifests())
 
 
 def test_without_a_bell_it_is_listed_at_each_look(client: Client) -> None:
-    host = Host(client, Clock())
+    host = HostClient(client, clock=Clock())
     assert names(host) == []
     put(client, "a")
     assert names(host) == ["a"]
 
 
 def test_with_a_bell_it_is_listed_when_it_rang(client: Client) -> None:
-    host = Host(client, Clock())
-    host.rang()
+    host = HostClient(client, clock=Clock())
+    host.notify("silo")
     assert names(host) == []
     put(client, "a")
     assert names(host) == [], "it was listed without a bell: this test would prove nothing"
-    host.rang()
+    host.notify("silo")
     assert names(host) == ["a"]
 
 
 def test_a_bell_that_was_lost_costs_no_more_than_thirty_seconds(client: Client) -> None:
     clock = Clock()
-    host = Host(client, clock)
-    host.rang()
+    host = HostClient(client, clock=clock)
+    host.notify("silo")
     assert names(host) == []
     put(client, "a")
     clock.now += LIST_EVERY
@@ -64,10 +64,10 @@ def test_a_bell_that_was_lost_costs_no_more_than_thirty_seconds(client: Client) 
 
 
 def test_after_the_bell_was_lost_it_is_listed_at_each_look(client: Client) -> None:
-    host = Host(client, Clock())
-    host.rang()
+    host = HostClient(client, clock=Clock())
+    host.notify("silo")
     assert names(host) == []
-    host.deaf()
+    host.watch_lost("silo")
     put(client, "a")
     assert names(host) == ["a"]
     put(client, "b")
@@ -75,8 +75,8 @@ def test_after_the_bell_was_lost_it_is_listed_at_each_look(client: Client) -> No
 
 
 def test_our_own_writes_are_seen_before_their_bell(client: Client) -> None:
-    host = Host(client, Clock())
-    host.rang()
+    host = HostClient(client, clock=Clock())
+    host.notify("silo")
     assert names(host) == []
     host.write(manifest.parse_json(TEXT.replace("NAME", "a").encode(), source="test"))
     assert names(host) == ["a"]
@@ -87,11 +87,11 @@ def test_our_own_writes_are_seen_before_their_bell(client: Client) -> None:
 def test_a_silo_that_could_not_be_listed_is_listed_again(
     client: Client, bombshell: Running
 ) -> None:
-    host = Host(client, Clock())
+    host = HostClient(client, clock=Clock())
     put(client, "a")
-    host.rang()
+    host.notify("silo")
     bombshell.kill()
     with pytest.raises(Unreachable):
-        host.held()
+        host.manifests()
     bombshell.start()
     assert names(host) == ["a"]

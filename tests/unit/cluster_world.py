@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from tambourinefs.controller import world
-from tambourinefs.controller.world import Member, Report, Revision, Service, World
+from tambourinefs.controller import snapshot
+from tambourinefs.controller.snapshot import Member, Report, Revision, Service, Snapshot
 from tambourinefs.model import cluster, manifest
 from tambourinefs.model.cluster import Assignment
 from tambourinefs.model.schema import API_VERSION
@@ -37,7 +37,7 @@ def service(
         metadata["deletionTimestamp"] = deleted
     fields = {"name": name, "unit": "[Service]\nExecStart=/bin/true\n", "command": "start", **spec}
     item = {"apiVersion": API_VERSION, "kind": "Tambourine", "metadata": metadata, "spec": fields}
-    return world.service(item)
+    return snapshot.service(item)
 
 
 def assigned(of: Service, **changes: Any) -> Assignment:
@@ -98,9 +98,9 @@ def make(
     revisions: tuple[Revision, ...] = (),
     labels: dict[str, dict[str, str]] | None = None,
     **more: Any,
-) -> World:
+) -> Snapshot:
     """All of it; each member has a Node without labels unless `labels` says otherwise."""
-    return World(
+    return Snapshot(
         services={(item.namespace, item.name): item for item in services},
         members={item.name: item for item in members},
         labels={item.name: {} for item in members} if labels is None else labels,

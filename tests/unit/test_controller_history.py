@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tambourinefs.controller import history
-from tambourinefs.controller.world import Revision, Service
+from tambourinefs.controller.snapshot import Revision, Service
 from tambourinefs.model import cluster
 from tests.unit.cluster_world import assigned, make, member, service
 

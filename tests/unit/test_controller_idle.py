@@ -1,4 +1,4 @@
-"""While nothing changes the controller writes nothing, whatever it looks at by the clock alone."""
+"""While nothing changes the controller writes nothing, also where it reconciles by the clock."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tambourinefs.controller.loop import LOOK_ANYWAY_EVERY, LOOK_EVERY, Controller
-from tambourinefs.controller.steady import READY_FOR
+from tambourinefs.controller.availability import MIN_READY_SECONDS
+from tambourinefs.controller.loop import CHECK_EVERY, RECONCILE_EVERY, Controller
 from tambourinefs.errors import AlreadyExists, NotFound
 from tambourinefs.kube.api import Page
 from tambourinefs.kube.resources import (
@@ -86,7 +86,7 @@ class _Server:
 
 @pytest.fixture
 def server() -> _Server:
-    """Three nodes that obey `storage`, and two Tambourines there."""
+    """Three nodes that allow `storage`, and two Tambourines there."""
     made = _Server()
     for name in NODE_NAMES:
         made.put(CORE_NODES, name)
@@ -130,7 +130,7 @@ def _settle(server: _Server, controller: Controller, now: list[float]) -> None:
         before = server.writes.total()
         for reflector in controller.reflectors:
             reflector._list()
-        controller.look()
+        controller.reconcile()
         for (kind, namespace, name), item in list(server.objects.items()):
             if kind == INSTANCES.plural and "status" not in item:
                 _report(server, namespace, name, item["spec"]["tambourine"])
@@ -167,14 +167,14 @@ def test_nothing_is_written_over_an_hour_in_which_nothing_changes(
     server.writes.clear()
     looks, until = 0, now[0] + 3600
     while now[0] < until:
-        now[0] += LOOK_EVERY
+        now[0] += CHECK_EVERY
         for name in NODE_NAMES:  # their heartbeats
             server.put(LEASES, cluster.lease_name(name), cluster.LEASE_NAMESPACE)
         controller.leases._list()
         if controller._is_due():
             looks += 1
-            assert not controller.look()
-    assert looks >= 3600 / LOOK_ANYWAY_EVERY - 1
+            assert not controller.reconcile()
+    assert looks >= 3600 / RECONCILE_EVERY - 1
     assert server.writes == Counter()
 
 
@@ -188,7 +188,7 @@ def test_a_rollout_goes_on_when_time_alone_has_passed(
     def look() -> bool:
         for reflector in controller.reflectors:
             reflector._list()
-        return controller.look()
+        return controller.reconcile()
 
     def told() -> list[str]:
         return [
@@ -202,11 +202,11 @@ def test_a_rollout_goes_on_when_time_alone_has_passed(
     (first,) = told()
     _report(server, "storage", cluster.instance_name("zfs", first), "zfs", generation=2)
     look()
-    now[0] += READY_FOR * 0.9
+    now[0] += MIN_READY_SECONDS * 0.9
     assert not controller._is_due()
     look()
     assert told() == [first]
-    now[0] += READY_FOR * 0.2
+    now[0] += MIN_READY_SECONDS * 0.2
     assert controller._is_due(), "it does not come back by itself"
     look()
     assert len(told()) == 2

@@ -1,81 +1,79 @@
-"""When the controller looks: never with the memory of one history and another's."""
+"""When the controller reconciles: never with objects of two histories of the API server."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from tambourinefs.controller import loop
-from tambourinefs.controller.loop import Controller
+from tambourinefs.controller.loop import CHECK_EVERY, NOT_CURRENT_EVERY, STATUS_EVERY, Controller
+from tambourinefs.errors import Unreachable
 
 
 class _Counting(Controller):
-    """Counts its looks instead of taking them."""
+    """Counts reconciliations instead of doing them."""
 
     def __init__(self) -> None:
         super().__init__(None, None)  # type: ignore[arg-type]
-        self.looks = 0
-        self.looked = threading.Event()
+        self.count = 0
+        self.waits = False
+        self.error: Unreachable | None = None
 
-    def look(self) -> bool:
-        self.looks += 1
-        self.looked.set()
-        return False
-
-
-@contextmanager
-def _running(controller: Controller) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=controller.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        controller._bell.set()
-        thread.join(10)
-        controller._writers.close()
-        assert not thread.is_alive()
+    def reconcile(self) -> bool:
+        if self.error:
+            raise self.error
+        self.count += 1
+        return self.waits
 
 
-def test_it_waits_until_all_that_it_knows_is_of_one_api_server(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(loop, "OWED_EVERY", 0.01)
-    controller = _Counting()
-    for reflector in controller.reflectors:
+@pytest.fixture
+def controller() -> Iterator[_Counting]:
+    made = _Counting()
+    for reflector in made.reflectors:
         reflector.synced.set()
+    yield made
+    made._writers.close()
+
+
+def test_it_reconciles_only_while_every_reflector_is_current(controller: _Counting) -> None:
     (services,) = controller.services.reflectors
     services.error = "the API server does not answer"
-    asked = threading.Event()
-
-    class Bell(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            if timeout == 0.01:  # it came back owing a look
-                asked.set()
-            return super().wait(timeout)
-
-    controller._bell = Bell()
-    controller._bell.set()
-    with _running(controller):
-        assert asked.wait(10)
-        assert controller.looks == 0
-        services.error = ""  # it has been listed anew; the leases, last of all, ring no bell
-        assert controller.looked.wait(10)
+    assert controller.step(notified=True) == NOT_CURRENT_EVERY
+    assert controller.count == 0
+    services.error = ""  # listed again; the Leases, listed last, are not a change
+    assert controller.step(notified=False) == CHECK_EVERY
+    assert controller.count == 1
 
 
-def test_a_reflector_is_current_from_its_first_list_until_something_fails() -> None:
+def test_without_a_change_nothing_is_reconciled(controller: _Counting) -> None:
+    controller.step()
+    assert controller.step(notified=False) == CHECK_EVERY
+    assert controller.count == 1
+
+
+def test_what_had_to_wait_is_reconciled_without_a_change(controller: _Counting) -> None:
+    controller.waits = True
+    assert controller.step() == STATUS_EVERY / 4
+    controller.waits = False
+    controller.step(notified=False)
+    assert controller.count == 2
+
+
+def test_a_step_that_failed_is_repeated_without_a_change(controller: _Counting) -> None:
+    controller.error = Unreachable("the API server does not answer")
+    with pytest.raises(Unreachable):
+        controller.step()
+    controller.error = None
+    controller.step(notified=False)
+    assert controller.count == 1
+
+
+def test_a_reflector_is_current_from_its_first_list_until_a_failure() -> None:
     controller = _Counting()
-
-    def current() -> bool:
-        return controller.members.current
-
-    assert not current()
+    states = [controller.members.current]
     controller.members.synced.set()
-    assert current()
-    controller.members.error = "the watch was cut"
-    assert not current()
+    states.append(controller.members.current)
+    controller.members.error = "the watch was cut off"
+    states.append(controller.members.current)
+    assert states == [False, True, False]
     controller._writers.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tambourinefs.controller.loop import Controller
-from tambourinefs.controller.world import Member
+from tambourinefs.controller.snapshot import Member
 from tambourinefs.kube.resources import Resource
 from tambourinefs.model import cluster
 from tambourinefs.model.status import Condition
@@ -41,7 +41,11 @@ def _member(name: str, status: str, reason: str) -> Member:
     made = cluster_world.member(name)
     ready = Condition("Ready", status, reason, "", 0, SINCE)
     return Member(
-        name, "1", (), cluster.NodeStatus(version="1", conditions=(ready,)), made.asked_again
+        name,
+        "1",
+        (),
+        cluster.NodeStatus(version="1", conditions=(ready,)),
+        made.resync_requested_at,
     )
 
 
@@ -62,7 +66,9 @@ def test_of_a_silent_node_nobody_reads_active_nor_that_it_is_ready(
 ) -> None:
     members = (_member("dead", "True", "Ready"), _member("alive", "True", "Ready"))
     reports = (report(IT, "dead"), report(IT, "alive"))
-    controller._say_silent(make(IT, members=members, reports=reports, lost=frozenset({"dead"})))
+    controller._mark_silent_nodes(
+        make(IT, members=members, reports=reports, lost=frozenset({"dead"}))
+    )
     assert set(api.statuses) == {"TambourineInstance zfs.dead", "TambourineNode dead"}
     for status in api.statuses.values():
         (ready,) = status["conditions"]
@@ -77,7 +83,7 @@ def test_of_a_host_that_does_not_answer_its_sync_speaks_for_itself_and_not_for_i
 ) -> None:
     member = _member("h1", "False", "HostUnreachable")
     reports = (report(IT, "h1"),)
-    controller._say_silent(
+    controller._mark_silent_nodes(
         make(IT, members=(member,), reports=reports, unreachable=frozenset({"h1"}))
     )
     assert set(api.statuses) == {"TambourineInstance zfs.h1"}
@@ -94,7 +100,7 @@ def test_it_is_said_once(api: _Api, controller: Controller) -> None:
     members = (_member("dead", "Unknown", "NodeLost"), cluster_world.member("never-spoke"))
     reports = (report(IT, "dead", "Unknown", "NodeLost", active_state="unknown"),)
     lost = frozenset({"dead", "never-spoke"})
-    controller._say_silent(make(IT, members=members, reports=reports, lost=lost))
+    controller._mark_silent_nodes(make(IT, members=members, reports=reports, lost=lost))
     assert api.statuses == {}
     assert api.asked == {}
 
@@ -113,10 +119,10 @@ def test_a_node_that_is_heard_again_is_asked_for_its_word_once(
         )
         reports = (report(IT, "back", active_state="unknown", conditions=conditions),)
     member = _member("back", *said)
-    controller._say_silent(make(IT, members=(member,), reports=reports))
+    controller._mark_silent_nodes(make(IT, members=(member,), reports=reports))
     assert api.asked == {"back": SINCE}
     assert api.statuses == {}
     api.asked.clear()
     asked = Member("back", "3", (), member.status, SINCE)
-    controller._say_silent(make(IT, members=(asked,), reports=reports))
+    controller._mark_silent_nodes(make(IT, members=(asked,), reports=reports))
     assert api.asked == {}

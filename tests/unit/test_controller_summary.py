@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from tambourinefs.controller import fanout, summary
-from tambourinefs.controller.heartbeats import Heartbeats
-from tambourinefs.controller.world import World
+from tambourinefs.controller import assignments, summary
+from tambourinefs.controller.liveness import LeaseTracker
+from tambourinefs.controller.snapshot import Snapshot
+from tambourinefs.model import cluster
 from tests.unit.cluster_world import Clock, assigned, make, member, report, service
 
 NOW = "2026-11-23T08:00:00Z"
 
 
-def _status(world: World) -> dict[str, Any]:
+def _status(world: Snapshot) -> dict[str, Any]:
     (it,) = world.services.values()
-    return summary.summary(world, it, fanout.wanted(world).spreads.get(it.uid), NOW)
+    return summary.summary(world, it, assignments.plan(world).placements.get(it.uid), NOW)
 
 
 def _condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -58,13 +59,13 @@ def test_several_are_what_they_have_in_common_or_a_count() -> None:
 @pytest.mark.parametrize(
     ("members", "labels", "said"),
     [
-        ((), {}, "no node has an agent"),
+        ((), {}, "no node runs an agent"),
         (
             (member("a", namespaces=()), member("b", namespaces=("x",))),
             {"a": {}, "b": {}},
             "0 of 2 nodes allow namespace storage",
         ),
-        ((member("a"),), {}, "1 of 1 nodes allow namespace storage, and none of them is chosen"),
+        ((member("a"),), {}, "1 of 1 nodes allow namespace storage, and none of them is selected"),
     ],
 )
 def test_one_that_reaches_no_node_says_what_to_do(members: Any, labels: Any, said: str) -> None:
@@ -76,8 +77,8 @@ def test_one_that_reaches_no_node_says_what_to_do(members: Any, labels: Any, sai
 @pytest.mark.parametrize(
     ("which", "reason", "says"),
     [
-        ("lost", "NodeLost", "not heard of: b"),
-        ("unreachable", "HostUnreachable", "Bombshell or the agent does not answer on: b"),
+        ("lost", "NodeLost", "no heartbeat from b"),
+        ("unreachable", "HostUnreachable", "Bombshell or the agent does not answer on b"),
     ],
 )
 def test_a_node_of_which_nothing_is_known_is_unknown(which: str, reason: str, says: str) -> None:
@@ -107,14 +108,16 @@ def test_what_the_api_server_refuses_is_told() -> None:
 def test_a_condition_keeps_its_time_while_its_status_does() -> None:
     it = service()
     world = make(it, members=(member("a", assigned(it)),), reports=(report(it, "a"),))
-    first = summary.summary(world, it, fanout.wanted(world).spreads[it.uid], "2020-01-01T00:00:00Z")
+    first = summary.summary(
+        world, it, assignments.plan(world).placements[it.uid], "2020-01-01T00:00:00Z"
+    )
     it.status.update(first)
     assert _status(world) == first
 
 
 def test_a_heartbeat_that_stops_is_seen_on_our_own_clock() -> None:
     clock, versions = Clock(), {"a": "1", "b": "1", "c": "1"}
-    beats = Heartbeats(clock)
+    beats = LeaseTracker(clock)
     assert beats.lost(versions, versions) == frozenset()
     for clock.now in (20.0, 39.0, 41.0):
         versions |= {"b": str(clock.now), "c": str(clock.now)}
@@ -126,7 +129,7 @@ def test_a_heartbeat_that_stops_is_seen_on_our_own_clock() -> None:
 
 def test_when_most_lapse_at_once_it_is_not_they_who_were_away() -> None:
     clock, versions = Clock(), {"a": "1", "b": "1", "c": "1"}
-    beats = Heartbeats(clock)
+    beats = LeaseTracker(clock)
     beats.lost(versions, versions)
     clock.now = 60.0
     assert beats.lost(versions, versions) == frozenset()
@@ -150,5 +153,13 @@ def test_of_a_service_whose_every_node_is_lost_nobody_reads_active() -> None:
         reports=(report(it, "a", active="active (running) since yesterday"),),
         lost=frozenset({"a"}),
     )
-    status = summary.summary(world, it, fanout.wanted(world).spreads[it.uid], "")
+    status = summary.summary(world, it, assignments.plan(world).placements[it.uid], "")
     assert (status["active"], status["activeState"]) == ("unknown", "unknown")
+
+
+@pytest.mark.parametrize("spec", [{}, {"noSuchField": 1}], ids=["accepted", "not accepted"])
+def test_the_summary_has_only_the_condition_types_of_a_tambourine(spec: dict[str, Any]) -> None:
+    status = _status(make(service(**spec), members=(member("a"),)))
+    types = [one["type"] for one in status["conditions"]]
+    assert types == [kind for kind in cluster.SERVICE_CONDITIONS if kind in types]
+    assert spec or tuple(types) == cluster.SERVICE_CONDITIONS

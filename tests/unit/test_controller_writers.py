@@ -1,4 +1,4 @@
-"""Writes of one look: side by side, each on its own, all ended when the look goes on."""
+"""Writes of one step: in parallel, independent of each other, all done when the step goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from tambourinefs.controller.writers import AT_ONCE, Write, Writers
+from tambourinefs.controller.writers import PARALLEL, Write, Writers
 from tambourinefs.errors import NotFound, TambourineError, Unreachable
 from tests.announced import Announced
 
@@ -20,19 +20,21 @@ def writers() -> Iterator[Writers]:
     made.close()
 
 
-def test_all_are_done_when_it_returns(writers: Writers) -> None:
+def test_all_writes_are_done_on_return(writers: Writers) -> None:
     done: list[int] = []
     assert writers.each(("one", partial(done.append, n)) for n in range(100)) == {}
     assert sorted(done) == list(range(100))
 
 
-def test_eight_are_in_flight_together(writers: Writers) -> None:
-    meeting = threading.Barrier(AT_ONCE, timeout=20)
-    writers.each(("one", meeting.wait) for _ in range(AT_ONCE))  # fails unless all wait at once
+def test_eight_writes_run_in_parallel(writers: Writers) -> None:
+    meeting = threading.Barrier(PARALLEL, timeout=20)
+    writers.each(("one", meeting.wait) for _ in range(PARALLEL))  # fails unless all wait at once
     assert not meeting.broken
 
 
-def test_what_is_refused_to_one_holds_up_no_other(writers: Writers, announce: Announced) -> None:
+def test_an_error_of_one_write_does_not_stop_the_others(
+    writers: Writers, announce: Announced
+) -> None:
     announce("no namespace storage")
     done: list[str] = []
 
@@ -48,7 +50,7 @@ def test_what_is_refused_to_one_holds_up_no_other(writers: Writers, announce: An
     assert sorted(done) == ["a", "c"]
 
 
-def test_an_api_server_that_is_away_ends_it_and_the_rest_is_left(writers: Writers) -> None:
+def test_an_unreachable_api_server_stops_the_remaining_writes(writers: Writers) -> None:
     begun: list[int] = []
 
     def write(number: int) -> None:
@@ -57,10 +59,10 @@ def test_an_api_server_that_is_away_ends_it_and_the_rest_is_left(writers: Writer
 
     with pytest.raises(Unreachable, match="does not answer"):
         writers.each(("one", partial(write, n)) for n in range(1000))
-    assert len(begun) <= AT_ONCE
+    assert len(begun) <= PARALLEL
 
 
-def test_a_list_that_cannot_be_made_is_told(writers: Writers) -> None:
+def test_an_error_of_the_iterable_is_raised(writers: Writers) -> None:
     def writes() -> Iterator[Write]:
         for _ in range(3):
             yield "one", lambda: None

@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from tambourinefs.errors import InvalidManifest
-from tambourinefs.model import manifest, names, paths
+from tambourinefs.model import cluster, manifest, names, paths
 from tambourinefs.model.schema import MAX_DROP_INS, MAX_FILES, MAX_LABELS, STRUCTS
+from tambourinefs.sync import node_conditions
 from tests.unit import unit_grammar
 
 CRDS = Path(__file__).parents[2] / "k8s/crds"
@@ -66,6 +67,30 @@ def test_the_crd_has_the_fields_of_the_parser_and_no_others() -> None:
     assert {path for path, _ in _fields(_schema("tambourines")["spec"], "spec")} == known
 
 
+@pytest.mark.parametrize(
+    ("plural", "types"),
+    [
+        ("tambourines", cluster.SERVICE_CONDITIONS),
+        ("tambourineinstances", cluster.SERVICE_CONDITIONS),
+        ("tambourinenodes", cluster.NODE_CONDITIONS),
+    ],
+)
+def test_the_described_condition_types_are_those_that_are_written(
+    plural: str, types: tuple[str, ...]
+) -> None:
+    conditions = _schema(plural)["status"]["properties"]["conditions"]
+    listed = conditions["items"]["properties"]["type"]["description"]
+    assert listed == f"The type of the condition, one of {', '.join(types)}."
+    assert conditions["description"].endswith(f": {', '.join(types)}.")
+
+
+def test_the_condition_types_of_nodes_are_those_that_sync_writes() -> None:
+    written = node_conditions.conditions(
+        cluster.Node(), {}, host="", identity="", certificates="", clock=""
+    )
+    assert tuple(one.type for one in written) == cluster.NODE_CONDITIONS
+
+
 def test_a_revision_holds_what_a_tambourine_can_say() -> None:
     spec = _schema("tambourines")["spec"]["properties"]
     content = _schema("tambourinerevisions")["spec"]["properties"]["content"]["properties"]
@@ -102,7 +127,7 @@ def test_the_crd_refuses_the_units_that_the_node_takes_for_our_own() -> None:
         .replace("!", " not ")
         .replace("&&", " and ")
         for entry in _schema("tambourines")["spec"]["x-kubernetes-validations"]
-        if "own units" in entry["message"]
+        if "unit of Tambourine" in entry["message"]
     ]
     assert len(rules) == 2
     refused, wanted = set(), set()

@@ -1,4 +1,4 @@
-"""Who leads and cannot renew ends before another may lead: refused, cut off, or with a request that hangs."""
+"""A leader that cannot renew its Lease ends before another may lead: forbidden, cut off, or with a request that hangs."""
 
 from __future__ import annotations
 
@@ -40,23 +40,41 @@ class _Api:
         return {"metadata": metadata, "spec": {"holderIdentity": self.holder}}
 
 
+class _Leader:
+    """A process that leads: `lost` is what `wait` returned, None while it waits."""
+
+    def __init__(self, api: _Api) -> None:
+        self.stop = threading.Event()
+        self.lost: str | None = None
+        self.ended = threading.Event()
+        self.elector = Elector(api, "n", "l", "me")  # type: ignore[arg-type]
+        assert self.elector.acquire(self.stop)
+        api.renewed.clear()
+        self.threads = [
+            threading.Thread(target=self.elector.renew, args=(self.stop,)),
+            threading.Thread(target=self._wait),
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def _wait(self) -> None:
+        self.lost = self.elector.wait(self.stop)
+        self.ended.set()
+
+
 @contextmanager
-def _leading(api: _Api, died: threading.Event) -> Iterator[threading.Event]:
-    """An elector that has the lease and holds it in a thread; yields its `stop`. It has not ended by itself."""
-    stop = threading.Event()
-    elector = Elector(api, "n", "l", "me", died.set)  # type: ignore[arg-type]
-    assert elector.acquire(stop)
-    api.renewed.clear()
-    thread = threading.Thread(target=elector.hold, args=(stop,))
-    thread.start()
+def _leading(api: _Api) -> Iterator[_Leader]:
+    """A process that leads and has renewed its Lease."""
+    leader = _Leader(api)
     try:
         assert api.renewed.wait(10)
-        assert not died.is_set()
-        yield stop
+        assert leader.lost is None
+        yield leader
     finally:
-        stop.set()
-        thread.join(10)
-        assert not thread.is_alive()
+        leader.stop.set()
+        for thread in leader.threads:
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 @pytest.fixture(autouse=True)
@@ -65,12 +83,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEW_BY", 1.0)
 
 
-def test_a_renewal_that_hangs_ends_the_leader_while_it_hangs(announce: Announced) -> None:
-    announce("not renewed")
-    api, died, answer = _Api(), threading.Event(), threading.Event()
-    with _leading(api, died):
+def test_wait_returns_while_a_renewal_hangs() -> None:
+    api, answer = _Api(), threading.Event()
+    with _leading(api) as leader:
         api.renewal = lambda: _hang(answer)
-        assert died.wait(10)
+        assert leader.ended.wait(10)
+        assert leader.lost == "the Lease was not renewed for 1 s"
         assert not answer.is_set()
         api.renewal = lambda: None
         answer.set()
@@ -80,47 +98,70 @@ def _hang(answer: threading.Event) -> None:
     assert answer.wait(20)
 
 
-@pytest.mark.parametrize("error", [Unreachable("nobody answers"), Forbidden("no rights")])
-def test_renewals_that_fail_end_the_leader(error: TambourineError, announce: Announced) -> None:
-    announce("not renewed")
+@pytest.mark.parametrize("error", [Unreachable("it does not answer"), Forbidden("no rights")])
+def test_wait_returns_after_renewals_that_failed(
+    error: TambourineError, announce: Announced
+) -> None:
     announce(str(error))
-    api, died = _Api(), threading.Event()
+    api = _Api()
 
     def fails() -> None:
         raise error
 
-    with _leading(api, died):
+    with _leading(api) as leader:
         api.renewal = fails
-        assert died.wait(10)
-        api.renewal = lambda: None
+        assert leader.ended.wait(10)
+        assert leader.lost == "the Lease was not renewed for 1 s"
 
 
-def test_another_that_leads_ends_the_leader_at_once(announce: Announced) -> None:
-    announce("another leads")
-    api, died = _Api(), threading.Event()
+def test_wait_returns_at_once_where_another_process_holds_the_lease() -> None:
+    api = _Api()
 
     def conflict() -> None:
         raise Conflict("written since")
 
-    with _leading(api, died):
+    with _leading(api) as leader:
         api.holder = "another"
         api.renewal = conflict
-        assert died.wait(10)
+        assert leader.ended.wait(10)
+        assert leader.lost == "another process holds the Lease"
 
 
-def test_who_renews_leads_on_and_gives_the_lease_away_at_the_end() -> None:
-    api, died = _Api(), threading.Event()
-    with _leading(api, died) as stop:
+def test_a_failure_while_reading_the_lease_again_is_retried(announce: Announced) -> None:
+    """After a conflict, as after etcd was restored, the Lease is read; that may fail like any request."""
+    announce("cannot renew")
+    api = _Api()
+    with _leading(api) as leader:
+        failed = threading.Event()
+
+        def get(*_: object) -> dict[str, Any]:
+            failed.set()
+            raise Unreachable("it does not answer")
+
+        def conflict() -> None:
+            raise Conflict("written since")
+
+        api.get, api.renewal = get, conflict  # type: ignore[method-assign]
+        assert failed.wait(10)
+        api.renewal = lambda: None
+        api.renewed.clear()
+        assert api.renewed.wait(10)
+        assert leader.lost is None
+
+
+def test_a_leader_renews_until_stop_and_then_releases_the_lease() -> None:
+    api = _Api()
+    with _leading(api) as leader:
         for _ in range(20):
             api.renewed.clear()
             assert api.renewed.wait(10)
         assert api.holder == "me"
-        stop.set()
+    assert leader.lost == ""
+    leader.elector.release()
     assert api.holder == ""
-    assert not died.is_set()
 
 
-def test_one_request_that_hangs_can_be_tried_again_and_all_end_before_the_lease(
+def test_the_timeouts_leave_time_for_a_second_renewal_and_end_before_the_lease(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""What we write is known before the watch tells it, and never against what the watch has told."""
+"""A write is in memory before the watch delivers it, and never replaces what the watch has delivered."""
 
 from __future__ import annotations
 
@@ -35,66 +35,66 @@ def _event(kind: str, version: int, value: str = "") -> bytes:
     return json.dumps({"type": kind, "object": _item(version, value)}).encode()
 
 
-def _reflector() -> Reflector[str]:
+def _reflector(changed: threading.Event | None = None) -> Reflector[str]:
     made: Reflector[str] = Reflector(
         _Api(),  # type: ignore[arg-type]
         NODES,
         project=lambda item: str(item["value"]),
-        bell=lambda: None,
+        changed=changed,
     )
     made._list()
     return made
 
 
-def test_what_was_written_is_known_at_once() -> None:
+def test_a_recorded_write_is_in_the_items() -> None:
     it = _reflector()
-    it.learn(_item(11, "written"))
+    it.record_write(_item(11, "written"))
     assert it.get(KEY) == "written"
 
 
-def test_an_answer_that_comes_after_the_next_change_does_not_hide_it() -> None:
+def test_a_late_answer_does_not_replace_a_later_change() -> None:
     it = _reflector()
     it._event(_event("MODIFIED", 11, "written"))
     it._event(_event("MODIFIED", 12, "another's"))
-    it.learn(_item(11, "written"))  # the answer of the write was slower than the watch
+    it.record_write(_item(11, "written"))  # the answer of the write was slower than the watch
     assert it.get(KEY) == "another's"
 
 
-def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
+def test_a_late_answer_does_not_restore_a_deleted_object() -> None:
     it = _reflector()
     it._event(_event("MODIFIED", 11, "written"))
     it._event(_event("DELETED", 12))
-    it.learn(_item(11, "written"))
+    it.record_write(_item(11, "written"))
     assert it.items == {}
 
 
-def test_after_a_restored_backup_older_versions_count() -> None:
+def test_after_a_list_lower_versions_count_again() -> None:
     it = _reflector()
     it._event(_event("MODIFIED", 5000, "before the restore"))
     it._list()
-    it.learn(_item(11, "written"))
+    it.record_write(_item(11, "written"))
     assert it.get(KEY) == "written"
 
 
-def test_a_bookmark_rings_no_bell_and_counts() -> None:
-    rung: list[int] = []
-    it = _reflector()
-    it._bell = lambda: rung.append(1)
+def test_a_bookmark_counts_and_is_no_change() -> None:
+    changed = threading.Event()
+    it = _reflector(changed)
+    changed.clear()
     it._event(_event("BOOKMARK", 20))
-    assert rung == []
-    it.learn(_item(11, "old"))
+    assert not changed.is_set()
+    it.record_write(_item(11, "old"))
     assert it.get(KEY) == "listed"
 
 
-def test_a_version_that_is_no_number_is_believed() -> None:
+def test_a_version_that_is_not_a_number_is_kept() -> None:
     it = _reflector()
     item = _item(0, "written")
     item["metadata"]["resourceVersion"] = "a1"
-    it.learn(item)
+    it.record_write(item)
     assert it.get(KEY) == "written"
 
 
-def test_an_end_that_comes_while_the_watch_is_opened_is_not_waited_for() -> None:
+def test_close_while_the_watch_is_opened_ends_it() -> None:
     """The API server may have nothing to say for a minute."""
     it, stop = _reflector(), threading.Event()
     closed: list[bool] = []
@@ -156,7 +156,6 @@ def test_a_throttled_watch_is_retried_when_the_server_says_and_is_no_warning(
         api,  # type: ignore[arg-type]
         NODES,
         project=lambda item: str(item["value"]),
-        bell=lambda: None,
     )
     it.run(stop)
     assert api.watches[1] - api.watches[0] >= least

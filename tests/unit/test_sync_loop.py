@@ -1,4 +1,4 @@
-"""One look of sync: what one service is refused holds up no other, and is said (DESIGN: sync)."""
+"""One step of sync: an error of one service does not stop the others, and becomes a condition."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tambourinefs.kube.events import Recorder
 from tambourinefs.model import cluster
 from tambourinefs.model.schema import API_VERSION
 from tambourinefs.model.status import StatusReport
-from tambourinefs.sync.loop import Sync
+from tambourinefs.sync.loop import RETRY_AFTER, Sync
 from tests.announced import Announced
 from tests.unit.cluster_world import NAMESPACE, assigned, manifest_at, service
 
@@ -50,12 +50,12 @@ class _Host:
     """A silo; `refuses` by name."""
 
     def __init__(self) -> None:
-        self.manifests: dict[Any, Any] = {}
+        self.stored: dict[Any, Any] = {}
         self.statuses: dict[Any, StatusReport] = {}
         self.refuses: dict[str, TambourineError] = {}
 
-    def held(self) -> dict[Any, Any]:
-        return dict(self.manifests)
+    def manifests(self) -> dict[Any, Any]:
+        return dict(self.stored)
 
     def reports(self) -> dict[Any, StatusReport]:
         return dict(self.statuses)
@@ -66,10 +66,10 @@ class _Host:
     def write(self, item: Any) -> None:
         if item.metadata.name in self.refuses:
             raise self.refuses[item.metadata.name]
-        self.manifests[item.metadata.namespace, item.metadata.name] = item
+        self.stored[item.metadata.namespace, item.metadata.name] = item
 
     def remove(self, key: Any) -> None:
-        del self.manifests[key]
+        del self.stored[key]
 
 
 def _sync(
@@ -80,8 +80,8 @@ def _sync(
     made = Sync(api, recorder, host, "h1", ("*",), "boot", certificates=certificates)  # type: ignore[arg-type]
     spec = cluster.to_dict(cluster.NodeSpec(tuple(assignments)))
     item = {"apiVersion": API_VERSION, "metadata": {"name": "h1", "generation": 3}, "spec": spec}
-    made.mine.learn(item)
-    made.mine.synced.set()
+    made.node.record_write(item)
+    made.node.synced.set()
     return made, api, host
 
 
@@ -97,46 +97,46 @@ def _ready(api: _Api) -> tuple[str, str]:
     return found["reason"], found["message"]
 
 
-def test_what_the_silo_does_not_take_holds_up_no_other(announce: Announced) -> None:
+def test_a_manifest_that_the_silo_refuses_does_not_stop_the_others(announce: Announced) -> None:
     announce("quota is reached")
     sync, api, host = _sync(assigned(ONE), assigned(TWO))
     host.refuses["one"] = OutOfSpace("the silo's quota is reached")
-    sync.look()
-    assert set(host.manifests) == {(NAMESPACE, "two")}
+    sync.step()
+    assert set(host.stored) == {(NAMESPACE, "two")}
     assert _ready(api) == ("PartiallyRefused", f"{NAMESPACE}/one: the silo's quota is reached")
     host.refuses.clear()
-    sync.look()
-    assert len(host.manifests) == 2
+    sync.step()
+    assert len(host.stored) == 2
     assert _ready(api) == ("Ready", "")
 
 
-def test_a_status_that_is_refused_holds_up_no_other_and_no_acknowledgement(
+def test_a_status_that_is_rejected_stops_no_other_and_no_acknowledgement(
     announce: Announced,
 ) -> None:
     announce("Too long")
     tomb = assigned(service("gone", generation=2), state="absent")
     sync, api, host = _sync(assigned(ONE), assigned(TWO), tomb)
     for it in (ONE, TWO):
-        host.manifests[NAMESPACE, it.name] = manifest_at(it)
+        host.stored[NAMESPACE, it.name] = manifest_at(it)
         host.statuses[NAMESPACE, it.name] = StatusReport(
             namespace=NAMESPACE, name=it.name, uid=it.uid, observed_generation=2
         )
     api.refuses["one.h1"] = Invalid("status.drop-in: Too long")
-    sync.look()
+    sync.step()
     assert "two.h1" in api.applied
     assert [one["uid"] for one in api.applied["h1"]["acknowledged"]] == [tomb.uid]
     assert "one: status.drop-in: Too long" in _ready(api)[1]
 
 
 @pytest.mark.parametrize("who", ["host", "api"])
-def test_who_is_away_holds_up_all(who: str) -> None:
+def test_an_unreachable_server_ends_the_step(who: str) -> None:
     sync, api, host = _sync(assigned(ONE))
     if who == "host":
         host.refuses["one"] = Unreachable("Bombshell is away")
     else:
         api.refuses["h1"] = Unreachable("the API server is away")
     with pytest.raises(Unreachable):
-        sync.look()
+        sync.step()
     assert "h1" not in api.applied
 
 
@@ -153,35 +153,35 @@ class _Silent(_Host):
         return super().reports()
 
 
-def test_a_host_that_does_not_answer_is_not_ready_and_its_restart_is_no_news() -> None:
+def test_host_unreachable_after_ten_seconds_without_an_answer() -> None:
     tomb = assigned(service("gone", generation=2), state="absent")
     sync, api, _ = _sync(tomb)
     host, now = _Silent(), [0.0]
     sync._host, sync._clock = host, lambda: now[0]  # type: ignore[assignment]
-    sync.look()
+    sync.step()
     before = api.applied["h1"]
     assert _ready(api) == ("Ready", "")
     _learn(sync, before, tomb)
     host.why = "the status mount has no server"
     for now[0] in (0.0, 9.0):
         with pytest.raises(Unreachable):
-            sync.look()
+            sync.step()
         assert api.applied["h1"] == before
     now[0] = 10.0
     with pytest.raises(Unreachable):
-        sync.look()
+        sync.step()
     after = api.applied["h1"]
     assert _ready(api) == ("HostUnreachable", "the status mount has no server")
     assert after["conditions"][0]["status"] == "False"
     assert {**after, "conditions": 0} == {**before, "conditions": 0}  # nothing is taken back
     assert after["acknowledged"]
     host.why = ""
-    sync.look()
+    sync.step()
     assert _ready(api) == ("Ready", "")
     host.why = "it restarts"
     now[0] = 11.0
     with pytest.raises(Unreachable):
-        sync.look()
+        sync.step()
     assert _ready(api) == ("Ready", "")
 
 
@@ -189,7 +189,7 @@ def _learn(sync: Sync, status: dict[str, Any], *assignments: Any) -> None:
     """What the watch brings of a status that was written."""
     spec = cluster.to_dict(cluster.NodeSpec(tuple(assignments)))
     metadata = {"name": "h1", "generation": 3}
-    sync.mine.learn(
+    sync.node.record_write(
         {"apiVersion": API_VERSION, "metadata": metadata, "spec": spec, "status": status}
     )
 
@@ -203,7 +203,7 @@ def test_nothing_is_written_over_an_hour_in_which_nothing_changes() -> None:
         """What moves by itself on a quiet host: tasks, and memory by a tenth."""
         memory = (40 + step % 5) << 20
         for it in (ONE, TWO):
-            host.manifests[NAMESPACE, it.name] = manifest_at(it)
+            host.stored[NAMESPACE, it.name] = manifest_at(it)
             host.statuses[NAMESPACE, it.name] = StatusReport(
                 namespace=NAMESPACE, name=it.name, uid=it.uid, observed_generation=2,
                 active=f"active (running) since Fri 2021-03-05 13:38:11 PST; {step}s ago",
@@ -211,55 +211,55 @@ def test_nothing_is_written_over_an_hour_in_which_nothing_changes() -> None:
             )  # fmt: skip
 
     figures(0)
-    sync.look()
+    sync.step()
     assert set(api.applied) == {"h1", "one.h1", "two.h1"}
     _learn(sync, api.applied["h1"], assigned(ONE), assigned(TWO))
     api.applied.clear()
-    for step in range(1, 121):  # LOOK_EVERY is 30 s; FIGURES_EVERY comes round six times
+    for step in range(1, 121):  # RESYNC_EVERY is 30 s; FIGURES_EVERY comes round six times
         now[0] = 30.0 * step
         figures(step)
-        sync.look()
+        sync.step()
     assert api.applied == {}
 
 
-def test_when_the_host_answers_again_all_is_told_anew() -> None:
-    """Meanwhile the controller has said in our place that nothing is known."""
+def test_all_statuses_are_written_again_when_the_host_answers() -> None:
+    """Meanwhile the controller has marked them unknown."""
     sync, api, _ = _sync(assigned(ONE))
     host, now = _Silent(), [0.0]
     sync._host, sync._clock = host, lambda: now[0]  # type: ignore[assignment]
-    host.manifests[NAMESPACE, "one"] = manifest_at(ONE)
+    host.stored[NAMESPACE, "one"] = manifest_at(ONE)
     host.statuses[NAMESPACE, "one"] = StatusReport(
         namespace=NAMESPACE, name="one", uid=ONE.uid, observed_generation=2
     )
-    sync.look()
+    sync.step()
     for away, told in ((5.0, set()), (10.0, {"h1", "one.h1"})):
         api.applied.clear()
         host.why = "the status mount has no server"
         for step in (0.0, away):
             now[0] += step
             with pytest.raises(Unreachable):
-                sync.look()
+                sync.step()
         host.why = ""
-        sync.look()
+        sync.step()
         assert set(api.applied) == told
 
 
-def test_a_controller_that_did_not_hear_us_is_told_all_again() -> None:
+def test_all_statuses_are_written_again_when_the_controller_requests_a_resync() -> None:
     sync, api, host = _sync(assigned(ONE))
-    host.manifests[NAMESPACE, "one"] = manifest_at(ONE)
+    host.stored[NAMESPACE, "one"] = manifest_at(ONE)
     host.statuses[NAMESPACE, "one"] = StatusReport(
         namespace=NAMESPACE, name="one", uid=ONE.uid, observed_generation=2
     )
-    sync.look()
+    sync.step()
     assert set(api.applied) == {"h1", "one.h1"}
     api.applied.clear()
-    sync.look()
+    sync.step()
     assert api.applied == {}, "nothing changed"
     item = cluster.to_dict(cluster.NodeSpec((assigned(ONE),)))
     annotations = {cluster.RESYNC_REQUESTED_AT: "2026-01-01T00:00:00Z"}
     metadata = {"name": "h1", "generation": 3, "annotations": annotations}
-    sync.mine.learn({"apiVersion": API_VERSION, "metadata": metadata, "spec": item})
-    sync.look()
+    sync.node.record_write({"apiVersion": API_VERSION, "metadata": metadata, "spec": item})
+    sync.step()
     assert set(api.applied) == {"h1", "one.h1"}
 
 
@@ -272,21 +272,21 @@ def test_a_controller_that_did_not_hear_us_is_told_all_again() -> None:
         (1_000_000.0 - 600, "this host's clock is 10 min behind the API server's"),
     ],
 )
-def test_a_clock_that_is_far_off_is_a_condition(now: float, said: str) -> None:
+def test_clock_skew_is_a_condition(now: float, said: str) -> None:
     sync, api, _ = _sync()
     api.clock = ServerClock(lambda: now)
-    api.clock.hear("Mon, 12 Jan 1970 13:46:40 GMT")
-    sync.look()
+    api.clock.observe("Mon, 12 Jan 1970 13:46:40 GMT")
+    sync.step()
     found = _condition(api, "ClockGood")
-    assert (found["status"], found.get("message", "").partition(": look")[0]) == (
+    assert (found["status"], found.get("message", "").partition(": check")[0]) == (
         "False" if said else "True", said,
     )  # fmt: skip
 
 
-def test_certificates_that_nobody_renewed_are_a_condition_until_they_are() -> None:
+def test_certificates_that_were_not_renewed_are_a_condition_until_they_are() -> None:
     said = ["server.crt ended 2026-01-01"]
     sync, api, _ = _sync(certificates=lambda: said[0])
-    sync.look()
+    sync.step()
     found = _condition(api, "CertificatesValid")
     assert (found["status"], found["reason"], found["message"]) == (
         "False",
@@ -294,30 +294,30 @@ def test_certificates_that_nobody_renewed_are_a_condition_until_they_are() -> No
         said[0],
     )
     said[0] = ""
-    sync.look()
+    sync.step()
     found = _condition(api, "CertificatesValid")
     assert (found["status"], found["reason"]) == ("True", "Valid")
 
 
-def test_a_clock_that_trembles_is_told_once_and_one_that_was_mended_is_good() -> None:
+def test_small_changes_of_the_skew_do_not_change_its_message() -> None:
     now = [1_003_600.0]
     clock = ServerClock(lambda: now[0])
     said = set()
     for step in range(60):
         now[0] = 1_003_600.0 + step % 3
-        clock.hear("Mon, 12 Jan 1970 13:46:40 GMT")
+        clock.observe("Mon, 12 Jan 1970 13:46:40 GMT")
         said.add(clock.problem)
     assert len(said) == 1
     now[0] = 1_000_000.0
-    clock.hear("nonsense")
+    clock.observe("nonsense")
     assert clock.problem
-    clock.hear("Mon, 12 Jan 1970 13:46:40 GMT")
+    clock.observe("Mon, 12 Jan 1970 13:46:40 GMT")
     assert clock.problem == ""
 
 
-def test_a_revision_that_is_not_its_digest_is_not_installed(announce: Announced) -> None:
-    announce("has not the digest")
+def test_a_revision_that_does_not_match_its_digest_is_not_installed(announce: Announced) -> None:
+    announce("does not match the digest")
     lie = msgspec.structs.replace(assigned(ONE), digest="0" * 64)
     sync, _, host = _sync(lie, assigned(TWO))
-    assert sync.look()
-    assert set(host.manifests) == {(NAMESPACE, "two")}
+    assert sync.step() == RETRY_AFTER
+    assert set(host.stored) == {(NAMESPACE, "two")}

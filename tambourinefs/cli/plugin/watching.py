@@ -67,12 +67,12 @@ class ClusterSource:
             api,
             TAMBOURINES,
             project=_readable,
-            bell=self.changed.set,
+            changed=self.changed,
             namespace=namespace,
             name=goals[0].name if len(names) == 1 else "",
         )
         self._instances: Reflector[cluster.Instance] = Reflector(
-            api, INSTANCES, project=watched, bell=self.changed.set, namespace=namespace
+            api, INSTANCES, project=watched, changed=self.changed, namespace=namespace
         )
         self._watches: tuple[Reflector[Any], ...] = (self._services, self._instances)
         self._threads = [

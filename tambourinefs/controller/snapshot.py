@@ -1,4 +1,4 @@
-"""What the controller knows: objects as they arrive from the API server, projected to what decisions need."""
+"""The objects of the API server, projected to what the controller's decisions need."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Service:
     uid: str
     generation: int
     created: str
-    deleted: str  # deletionTimestamp; "" while it shall be
+    deleted: str  # deletionTimestamp, or ""
     finalizers: tuple[str, ...]
-    orphan: bool  # deletionPolicy, also of a spec that this release cannot read
+    orphan: bool  # by deletionPolicy, also of a spec that this release cannot read
     spec: Spec | None  # None: this release cannot read it
     problem: str  # why not
     digest: str
-    fields: frozenset[str]  # of the spec that a node must know for it
+    fields: frozenset[str]  # of the spec that a node's agent must support
     status: dict[str, Any]
 
     @property
@@ -48,7 +48,7 @@ class Member:
     version: str  # resourceVersion
     assignments: tuple[cluster.Assignment, ...]
     status: cluster.NodeStatus
-    asked_again: str = ""  # RFC 3339: up to when we asked it to say its statuses again
+    resync_requested_at: str = ""  # RFC 3339, the annotation
     _by_uid: dict[str, cluster.Assignment] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -57,13 +57,20 @@ class Member:
     def assignment(self, uid: str) -> cluster.Assignment | None:
         return self._by_uid.get(uid)
 
+    def has_acknowledged(self, item: cluster.Assignment) -> bool:
+        """Whether the node has carried out this tombstone."""
+        return any(
+            done.uid == item.uid and done.generation >= item.generation
+            for done in self.status.acknowledged
+        )
+
     @property
     def ready(self) -> Condition | None:
         return condition_of(self.status.conditions, READY)
 
     @property
     def is_unreachable(self) -> bool:
-        """Whether its sync says that Bombshell or the agent does not answer."""
+        """Whether its sync reports that Bombshell or the agent does not answer."""
         ready = self.ready
         return ready is not None and ready.reason == cluster.HOST_UNREACHABLE
 
@@ -101,43 +108,40 @@ class Revision:
     uid: str
     owner: str  # uid of the Tambourine
     created: str  # RFC 3339
-    version: int  # resourceVersion: within one second it says who was first
+    version: int  # resourceVersion: orders those created within one second
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """One look at everything."""
+class Snapshot:
+    """All objects at one moment."""
 
     services: dict[NamespacedName, Service]
     members: dict[str, Member]
     labels: dict[str, dict[str, str]]  # of each core Node
     reports: dict[NamespacedName, Report]
     revisions: dict[NamespacedName, Revision]
-    lost: frozenset[str] = frozenset()  # nodes whose heartbeat stopped
-    unreachable: frozenset[str] = frozenset()  # those whose agent or Bombshell is silent
-    young: Mapping[Place, float] = field(
-        default_factory=dict
-    )  # Ready for a moment only, until then by the clock
-    orders: bool = True  # deletions are orders: our CRDs are there to stay
-    expired: frozenset[str] = field(
-        default_factory=frozenset
-    )  # uids whose deletion waited long enough
-    problems: dict[str, str] = field(default_factory=dict)  # by uid: what the API server refuses
+    lost: frozenset[str] = frozenset()  # nodes whose heartbeat has stopped
+    unreachable: frozenset[str] = frozenset()  # nodes whose agent or Bombshell does not answer
+    # Ready, but not for MIN_READY_SECONDS yet, and when it will be.
+    available_at: Mapping[Place, float] = field(default_factory=dict)
+    deletions_intended: bool = True  # false while the CRD itself is being deleted
+    expired: frozenset[str] = frozenset()  # uids whose deletion has waited long enough
+    problems: dict[str, str] = field(default_factory=dict)  # by uid: what the API server rejects
 
     def silence(self, node: str) -> str:
-        """The reason for which nothing is known of what runs there now; "" where it is."""
+        """Why the state of its services is unknown: a reason of cluster.SILENT, or ""."""
         if node in self.lost:
             return cluster.NODE_LOST
         return cluster.HOST_UNREACHABLE if node in self.unreachable else ""
 
     def report(self, service: Service, node: str) -> Report | None:
-        """What the node says of it; nothing that is about another object of that name."""
+        """The node's report about it, none that is about another object of that name."""
         found = self.reports.get((service.namespace, cluster.instance_name(service.name, node)))
         return found if found is not None and found.owner == service.uid else None
 
 
 def service(item: dict[str, Any]) -> Service:
-    """A Tambourine as the API server has it; one that we cannot read is kept with the reason."""
+    """A Tambourine; one that this release cannot read is kept with the problem."""
     metadata = item["metadata"]
     parsed, problem = _parse(item)
     return Service(
@@ -169,7 +173,7 @@ def _parse(item: dict[str, Any]) -> tuple[Manifest | None, str]:
 
 
 def member(item: dict[str, Any]) -> Member | None:
-    """A TambourineNode; None where its shape is none of ours."""
+    """A TambourineNode; None where it does not have the shape of one."""
     try:
         node = msgspec.convert(item, cluster.Node)
     except msgspec.ValidationError:
@@ -196,7 +200,7 @@ def report(item: dict[str, Any]) -> Report | None:
         found.metadata.uid,
         found.spec.node_name,
         owners[0] if owners else "",
-        msgspec.structs.replace(found.status, journal=()),  # for eyes; not kept in memory
+        msgspec.structs.replace(found.status, journal=()),  # no decision needs it
     )
 
 

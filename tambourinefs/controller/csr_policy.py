@@ -1,9 +1,11 @@
-"""Which certificate requests are a node's own: pure. A first one comes with that node's join account, every later one from
-the identity that it renews. What names no node of ours is none of our business.
+"""Which CertificateSigningRequests of nodes are approved. Pure.
 
-Two programs read a request: this one, and in Go the one that signs it. Where they could read it differently, it is not
-approved: it must be one PEM block as every tool writes it and nothing beside it (each skips other things before the block
-that it takes), and a subject of two UTF-8 strings.
+A first request comes from the node's join account, a renewal from the identity that it renews. Requests that do not name
+a node of Tambourine are ignored.
+
+Two programs parse a request: this one, and kube-controller-manager (Go), which signs it. One that they could parse
+differently is denied: it has to be a single PEM block as common tools write it, with nothing beside it (each parser skips
+other text before the block), and a subject of two UTF-8 strings.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from tambourinefs.kube.csr import SIGNER
+from tambourinefs.kube.csr import SIGNER, long_common_names, subject_attributes
 from tambourinefs.model import cluster, names
 
 MAX_REQUEST: Final = 16 << 10  # bytes of PEM
@@ -33,7 +35,7 @@ class Request:
 
     name: str
     username: str
-    uid: str  # of who asked: a service account made again under its name has another
+    uid: str  # of the requesting account: one recreated under its name has another
     groups: tuple[str, ...]
     usages: frozenset[str]
     lifetime: int | None  # seconds
@@ -46,22 +48,22 @@ class Request:
 
     @property
     def node(self) -> str:
-        """The node whose join account, in whichever namespace, asks; "" for anybody else."""
+        """The node whose join account, in any namespace, sent it; "" for another requestor."""
         _, separator, account = self.username.rpartition(f":{cluster.JOIN_PREFIX}")
         return account if separator else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What to do with it, and why. `renews`: the node whose identity is renewed, "" for a first one."""
+class Decision:
+    """What to do with it, and why. `renews`: the node whose identity it renews, "" for a first one."""
 
-    what: Literal["approve", "deny", "ignore"]
+    action: Literal["approve", "deny", "ignore"]
     why: str = ""
     renews: str = ""
 
 
 def project(item: dict[str, Any]) -> Request | None:
-    """Of a CertificateSigningRequest what decides; None of those that are for another signer."""
+    """A CertificateSigningRequest; None where it is for another signer."""
     spec, status = item["spec"], item.get("status") or {}
     if spec.get("signerName") != SIGNER:
         return None
@@ -70,7 +72,7 @@ def project(item: dict[str, Any]) -> Request | None:
     except ValueError:
         return None
     conditions = tuple(status.get("conditions") or ())
-    said = {one.get("type") for one in conditions}
+    types = {one.get("type") for one in conditions}
     return Request(
         name=item["metadata"]["name"],
         username=spec.get("username", ""),
@@ -79,41 +81,42 @@ def project(item: dict[str, Any]) -> Request | None:
         usages=frozenset(spec.get("usages") or ()),
         lifetime=spec.get("expirationSeconds"),
         pem=pem[: MAX_REQUEST + 1],
-        settled=bool(said & {"Approved", "Denied", "Failed"} or status.get("certificate")),
-        approved="Approved" in said,
+        settled=bool(types & {"Approved", "Denied", "Failed"} or status.get("certificate")),
+        approved="Approved" in types,
         issued=bool(status.get("certificate")),
         conditions=conditions,
         version=str(item["metadata"]["resourceVersion"]),
     )
 
 
-def judge(request: Request, namespace: str, *, used: bool = False) -> Verdict:
-    """`namespace`: ours, where the join accounts are. `used`: this join account had a request approved before."""
+def decide(request: Request, namespace: str, *, used: bool = False) -> Decision:
+    """`namespace`: of the join accounts. `used`: a request of this join account was approved before."""
     if request.settled or len(request.pem) > MAX_REQUEST:
-        return Verdict("ignore")
+        return Decision("ignore")
     try:
-        return _judge(x509.load_pem_x509_csr(request.pem), request, namespace, used=used)
+        with long_common_names():
+            return _decide(x509.load_pem_x509_csr(request.pem), request, namespace, used=used)
     except Exception:
-        # The parser meets bytes that anybody may have posted, and has a dozen kinds of errors for them, some of no
-        # common kind. One such request must not end the controller, again and again for as long as it is there.
-        return Verdict("ignore")
+        # Any user may have posted these bytes, and the parser has a dozen unrelated kinds of errors for them. Such a
+        # request must not end the controller, again and again for as long as it exists.
+        return Decision("ignore")
 
 
-def _judge(
+def _decide(
     parsed: x509.CertificateSigningRequest,
     request: Request,
     namespace: str,
     *,
     used: bool,
-) -> Verdict:
+) -> Decision:
     common = _values(parsed, NameOID.COMMON_NAME)
     if not any(name.startswith(cluster.NODE_USER_PREFIX) for name in common):
-        return Verdict("ignore")
+        return Decision("ignore")
     if _is_an_administrator(request):
-        return Verdict("ignore")  # theirs to approve or not
-    trouble = _trouble(parsed, request.pem) or _trouble_of_wishes(request)
-    if trouble:
-        return Verdict("deny", trouble)
+        return Decision("ignore")  # left to the administrators
+    problem = _problem(parsed, request.pem) or _problem_of_options(request)
+    if problem:
+        return Decision("deny", problem)
     return _by_requestor(
         request, common[0].removeprefix(cluster.NODE_USER_PREFIX), namespace, used=used
     )
@@ -123,9 +126,9 @@ def _values(parsed: x509.CertificateSigningRequest, oid: x509.ObjectIdentifier) 
     return [str(one.value) for one in parsed.subject.get_attributes_for_oid(oid)]
 
 
-def _trouble(parsed: x509.CertificateSigningRequest, pem: bytes) -> str:
+def _problem(parsed: x509.CertificateSigningRequest, pem: bytes) -> str:
     if pem.rstrip(b"\n") != parsed.public_bytes(serialization.Encoding.PEM).rstrip(b"\n"):
-        return "it must be one PEM block, in lines of 64 letters, and nothing else"
+        return "the request must be one PEM block, in lines of 64 characters, and nothing else"
     common = _values(parsed, NameOID.COMMON_NAME)
     groups = _values(parsed, NameOID.ORGANIZATION_NAME)
     if len(common) != 1 or groups != [cluster.NODE_GROUP] or len(list(parsed.subject)) != 2:
@@ -133,41 +136,37 @@ def _trouble(parsed: x509.CertificateSigningRequest, pem: bytes) -> str:
     if parsed.subject.public_bytes() not in _spellings(common[0]):
         return "the subject must be two UTF-8 strings"
     if problem := names.object_name_problem(common[0].removeprefix(cluster.NODE_USER_PREFIX)):
-        return f"not the name of a node: {problem}"
+        return f"the CN does not end in the name of a node: {problem}"
     if len(parsed.attributes):
-        return "it asks for extensions or has attributes"
-    if trouble := _trouble_of_key(parsed.public_key()):
-        return trouble
-    # The last part is the signature, a BIT STRING whose first byte counts bits to leave out: Go would shift by them.
+        return "the request must not have extensions or attributes"
+    if problem := _problem_of_key(parsed.public_key()):
+        return problem
+    # The last part is the signature, a BIT STRING whose first byte counts unused bits: Go would shift by them.
     if parsed.public_bytes(serialization.Encoding.DER)[-len(parsed.signature) - 1] != 0:
-        return "its signature is not of whole bytes"
-    return "" if parsed.is_signature_valid else "its signature is not valid"
+        return "the signature has unused bits"
+    return "" if parsed.is_signature_valid else "the signature is not valid"
 
 
 def _spellings(common: str) -> tuple[bytes, bytes]:
-    """The subject as DER, in either order; UTF-8 strings, as we and openssl write them."""
-    parts = [
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, cluster.NODE_GROUP),
-        # Without the check of RFC 5280's 64 characters, which no API server makes.
-        x509.NameAttribute(NameOID.COMMON_NAME, common, _validate=False),
-    ]
+    """The subject as DER, in either order; UTF-8 strings, as kube/csr.py and openssl write them."""
+    parts = subject_attributes(common)
     return x509.Name(parts).public_bytes(), x509.Name(parts[::-1]).public_bytes()
 
 
-def _trouble_of_key(key: object) -> str:
-    """Before its signature is looked at: to check that of a huge key is work."""
+def _problem_of_key(key: object) -> str:
+    """Checked before the signature: verifying that of a huge key is expensive."""
     if isinstance(key, ec.EllipticCurvePublicKey):
-        return "" if isinstance(key.curve, CURVES) else "its key is on another curve than P-256 and P-384"  # fmt: skip
+        return "" if isinstance(key.curve, CURVES) else "the key must be on curve P-256 or P-384"  # fmt: skip
     if isinstance(key, rsa.RSAPublicKey):
-        return "" if key.key_size in RSA_BITS else "its RSA key is too short, or too long"
-    return "its key is of another kind than ECDSA and RSA"
+        return "" if key.key_size in RSA_BITS else "the RSA key must have 2048 to 4096 bits"
+    return "the key must be ECDSA or RSA"
 
 
-def _trouble_of_wishes(request: Request) -> str:
+def _problem_of_options(request: Request) -> str:
     if not {"client auth"} <= request.usages <= USAGES:
-        return "the usages must be client auth, and besides it those of a signing key alone"
+        return "the usages must include client auth, and otherwise only digital signature and key encipherment"
     if request.lifetime is not None and request.lifetime > MAX_LIFETIME:
-        return "it asks for more than a year"
+        return "expirationSeconds is more than 366 days"
     return ""
 
 
@@ -175,14 +174,15 @@ def _is_an_administrator(request: Request) -> bool:
     return "system:masters" in request.groups
 
 
-def _by_requestor(request: Request, node: str, namespace: str, *, used: bool) -> Verdict:
+def _by_requestor(request: Request, node: str, namespace: str, *, used: bool) -> Decision:
     if request.username == cluster.NODE_USER_PREFIX + node and cluster.NODE_GROUP in request.groups:
-        return Verdict("approve", f"node {node} renews its own identity", renews=node)
+        return Decision("approve", f"node {node} renews its identity", renews=node)
     account = f"system:serviceaccount:{namespace}:{cluster.join_account(node)}"
-    # The group says that it is an account: a name alone might be a certificate's or an identity provider's.
+    # The group proves that it is a service account: a name alone may be a certificate's or an identity provider's.
     if request.username != account or f"system:serviceaccounts:{namespace}" not in request.groups:
-        return Verdict("deny", f"{request.username} may not ask for an identity of node {node}")
+        return Decision("deny", f"{request.username} must not request an identity of node {node}")
     if used:
-        why = f"the token has been used; for another: kubectl tambourine join {node}"
-        return Verdict("deny", why)
-    return Verdict("approve", f"node {node} joins with the token that was made for it")
+        return Decision(
+            "deny", f"the token has been used; run kubectl tambourine join {node} for another"
+        )
+    return Decision("approve", f"node {node} joins with its token")

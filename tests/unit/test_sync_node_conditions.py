@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tambourinefs.model import cluster
 from tambourinefs.model.status import Condition
-from tambourinefs.sync import certificates, health
+from tambourinefs.sync import certificates, node_conditions
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 LIFE = timedelta(days=600)  # a sixth of it: 100 days
@@ -107,7 +107,7 @@ def by_type(found: tuple[Condition, ...]) -> dict[str, Condition]:
 
 
 def test_all_is_well() -> None:
-    found = health.conditions(node(), {}, **FINE)
+    found = node_conditions.conditions(node(), {}, **FINE)
     assert {(one.type, one.status, one.reason, one.message) for one in found} == {
         ("Ready", "True", "Ready", ""),
         ("IdentityGood", "True", "Good", ""),
@@ -128,7 +128,7 @@ def test_all_is_well() -> None:
 def test_what_is_wrong_is_one_condition_and_the_others_hold(
     what: str, kind: str, reason: str
 ) -> None:
-    found = by_type(health.conditions(node(), {}, **FINE | {what: "because"}))
+    found = by_type(node_conditions.conditions(node(), {}, **FINE | {what: "because"}))
     wrong = found.pop(kind)
     assert (wrong.status, wrong.reason, wrong.message) == ("False", reason, "because")
     assert {one.status for one in found.values()} == {"True"}
@@ -136,7 +136,7 @@ def test_what_is_wrong_is_one_condition_and_the_others_hold(
 
 def test_certificates_that_end_are_the_condition_s_message(pki: Path) -> None:
     said = problem(pki, 550)
-    found = by_type(health.conditions(node(), {}, **FINE | {"certificates": said}))
+    found = by_type(node_conditions.conditions(node(), {}, **FINE | {"certificates": said}))
     assert found["CertificatesValid"].reason == "RenewalFailed"
     assert f"{pki}/server.crt ends 2027-08-24" in found["CertificatesValid"].message
 
@@ -144,22 +144,22 @@ def test_certificates_that_end_are_the_condition_s_message(pki: Path) -> None:
 def test_a_refused_assignment_is_told_of_a_node_that_is_ready() -> None:
     """It holds up nobody else: which it is, and why, stands in the message."""
     refused = {("apps", "one"): "no room", ("apps", "two"): "denied"}
-    ready = by_type(health.conditions(node(), refused, **FINE))["Ready"]
+    ready = by_type(node_conditions.conditions(node(), refused, **FINE))["Ready"]
     assert (ready.status, ready.reason) == ("True", "PartiallyRefused")
     assert ready.message == "apps/one: no room; apps/two: denied"
 
 
 def test_its_time_is_that_of_the_last_change() -> None:
     before = node(Condition("CertificatesValid", "False", "RenewalFailed", "old", 0, LONG_AGO))
-    same = by_type(health.conditions(before, {}, **FINE | {"certificates": "new"}))
+    same = by_type(node_conditions.conditions(before, {}, **FINE | {"certificates": "new"}))
     assert same["CertificatesValid"].last_transition_time == LONG_AGO
     assert same["CertificatesValid"].message == "new"
-    changed = by_type(health.conditions(before, {}, **FINE))["CertificatesValid"]
+    changed = by_type(node_conditions.conditions(before, {}, **FINE))["CertificatesValid"]
     assert changed.status == "True"
     assert changed.last_transition_time > LONG_AGO
 
 
 def test_a_message_has_a_bound() -> None:
     """What the API server would refuse must not keep the rest from being told."""
-    found = by_type(health.conditions(node(), {}, **FINE | {"certificates": "x" * 10_000}))
+    found = by_type(node_conditions.conditions(node(), {}, **FINE | {"certificates": "x" * 10_000}))
     assert len(found["CertificatesValid"].message) == 4096

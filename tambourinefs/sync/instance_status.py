@@ -1,4 +1,4 @@
-"""From the agent's reports to instance statuses, and when a change is worth a write. Pure."""
+"""From the agent's reports to the status of TambourineInstances, and when a change is written. Pure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any, Final
 from tambourinefs.model import cluster
 from tambourinefs.model.status import StatusReport
 
-FIGURES: Final = ("tasks", "memory")  # alone they are no news
+FIGURES: Final = ("tasks", "memory")  # change by themselves
 FIGURE_CHANGE: Final = 0.25
 FIGURES_EVERY: Final = 600.0  # seconds
-BURST: Final = 4.0  # writes of one instance that may follow each other at once; then one a second
+BURST: Final = 4.0  # writes of one instance without a pause; then one a second
 WRITE_EVERY: Final = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the API server holds of an instance, by our last write of it."""
+    """The last write of an instance's status."""
 
     status: dict[str, Any]
     at: float  # monotonic seconds
     memory: int
-    left: float = BURST  # writes that might have followed at once
+    tokens: float = BURST  # further writes that need not wait
 
 
 def status_of(report: StatusReport, journal: tuple[str, ...], revision: str) -> dict[str, Any]:
-    """The instance's status: the seed's values without the age, which would go stale."""
+    """The instance's status; `active` without the age, which would go stale."""
     status = cluster.InstanceStatus(
         systemd_name=report.systemd_name,
         loaded=report.loaded,
@@ -61,7 +61,7 @@ def without_age(active: str) -> str:
 
 
 def is_due(before: Written | None, status: dict[str, Any], memory: int, now: float) -> bool:
-    """Whether `status` is worth a write: any change of state is; figures alone are when they moved far, now and then."""
+    """Whether to write `status`: at any change of state; of figures alone only after FIGURES_EVERY and by FIGURE_CHANGE."""
     if before is None:
         return True
     old = {key: value for key, value in before.status.items() if key not in FIGURES}
@@ -76,15 +76,15 @@ def is_due(before: Written | None, status: dict[str, Any], memory: int, now: flo
 
 def written(before: Written | None, status: dict[str, Any], now: float, memory: int) -> Written:
     """After a write at `now`."""
-    return Written(status, now, memory, _left(before, now) - 1)
+    return Written(status, now, memory, _tokens(before, now) - 1)
 
 
 def may_write(before: Written | None, now: float) -> bool:
-    """Whether the next write may be now: a unit that flaps costs a write a second, one that starts is seen at once."""
-    return _left(before, now) >= 1
+    """Whether the next write may be now: a flapping unit costs one write a second, a start is written at once."""
+    return _tokens(before, now) >= 1
 
 
-def _left(before: Written | None, now: float) -> float:
+def _tokens(before: Written | None, now: float) -> float:
     if before is None:
         return BURST
-    return min(BURST, before.left + (now - before.at) / WRITE_EVERY)
+    return min(BURST, before.tokens + (now - before.at) / WRITE_EVERY)

@@ -11,8 +11,8 @@ from tambourinefs.kube import events
 from tambourinefs.kube.events import Recorder, Regarding
 from tambourinefs.kube.resources import INSTANCES
 from tambourinefs.model import statusevents
-from tambourinefs.sync import upward
-from tambourinefs.sync.upward import Written
+from tambourinefs.sync import instance_status
+from tambourinefs.sync.instance_status import Written
 
 M = 1 << 20
 BEFORE = Written({"activeState": "active", "pid": "1", "memory": "4M"}, at=0.0, memory=4 * M)
@@ -28,7 +28,7 @@ BEFORE = Written({"activeState": "active", "pid": "1", "memory": "4M"}, at=0.0, 
     ],
 )
 def test_the_age_stays_on_the_host(active: str, ends: str) -> None:
-    assert upward.without_age(active).endswith(ends)
+    assert instance_status.without_age(active).endswith(ends)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_the_age_stays_on_the_host(active: str, ends: str) -> None:
     ],
 )
 def test_what_is_due(status: dict[str, Any], memory: int, now: float, due: bool) -> None:
-    assert upward.is_due(BEFORE, BEFORE.status | status, memory, now) is due
+    assert instance_status.is_due(BEFORE, BEFORE.status | status, memory, now) is due
 
 
 def test_a_start_is_told_at_once_and_a_flapping_unit_once_a_second() -> None:
     written, count = None, 0
     for now in (step / 100 for step in range(1000)):  # ten seconds
-        if upward.may_write(written, now):
-            written, count = upward.written(written, {}, now, 0), count + 1
+        if instance_status.may_write(written, now):
+            written, count = instance_status.written(written, {}, now, 0), count + 1
     assert 4 + 9 <= count <= 4 + 10
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tambourinefs.model.status import StatusReport
-from tambourinefs.sync import downward
-from tambourinefs.sync.downward import Orders
+from tambourinefs.sync import silo_changes
+from tambourinefs.sync.silo_changes import SiloChanges
 from tests.unit.cluster_world import NAMESPACE, assigned, manifest_at, service
 
 KEY = (NAMESPACE, "zfs")
@@ -19,10 +19,10 @@ def _report(uid: str = IT.uid, generation: int = 3) -> StatusReport:
     return StatusReport(namespace=NAMESPACE, name="zfs", uid=uid, observed_generation=generation)
 
 
-def _orders(
+def _changes(
     *assignments: Any, held: Any = None, report: Any = None, namespaces: Any = ("*",)
-) -> Orders:
-    return downward.orders(
+) -> SiloChanges:
+    return silo_changes.silo_changes(
         assignments,
         {KEY: held} if held else {},
         {KEY: report} if report else {},
@@ -30,8 +30,8 @@ def _orders(
     )
 
 
-def _did(found: Orders) -> tuple[int, int, int, int]:
-    """How many are installed, written anew as an orphan, removed, acknowledged."""
+def _did(found: SiloChanges) -> tuple[int, int, int, int]:
+    """How many are installed, rewritten as an orphan, removed, acknowledged."""
     return len(found.install), len(found.rewrite), len(found.remove), len(found.acknowledged)
 
 
@@ -63,38 +63,40 @@ ORPHAN = manifest_at(service(generation=3, deletionPolicy="orphan"))
     ],
 )
 def test_what_is_done(assignment: Any, held: Any, report: Any, does: Any) -> None:
-    assert _did(_orders(assignment, held=held, report=report)) == does
+    assert _did(_changes(assignment, held=held, report=report)) == does
 
 
 @pytest.mark.parametrize("state", ["installed", "absent", "released"])
 def test_an_older_generation_does_nothing_and_is_told(state: str) -> None:
-    found = _orders(assigned(IT, state=state, generation=2), held=manifest_at(IT), report=_report())
+    found = _changes(
+        assigned(IT, state=state, generation=2), held=manifest_at(IT), report=_report()
+    )
     assert _did(found) == (0, 0, 0, 0)
-    assert "generation 2 is older than 3" in found.refused[KEY]
+    assert "generation 2 is older than generation 3" in found.refused[KEY]
 
 
 @pytest.mark.parametrize("namespaces", [(), ("other",), ("local",)])
 def test_a_namespace_that_the_host_does_not_allow(namespaces: Any) -> None:
-    found = _orders(assigned(IT, generation=9), held=manifest_at(IT), namespaces=namespaces)
+    found = _changes(assigned(IT, generation=9), held=manifest_at(IT), namespaces=namespaces)
     assert _did(found) == (0, 0, 0, 0)
     assert "does not allow" in found.refused[KEY]
 
 
 def test_local_never_comes_from_a_cluster() -> None:
     hostile = assigned(IT, namespace="local")
-    found = downward.orders([hostile], {}, {}, ("*", "local"))
+    found = silo_changes.silo_changes([hostile], {}, {}, ("*", "local"))
     assert _did(found) == (0, 0, 0, 0)
 
 
 def test_what_no_assignment_speaks_of_is_kept_and_told() -> None:
-    found = _orders(held=manifest_at(IT), report=_report())
+    found = _changes(held=manifest_at(IT), report=_report())
     assert _did(found) == (0, 0, 0, 0)
     assert found.unlisted == (f"{NAMESPACE}/zfs",)
 
 
 def test_deleted_and_made_again_while_the_host_was_away() -> None:
     again = assigned(service(uid="new"))
-    found = _orders(ABSENT, again, held=manifest_at(IT), report=_report())
+    found = _changes(ABSENT, again, held=manifest_at(IT), report=_report())
     assert _did(found) == (1, 0, 0, 0)
-    after = _orders(ABSENT, again, held=manifest_at(service(uid="new")), report=_report("new", 1))
+    after = _changes(ABSENT, again, held=manifest_at(service(uid="new")), report=_report("new", 1))
     assert _did(after) == (0, 0, 0, 1)
