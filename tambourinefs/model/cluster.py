@@ -25,7 +25,7 @@ from tambourinefs.model.schema import (
     Metadata,
     Spec,
 )
-from tambourinefs.model.status import ACCEPTED, APPLIED, READY, Condition, LastCommand
+from tambourinefs.model.status import Condition, LastCommand
 
 GROUP: Final = "tambourine.dev"
 NODE_KIND: Final = "TambourineNode"
@@ -49,8 +49,6 @@ LEASE_NAMESPACE: Final = "kube-node-lease"  # in every cluster; no kustomization
 IDENTITY_GOOD: Final = "IdentityGood"
 CERTIFICATES_VALID: Final = "CertificatesValid"
 CLOCK_GOOD: Final = "ClockGood"
-NODE_CONDITIONS: Final = (READY, IDENTITY_GOOD, CERTIFICATES_VALID, CLOCK_GOOD)
-SERVICE_CONDITIONS: Final = (ACCEPTED, APPLIED, READY)  # of Tambourine and TambourineInstance
 
 # Reasons of Ready where the state of the services on a node is unknown.
 NODE_LOST: Final = "NodeLost"  # its heartbeat stopped
