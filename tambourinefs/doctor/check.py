@@ -22,8 +22,13 @@ RENEWAL_TIMER: Final = "tambourine-pki-renew.timer"
 RENEWAL: Final = "tambourine-pki-renew.service"
 DAEMONS: Final = (SILO, AGENT, BOMBSHELL)
 
-State = Literal["ok", "warning", "error", "unknown"]
-STATES: Final[tuple[State, ...]] = ("ok", "unknown", "warning", "error")  # the worst is the last
+FindingState = Literal["ok", "warning", "error", "unknown"]
+STATES: Final[tuple[FindingState, ...]] = (
+    "ok",
+    "unknown",
+    "warning",
+    "error",
+)  # the worst is the last
 AS_ROOT: Final = "sudo tambourine doctor"
 
 
@@ -46,12 +51,12 @@ class Finding:
     """
 
     check: str
-    state: State
+    state: FindingState
     message: str
     command: str = ""
 
 
-def worst(findings: Iterable[Finding]) -> State:
+def worst(findings: Iterable[Finding]) -> FindingState:
     """The worst state of all; "ok" of none."""
     return max((finding.state for finding in findings), key=STATES.index, default="ok")
 

@@ -56,7 +56,7 @@ _PACKAGE: Final = "/var/lib/dpkg/info/tambourine.list"
 
 
 @dataclass(frozen=True, slots=True)
-class DropIn:
+class SandboxDropIn:
     """A drop-in of one of our units, and the sandboxing settings in it."""
 
     path: str
@@ -68,7 +68,7 @@ class UnitStates:
     """`shown`: the properties by unit; `error`: why systemd did not answer, "" if it did."""
 
     shown: dict[str, dict[str, str]] = field(default_factory=dict)
-    drop_ins: dict[str, tuple[DropIn, ...]] = field(default_factory=dict)
+    drop_ins: dict[str, tuple[SandboxDropIn, ...]] = field(default_factory=dict)
     error: str = ""
     packaged: bool = False
 
@@ -91,7 +91,7 @@ def parse(result: CommandResult) -> dict[str, dict[str, str]]:
     return dict(zip(UNITS, pairs, strict=False))
 
 
-def _drop_ins(shown: dict[str, str]) -> tuple[DropIn, ...]:
+def _drop_ins(shown: dict[str, str]) -> tuple[SandboxDropIn, ...]:
     found = []
     for name in shown.get("DropInPaths", "").split():
         try:
@@ -99,7 +99,7 @@ def _drop_ins(shown: dict[str, str]) -> tuple[DropIn, ...]:
                 text = file.read(_MAX_DROP_IN).decode(errors="replace")
         except OSError:
             continue
-        found.append(DropIn(name, settings(text)))
+        found.append(SandboxDropIn(name, settings(text)))
     return tuple(found)
 
 

@@ -29,7 +29,7 @@ class Exec:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class UnitCondition:
     """One Condition…=/Assert…= line and its last result."""
 
     setting: str  # "ConditionPathExists"
@@ -82,10 +82,10 @@ class Unit:
 
     condition_result: bool = True
     condition_usec: int = 0
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[UnitCondition, ...] = ()
     assert_result: bool = True
     assert_usec: int = 0
-    asserts: tuple[Condition, ...] = ()
+    asserts: tuple[UnitCondition, ...] = ()
 
     service_type: str = ""  # Type= of a service; "" otherwise
     runtime_max_usec: int | None = None  # RuntimeMaxUSec; None: infinity

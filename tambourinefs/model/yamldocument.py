@@ -109,7 +109,7 @@ def from_yaml(data: bytes, source: str) -> Iterator[Document]:
             start, end = root.start_mark.index, root.end_mark.index
             if end - start > MAX_BYTES or len(text[start:end].encode()) > MAX_BYTES:
                 raise wrong(f"larger than {MAX_BYTES >> 20} MiB", source, _line(root))
-            reader = _Reader(source)
+            reader = _Constructor(source)
             value = reader.value(root, 0)
             if value is not None:
                 yield Document(value, source, _line(root), reader.lines)
@@ -150,7 +150,7 @@ class _Loader(yaml.CSafeLoader):
         self.depth -= 1
 
 
-class _Reader:
+class _Constructor:
     """One document from nodes to plain data. An alias is read again at each use, so that it counts in full.
 
     `line` is the last line reached: of what an alias stands for, the line of the alias.

@@ -27,7 +27,7 @@ from tambourinefs.agent.ports import (
     UnitState,
 )
 from tambourinefs.agent.units.changes import UnitChanges
-from tambourinefs.model.unit import Condition, Unit
+from tambourinefs.model.unit import Unit, UnitCondition
 from tests.fakes import unit_text
 
 STAYS = ("sleep",)
@@ -470,10 +470,10 @@ class FakeSystemd:
         self._changes.notify([loaded.unit.id])
 
 
-def _conditions(sections: dict[str, dict[str, list[str]]]) -> tuple[Condition, ...]:
+def _conditions(sections: dict[str, dict[str, list[str]]]) -> tuple[UnitCondition, ...]:
     values = sections.get("Unit", {}).get("ConditionPathExists", [])
     return tuple(
-        Condition(
+        UnitCondition(
             "ConditionPathExists",
             trigger=False,
             negate=v.startswith("!"),

@@ -342,7 +342,7 @@ def test_silent_systemd_is_an_error_for_root_only() -> None:
 def test_drop_in_with_sandboxing_settings_is_a_warning() -> None:
     text = "[Service]\n# User=x\nReadWritePaths=/srv\nUser = root\nSystemCallFilter=\nEnvironment=A=b\n"
     assert units.settings(text) == ("SystemCallFilter", "User")
-    drop_in = units.DropIn("/etc/a b.conf", ("User",))
+    drop_in = units.SandboxDropIn("/etc/a b.conf", ("User",))
     observed = replace(host(), drop_ins={"tambourine-silo.service": (drop_in,)})
     found = [one for one in units.findings(observed, root=True) if one.check == "sandbox"]
     assert found[0].state == "warning"

@@ -7,8 +7,8 @@ from datetime import UTC
 
 import pytest
 
-from tambourinefs.model.status import Condition as ViewCondition
-from tambourinefs.model.unit import Condition, Exec, Process, Unit
+from tambourinefs.model.status import Condition
+from tambourinefs.model.unit import Exec, Process, Unit, UnitCondition
 from tambourinefs.model.view import ServiceView
 from tambourinefs.procfs.render import values
 from tambourinefs.procfs.render.figures import Figures, figures_of
@@ -272,7 +272,10 @@ def test_a_newer_systemctl_says_more_and_says_it_otherwise() -> None:
         "   FD Store: 1 (limit: 8)",
         "   Mem peak: 3M (swap: 1M)",
     ]
-    assert [line.split(":")[0].strip() for line in old if line not in new] == ["Condition", "Error"]
+    assert [line.split(":")[0].strip() for line in old if line not in new] == [
+        "Condition",
+        "Error",
+    ]
 
 
 def test_what_is_not_accounted_has_no_value() -> None:
@@ -325,15 +328,15 @@ def test_unmet_conditions_and_asserts() -> None:
         condition_result=False,
         condition_usec=NOW - SECOND,
         conditions=(
-            Condition("ConditionPathExists", False, False, "/a", -1),
-            Condition("ConditionHost", False, False, "h", 1),
-            Condition("ConditionPathExists", True, True, "/b", -1),
+            UnitCondition("ConditionPathExists", False, False, "/a", -1),
+            UnitCondition("ConditionHost", False, False, "h", 1),
+            UnitCondition("ConditionPathExists", True, True, "/b", -1),
         ),
         assert_result=False,
         assert_usec=NOW - SECOND,
         asserts=(
-            Condition("AssertPathExists", True, False, "/t", -1),
-            Condition("AssertPathExists", False, True, "/c", -1),
+            UnitCondition("AssertPathExists", True, False, "/t", -1),
+            UnitCondition("AssertPathExists", False, True, "/c", -1),
         ),
     )
     lines = status(unit).splitlines()
@@ -397,7 +400,7 @@ def test_a_unit_that_is_not_there() -> None:
 def test_a_refused_manifest_has_a_status_too() -> None:
     refused = view(
         None,
-        conditions=(ViewCondition("Accepted", "False", "DeniedByPolicy", "ssh is denied", 1, ""),),
+        conditions=(Condition("Accepted", "False", "DeniedByPolicy", "ssh is denied", 1, ""),),
         reason="refused by policy",
     )
     assert status_text(refused, Figures(), MOMENT) == (
@@ -458,7 +461,7 @@ def test_nothing_from_outside_brings_a_line_or_moves_a_cursor(name: str) -> None
             control_group=f"/{text}",
             processes=(Process(f"/{text}", 1, text), Process(f"/{text}/{text}", 2, text)),
             execs=(Exec("ExecStart", (text,), 3, 0, 1, 1),),
-            conditions=(Condition(text, False, False, text, -1),),
+            conditions=(UnitCondition(text, False, False, text, -1),),
             condition_result=False,
             condition_usec=1,
             listen=((text, text),),
@@ -473,7 +476,7 @@ def test_nothing_from_outside_brings_a_line_or_moves_a_cursor(name: str) -> None
             unit,
             reason=text,
             journal=(text,),
-            conditions=(ViewCondition("Ready", "False", "Failed", text, 1, ""),),
+            conditions=(Condition("Ready", "False", "Failed", text, 1, ""),),
         )
 
     spec = next(spec for spec in FILES if spec.name == name)

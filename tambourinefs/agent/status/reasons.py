@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tambourinefs.model.unit import Condition, Unit
+    from tambourinefs.model.unit import Unit, UnitCondition
 
 # siginfo's si_code of SIGCHLD (sigaction(2)).
 CLD_EXITED: Final = 1
@@ -76,7 +76,7 @@ def unmet(unit: Unit) -> str:
     return ""
 
 
-def _first_unmet(conditions: tuple[Condition, ...]) -> str:
+def _first_unmet(conditions: tuple[UnitCondition, ...]) -> str:
     for condition in conditions:
         if condition.result < 0:
             trigger, negate = "|" if condition.trigger else "", "!" if condition.negate else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tambourinefs.agent.ports import UnitState
-from tambourinefs.model.unit import Condition, Exec, Unit
+from tambourinefs.model.unit import Exec, Unit, UnitCondition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,8 +87,8 @@ class _Reader:
     def flag(self, name: str, *, default: bool = False) -> bool:
         return bool(self.value(name, default))
 
-    def conditions(self, name: str) -> tuple[Condition, ...]:
-        return tuple(Condition(*row) for row in self.value(name, ()))
+    def conditions(self, name: str) -> tuple[UnitCondition, ...]:
+        return tuple(UnitCondition(*row) for row in self.value(name, ()))
 
     def execs(self) -> tuple[Exec, ...]:
         return tuple(

@@ -16,7 +16,7 @@ from tambourinefs.model import paths
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tambourinefs.doctor.check import Finding, State
+    from tambourinefs.doctor.check import Finding, FindingState
 
 FORMAT: Final = 1  # of --json; raised when a program that reads it would break
 _COLOURS: Final[dict[str, str]] = {"warning": "yellow", "error": "red", "unknown": "cyan"}
@@ -76,7 +76,7 @@ def doctor(ctx: click.Context, *, as_json: bool, config_file: str) -> None:
     ctx.exit(1 if state == "error" else 0)
 
 
-def to_json(findings: Sequence[Finding], state: State) -> str:
+def to_json(findings: Sequence[Finding], state: FindingState) -> str:
     """The format that the help text documents."""
     listed = [
         {"check": one.check, "state": one.state, "message": one.message, "command": one.command}

@@ -20,7 +20,7 @@ from tambourinefs.procfs.render.values import memory, peak
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tambourinefs.model.unit import Condition, Exec, Unit
+    from tambourinefs.model.unit import Exec, Unit, UnitCondition
     from tambourinefs.model.view import ServiceView
     from tambourinefs.procfs.render.figures import Figures
     from tambourinefs.procfs.render.times import Moment
@@ -173,16 +173,16 @@ def _checks(unit: Unit, moment: Moment) -> Iterator[str]:
         yield from _failed_assert(unit.asserts)
 
 
-def _unmet(condition: Condition) -> str:
+def _unmet(condition: UnitCondition) -> str:
     mark = ("|" if condition.trigger else "") + ("!" if condition.negate else "")
     return printable(f"{condition.setting}={mark}{condition.parameter} was not met")
 
 
-def _failed_assert(asserts: tuple[Condition, ...]) -> Iterator[str]:
+def _failed_assert(asserts: tuple[UnitCondition, ...]) -> Iterator[str]:
     """The last one that failed and is no trigger, else the first trigger (map_asserts() of
     systemctl).
     """
-    failed: Condition | None = None
+    failed: UnitCondition | None = None
     for check in asserts:
         if check.result < 0 and (not check.trigger or failed is None):
             failed = check
