@@ -19,7 +19,8 @@ from tambourinefs.agent.admission import fieldpath
 from tambourinefs.agent.admission.admit import ACCEPTED, HostCheck
 from tambourinefs.agent.admission.findings import Draft, Findings
 from tambourinefs.agent.host.content import FILE, Target
-from tambourinefs.agent.host.files import ORIGINAL_MAX, owner_ids
+from tambourinefs.agent.host.fileops import owner_ids
+from tambourinefs.agent.host.files import ORIGINAL_MAX
 from tambourinefs.agent.host.payload import PayloadMissing, check_payload
 from tambourinefs.errors import HostError
 from tambourinefs.model import names
