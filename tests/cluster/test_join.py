@@ -187,10 +187,10 @@ def test_another_s_invitation_cannot_be_bent_to_this_node(cluster: Cluster, h2: 
 @pytest.mark.parametrize(
     ("token", "said"),
     [
-        ("hello", "that is no join token, or only a part of one"),
-        ("", "that is no join token"),
-        ("W1tb" * 9000, "that is no join token"),
-        ("e30", "that is no join token"),
+        ("hello", "not a join token, or only a part of one"),
+        ("", "not a join token"),
+        ("W1tb" * 9000, "not a join token"),
+        ("e30", "not a join token"),
         ("=" * 70000, "the join token is too long"),
     ],
 )
@@ -198,7 +198,7 @@ def test_what_is_no_invitation_is_said(cluster: Cluster, token: str, said: str) 
     done = cluster.hosts[0].run("tambourine", "join", token, check=False)
     assert done.returncode == 2
     assert said in done.stderr
-    assert "hint: Copy the whole snippet" in done.stderr
+    assert "hint: copy the whole command" in done.stderr
     assert "Traceback" not in done.stderr
 
 

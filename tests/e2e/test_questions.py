@@ -32,7 +32,7 @@ def test_who_is_asked_goes_back_or_has_his_services_kept_or_removed(
 
     done = talk(host, "tambourine uninstall", {SERVICES: answer, ALL: "y"})
     assert done.status == 0, done.text
-    assert "Tambourine is gone from this host." in done.text
+    assert "Tambourine was removed from this host." in done.text
     assert not list((host.root / "opt/tambourine").iterdir())  # a mount of the lab's
     assert pids(host, "over.service") == ((0,) if remove else running)
     original = host.run("cat", ORIGINAL).stdout

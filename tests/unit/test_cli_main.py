@@ -11,7 +11,7 @@ import pytest
 
 from tambourinefs.cli.common.goal import Goal, GoalResult, GoalState, GoalStatus, NodeResult
 from tambourinefs.cli.common.outcome import failure
-from tambourinefs.cli.host.rows import header, ready, row
+from tambourinefs.cli.host.table import header, ready, row
 from tambourinefs.cli.host.watching import next_step
 from tambourinefs.cli.main import COMMANDS, run
 from tambourinefs.model.status import Condition, StatusReport

@@ -32,36 +32,36 @@ def test_it_arrives_as_it_was_sent() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no join token"),
-        ("e30", "no join token"),
-        ("W10", "no join token"),
-        ("bnVsbA", "no join token"),
-        (GOOD.encode()[:-9], "no join token"),
-        (GOOD.encode() + "\n" + GOOD.encode(), "no join token"),
-        ("é" * 40, "no join token"),
-        ("W1tb" * 10_000, "no join token"),
+        ("", "not a join token"),
+        ("e30", "not a join token"),
+        ("W10", "not a join token"),
+        ("bnVsbA", "not a join token"),
+        (GOOD.encode()[:-9], "not a join token"),
+        (GOOD.encode() + "\n" + GOOD.encode(), "not a join token"),
+        ("é" * 40, "not a join token"),
+        ("W1tb" * 10_000, "not a join token"),
         ("A" * (MAX_TOKEN + 1), "too long"),
-        (word(more="x"), "no join token"),
-        (word(server="http://10.0.0.1:6443"), "without TLS"),
-        (word(server="https://10.0.0.1:6443/?x"), "not an address"),
-        (word(server="https://a b:6443"), "not an address"),
-        (word(server="https://"), "not an address"),
-        (word(ca=""), "no certificate authority"),
-        (word(ca=None), "no certificate authority"),
-        (word(token="a\r\nX-Header: b"), "no join token"),
-        (word(token=""), "no join token"),
-        (word(node=""), "names no node"),
-        (word(node="H1"), "names no node"),
-        (word(node='a"\n[agent]'), "names no node"),
-        (word(node="../h1"), "names no node"),
-        (word(node=["h1"]), "names no node"),
+        (word(more="x"), "not a join token"),
+        (word(server="http://10.0.0.1:6443"), "not an https"),
+        (word(server="https://10.0.0.1:6443/?x"), "not a valid address"),
+        (word(server="https://a b:6443"), "not a valid address"),
+        (word(server="https://"), "not a valid address"),
+        (word(ca=""), "certificate authority is missing"),
+        (word(ca=None), "certificate authority is missing"),
+        (word(token="a\r\nX-Header: b"), "not a join token"),
+        (word(token=""), "not a join token"),
+        (word(node=""), "join token: node: "),
+        (word(node="H1"), "join token: node: "),
+        (word(node='a"\n[agent]'), "join token: node: "),
+        (word(node="../h1"), "join token: node: "),
+        (word(node=["h1"]), "join token: node: "),
     ],
 )
 def test_what_is_none_is_refused_with_what_to_do(text: str, said: str) -> None:
     with pytest.raises(InvalidInput, match=said) as caught:
         Invitation.decode(text)
     assert caught.value.hint is not None
-    assert "whole snippet" in caught.value.hint
+    assert "whole command" in caught.value.hint
 
 
 @settings(deadline=None)

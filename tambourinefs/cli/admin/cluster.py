@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tambourinefs.cli.admin.options import config_option, log_level_option
 from tambourinefs.model import cluster, names, paths
 
 _kubeconfig = click.option(
@@ -36,11 +37,6 @@ def _namespaces(
     return value
 
 
-_level = click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"
-)
-
-
 @click.command()
 @click.option(
     "--kubeconfig",
@@ -48,14 +44,7 @@ _level = click.option(
     help="Path to the kubeconfig file.  [default: cluster.kubeconfig, or the pod's service account]",
 )
 @click.option("--node-name", help="The name of this Node.  [default: cluster.node_name]")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(dir_okay=False),
-    default=str(paths.CONFIG),
-    show_default=True,
-    help="The host's configuration: allowed namespaces, Bombshell's socket.",
-)
+@config_option
 @click.option(
     "--lock",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -68,7 +57,7 @@ _level = click.option(
     help="The namespace of the nodes' Leases.  [default: cluster.lease_namespace]",
 )
 @_address
-@_level
+@log_level_option
 def sync(
     kubeconfig: Path | None,
     node_name: str | None,
@@ -128,7 +117,7 @@ def sync(
 )
 @_lease_namespace
 @_address
-@_level
+@log_level_option
 def controller(
     kubeconfig: Path | None,
     namespaces: tuple[str, ...],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tambourinefs.model import paths
+from tambourinefs.cli.admin.options import config_option
 
 if TYPE_CHECKING:
     from tambourinefs.model.config import Effective
@@ -21,18 +21,10 @@ _WIDTH: Final = 100  # characters
     invoke_without_command=True,
     short_help="Show the effective configuration of this host.",
 )
-@click.option(
-    "--config",
-    "path",
-    envvar="TAMBOURINE_CONFIG",
-    default=str(paths.CONFIG),
-    show_default=True,
-    metavar="FILE",
-    help="The main file; config.d/*.toml in its directory is read after it [env: TAMBOURINE_CONFIG].",
-)
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: {key: {value, origin}}.")
 @click.pass_context
-def config(ctx: click.Context, *, path: str, as_json: bool) -> None:
+def config(ctx: click.Context, *, config_file: str, as_json: bool) -> None:
     """Show the effective configuration of this host, and the file that each value comes from.
 
     Read from /etc/tambourine/config.toml, then from /etc/tambourine/config.d/*.toml in lexical order; the last file that
@@ -51,7 +43,7 @@ def config(ctx: click.Context, *, path: str, as_json: bool) -> None:
         return
     from tambourinefs.configfile import load
 
-    effective = load(path)
+    effective = load(config_file)
     click.echo(_json(effective) if as_json else "\n".join(lines(effective)))
 
 
@@ -76,11 +68,11 @@ def check(file: str) -> None:
 
 def lines(effective: Effective) -> list[str]:
     """`key = value  # origin`: TOML with dotted keys; a long array takes several lines."""
-    told = []
+    found = []
     for key, value in effective.values().items():
         head, *rest = toml(value)
-        told += [f"{key} = {head}  # {effective.origins[key]}", *rest]
-    return told
+        found += [f"{key} = {head}  # {effective.origins[key]}", *rest]
+    return found
 
 
 def toml(value: object) -> list[str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tambourinefs import __version__
+from tambourinefs.cli.admin.options import config_option
 from tambourinefs.cli.common.text import counted
-from tambourinefs.model import paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,15 +27,7 @@ _CHECK: Final = 15
 
 @click.command(short_help="Check the host and print how to fix what is wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; the format is described below.")
-@click.option(
-    "--config",
-    "config_file",
-    envvar="TAMBOURINE_CONFIG",
-    default=str(paths.CONFIG),
-    show_default=True,
-    metavar="FILE",
-    help="The host's configuration [env: TAMBOURINE_CONFIG].",
-)
+@config_option
 @click.pass_context
 def doctor(ctx: click.Context, *, as_json: bool, config_file: str) -> None:
     """Check everything that Tambourine needs on this host, and print a command that fixes what is wrong.

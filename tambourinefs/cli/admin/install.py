@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tambourinefs.cli.admin.options import allow_namespace_option, dry_run_option
 from tambourinefs.errors import HostError
 
 
@@ -20,14 +21,7 @@ from tambourinefs.errors import HostError
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Install Python packages only from this directory, none from the network.",
 )
-@click.option(
-    "--allow-namespace",
-    "allow_namespaces",
-    multiple=True,
-    metavar="NAMESPACE",
-    help='Accept Tambourines from this Kubernetes namespace too ("*": all); may be repeated. Users who can create '
-    "Tambourines there are root on this host.",
-)
+@allow_namespace_option
 @click.option(
     "--kubeconfig",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -37,7 +31,7 @@ from tambourinefs.errors import HostError
 @click.option(
     "--no-start", is_flag=True, help="Install and enable the services without starting them."
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be done; change nothing.")
+@dry_run_option
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from tambourinefs.cli.admin.options import allow_namespace_option
 from tambourinefs.cli.common.invitation import MAX_TOKEN, Invitation
 from tambourinefs.errors import HostError
 from tambourinefs.model import paths
@@ -17,14 +18,7 @@ from tambourinefs.model import paths
 
 @click.command()
 @click.argument("token")
-@click.option(
-    "--allow-namespace",
-    "allow_namespaces",
-    multiple=True,
-    metavar="NAMESPACE",
-    help='Accept Tambourines from this namespace ("*": all); may be repeated. Users who can create Tambourines there '
-    "are root on this host.",
-)
+@allow_namespace_option
 @click.option(
     "--timeout",
     type=click.FloatRange(1, 3600),
@@ -94,7 +88,7 @@ def _ask(invitation: Invitation, timeout: float) -> bytes:
     from tambourinefs.kube.api import connect
     from tambourinefs.kube.errors import Forbidden, Unauthorized
 
-    # In memory alone: /run, and for root.
+    # In memory only (/run), for root.
     with tempfile.TemporaryDirectory(dir="/run") as directory:
         kubeconfig = Path(directory, "kubeconfig")
         kubeconfig.touch(mode=0o600)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tambourinefs.cli.admin.options import json_option
 from tambourinefs.cli.common.text import Duration
 from tambourinefs.errors import InvalidInput
 from tambourinefs.model import paths
@@ -105,7 +106,7 @@ def renew(directory: Path, force: bool, lifetime: float | None) -> None:
 
 @pki.command()
 @_directory
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(directory: Path, as_json: bool) -> None:
     """Show the certificates and when they expire."""
     from tambourinefs.rpc import pki as authority

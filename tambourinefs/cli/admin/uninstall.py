@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from tambourinefs.cli.admin.options import dry_run_option
+
 
 @click.command()
 @click.option(
@@ -16,7 +18,7 @@ import click
     "replaced.  [default: ask on a terminal, otherwise keep]",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--dry-run", is_flag=True, help="Print what would be done; change nothing.")
+@dry_run_option
 @click.option("--packaged", is_flag=True, hidden=True)
 def uninstall(keep: bool | None, yes: bool, dry_run: bool, packaged: bool) -> None:
     """Remove Tambourine from this host completely.
@@ -56,4 +58,4 @@ def uninstall(keep: bool | None, yes: bool, dry_run: bool, packaged: bool) -> No
     removal = removing.Removal(remove_services=not keep, packaged=packaged, dry_run=dry_run)
     removing.uninstall(removal, click.echo)
     if not dry_run and not packaged:
-        click.echo("\nTambourine is gone from this host.")
+        click.echo("\nTambourine was removed from this host.")

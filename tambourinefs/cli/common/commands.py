@@ -7,7 +7,7 @@ from typing import Final, Literal
 from tambourinefs.errors import InvalidManifest
 
 Verb = Literal["start", "stop", "restart", "reload"]
-# Carried out once for each spec.commandID; start and stop say how the service is to be.
+# Carried out once for each spec.commandID; start and stop are states.
 ONE_SHOT: Final = ("restart", "reload")
 
 SUMMARY: Final[dict[Verb, str]] = {

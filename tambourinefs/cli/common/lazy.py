@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tambourinefs.cli.common.exits import exit_code, explain
-from tambourinefs.errors import TambourineError
+from tambourinefs import errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 INTERRUPTED: Final = 128 + 2  # SIGINT, as a shell reports it
 PIPE_IS_GONE: Final = 128 + 13  # SIGPIPE
+EXIT_CODES: Final[dict[type[errors.TambourineError], int]] = {
+    errors.InvalidInput: 2,
+    errors.RefusedByPolicy: 3,
+    errors.Unreachable: 4,
+}
 _GARBAGE: Final = 100_000  # allocations between two collections: most commands end before
 
 
@@ -81,7 +85,7 @@ def run(root: click.Command, program: str, arguments: Sequence[str]) -> int:
     """The exit code of one command line."""
     try:
         code = root.main(list(arguments), prog_name=program, standalone_mode=False)
-    except TambourineError as error:
+    except errors.TambourineError as error:
         click.echo(explain(error), err=True)
         return exit_code(error)
     except click.ClickException as error:  # wrong usage: click's message, and 2
@@ -90,6 +94,16 @@ def run(root: click.Command, program: str, arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def exit_code(error: errors.TambourineError) -> int:
+    """2 for wrong input, 3 for a refusal, 4 for a peer that cannot be reached, 1 for all else."""
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+
+
+def explain(error: errors.TambourineError) -> str:
+    """`error: …`, and `hint: …` on a second line where there is one."""
+    return f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else "")
 
 
 def _pipe_is_gone() -> int:

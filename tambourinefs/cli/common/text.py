@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from tambourinefs.model.names import printable
+from tambourinefs.model.status import READY
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tambourinefs.model.status import StatusReport
+    from tambourinefs.model.status import Condition, StatusReport
 
 _GAP: Final = "   "
 _NOTHING: Final = "-"
@@ -68,6 +71,25 @@ def counted(number: int, noun: str) -> str:
 def indent(lines: Iterable[str], by: str = "  ") -> list[str]:
     """The lines with `by` before each."""
     return [f"{by}{line}" if line else "" for line in lines]
+
+
+def condition_lines(conditions: Sequence[Condition]) -> list[str]:
+    """One line for each: type, status, reason and message; further lines of a message are indented."""
+    rows = [(c.type, c.status, c.reason) for c in conditions]
+    lines: list[str] = []
+    for condition, line in zip(conditions, table(rows), strict=True):
+        head, *rest = condition.message.splitlines() or [""]
+        lines.append(printable(f"{line}   {head}".rstrip()))
+        lines += indent(printable(text) for text in rest)
+    return lines
+
+
+def is_ready(conditions: Iterable[Condition], generation: int) -> bool:
+    """Whether Ready is True, of that generation or a newer one."""
+    return any(
+        c.type == READY and c.status == "True" and c.observed_generation >= generation
+        for c in conditions
+    )
 
 
 class Duration(click.ParamType[float]):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from tambourinefs.cli.common.text import table
 from tambourinefs.cli.host.connection import (
     SILO,
     Connection,
@@ -19,7 +17,7 @@ from tambourinefs.cli.host.connection import (
 )
 from tambourinefs.cli.host.local import missing
 from tambourinefs.cli.host.options import name_argument, namespace_option
-from tambourinefs.cli.host.rows import coloured, header, row
+from tambourinefs.cli.host.table import follow, print_table
 from tambourinefs.errors import NotFound
 from tambourinefs.model.schema import API_VERSION, KIND
 
@@ -74,8 +72,6 @@ def get(
     namespaces = None if all_namespaces else namespace
     with host.connect() as client:
         if watch:
-            from tambourinefs.cli.host.follow import follow
-
             follow(client, namespaces, names, wide=output == "wide")
             return
         reports = select(client, namespaces, names)
@@ -85,7 +81,7 @@ def get(
             for report in reports:
                 click.echo(f"tambourine/{report.name}")
         else:
-            _print_table(reports, wide=output == "wide", namespaces=all_namespaces)
+            print_table(reports, wide=output == "wide", namespaces=all_namespaces)
 
 
 def select(client: Client, namespace: str | None, names: Sequence[str]) -> list[StatusReport]:
@@ -128,15 +124,3 @@ def _objects(client: Client, reports: Sequence[StatusReport], output: str, *, on
         return "---\n".join(to_yaml(whole) for whole in found)
     whole = found[0] if one else {"apiVersion": "v1", "kind": "List", "items": found}
     return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
-
-
-def _print_table(reports: Sequence[StatusReport], *, wide: bool, namespaces: bool) -> None:
-    if not reports:
-        click.echo("No services found. To create one, see `tambourine apply --help`.", err=True)
-        return
-    now = datetime.now(UTC)
-    rows = [row(report, now, wide=wide, namespaces=namespaces) for report in reports]
-    head, *lines = table([header(wide=wide, namespaces=namespaces), *rows])
-    click.echo(head)
-    for line, report in zip(lines, reports, strict=True):
-        click.echo(coloured(line, report))

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tambourinefs.cli.common.conditions import condition_lines, is_ready
-from tambourinefs.cli.common.text import indent
+from tambourinefs.cli.common.text import condition_lines, indent, is_ready
 from tambourinefs.cli.host.connection import Connection, host_options, read_proc, read_report
 from tambourinefs.cli.host.local import missing
 from tambourinefs.cli.host.options import name_argument, namespace_option

@@ -31,5 +31,5 @@ def answer(words: Sequence[str]) -> Iterator[str]:
 
 
 def main() -> None:
-    """`kubectl_complete-tambourine`. A shell that completes shows nothing of an error; neither do we."""
+    """`kubectl_complete-tambourine`. Errors are not shown during completion."""
     sys.stdout.write("".join(f"{line}\n" for line in answer(sys.argv[1:])))

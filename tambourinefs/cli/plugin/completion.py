@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from tambourinefs.kube.resources import Resource
 
 _SECONDS: Final = 2.0  # for one request
-_MOST: Final = 500  # choices; more help nobody
+_MOST: Final = 500  # choices
 
 
 def tambourines(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-    """Names of Tambourines in the namespace that is meant, with their unit."""
+    """Names of Tambourines in the target namespace, with their unit."""
     typed = set(ctx.params.get("names") or ())
     return [
         item
@@ -56,7 +56,7 @@ def contexts(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
 def _names(
     ctx: click.Context, resource: Resource, incomplete: str, about: str
 ) -> list[CompletionItem]:
-    """Names that begin as typed, with a value of their status; none, quickly and silently, when nobody answers."""
+    """Names with the typed prefix, and a value of their status; none, quickly and silently, without an answer."""
     target = target_of(ctx)
     try:
         api = target.connect(timeout=_SECONDS)

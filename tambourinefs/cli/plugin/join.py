@@ -81,7 +81,7 @@ def join(
     token = _token(api, node, system_namespace)
     url, authority = api.cluster()
     invitation = Invitation(server=server or url, ca=authority, token=token, node=node)
-    options = [word for namespace in allow_namespaces for word in ("--allow-namespace", namespace)]
+    options = [part for namespace in allow_namespaces for part in ("--allow-namespace", namespace)]
     click.echo("# Run on the host as root, within an hour:", err=True)
     click.echo(shlex.join(["tambourine", "join", *options, invitation.encode()]))
 

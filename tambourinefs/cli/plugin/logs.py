@@ -94,11 +94,11 @@ def _lines(api: Api, instance: cluster.Instance, lines: int) -> Iterator[str]:
         excerpt = _excerpt(api, instance)[-lines:]
         why = printable(str(error))
         if excerpt:
-            said = f"an excerpt: the last {len(excerpt)} lines of the failed run, as reported by the node"
+            what = f"an excerpt: the last {len(excerpt)} lines of the failed run, as reported by the node"
         else:
-            said = "no lines: a node reports them only of a failed run"
+            what = "no lines: a node reports them only of a failed run"
         click.echo(
-            f"-- {node}: {said} ({why}); full journal on the node: journalctl -u {printable(instance.spec.unit)}",
+            f"-- {node}: {what} ({why}); full journal on the node: journalctl -u {printable(instance.spec.unit)}",
             err=True,
         )
         yield from excerpt
@@ -124,14 +124,14 @@ def _excerpt(api: Api, instance: cluster.Instance) -> tuple[str, ...]:
 def query(node: str, unit: str, lines: int) -> str:
     """The path of the node log query (KEP-2258). Raises NotOffered for a unit that it cannot name.
 
-    The kubelet looks for NAME.service in the journal's list of units, so it knows services alone, by their name
+    The kubelet looks for NAME.service in the journal's list of units, so it supports only services, by their name
     without the suffix; a backslash makes it look for a file.
     """
     service = unit.removesuffix(".service")
     if service == unit or "\\" in service:
         raise NotOffered("the kubelet's log query supports only service units")
-    asked = urlencode({"query": service, "tailLines": str(lines)})
-    return f"/api/v1/nodes/{quote(node, safe='')}/proxy/logs/?{asked}"
+    parameters = urlencode({"query": service, "tailLines": str(lines)})
+    return f"/api/v1/nodes/{quote(node, safe='')}/proxy/logs/?{parameters}"
 
 
 def _of_kubelet(api: Api, instance: cluster.Instance, lines: int) -> Iterator[str]:
@@ -150,7 +150,7 @@ def _of_kubelet(api: Api, instance: cluster.Instance, lines: int) -> Iterator[st
 
 
 def checked(found: Iterator[str]) -> Iterator[str]:
-    """The lines, unless the kubelet says that it has none. Raises NotOffered, before the first line."""
+    """The lines, unless the kubelet has none. Raises NotOffered, before the first line."""
     first = next(found, None)
     if first is None:
         raise NotOffered("its kubelet sent no lines")

@@ -123,20 +123,20 @@ def found(api: Api, resource: Resource) -> list[Object]:
     by_label = items(api, resource, label_selector=PART_OF)
     if resource == resources.NAMESPACES:
         return [item for item in by_label if not others_in(api, item["metadata"]["name"])]
-    ours = [item for item in by_label if _is_own_name(item["metadata"]["name"])]
+    found_items = [item for item in by_label if _is_own_name(item["metadata"]["name"])]
     if resource in (
         resources.CLUSTER_ROLE_BINDINGS,
         resources.CLUSTER_ROLES,
         resources.SERVICE_ACCOUNTS,
     ):
-        there = {item["metadata"]["uid"] for item in ours}
+        there = {item["metadata"]["uid"] for item in found_items}
         joined = (cluster.NODE_USER_PREFIX, "tambourine-join-")
-        ours += [
+        found_items += [
             item
             for item in items(api, resource)
             if item["metadata"]["name"].startswith(joined) and item["metadata"]["uid"] not in there
         ]
-    return ours
+    return found_items
 
 
 def others_in(api: Api, namespace: str) -> list[str]:

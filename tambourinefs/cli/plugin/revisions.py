@@ -64,14 +64,14 @@ def current(
 
 
 def chosen(
-    service: TambourineObject, revisions: Sequence[cluster.Revision], asked: str
+    service: TambourineObject, revisions: Sequence[cluster.Revision], name: str
 ) -> cluster.Revision:
     """The revision with that name or the first digits of its digest; "": the newest that is not current.
 
     Raises NotFound, InvalidInput where several fit.
     """
     history = f"kubectl tambourine history {service.metadata.name} -n {service.metadata.namespace}   lists revisions"
-    if not asked:
+    if not name:
         digest = digest_of(service)
         others = [r for r in revisions if r.spec.digest != digest]
         if not others:
@@ -82,15 +82,15 @@ def chosen(
     fits = [
         r
         for r in revisions
-        if r.metadata.name == asked
-        or (len(asked) >= _LEAST_DIGITS and r.spec.digest.startswith(asked))
+        if r.metadata.name == name
+        or (len(name) >= _LEAST_DIGITS and r.spec.digest.startswith(name))
     ]
     if len(fits) > 1:
         raise InvalidInput(
-            f'"{asked}" is ambiguous: {len(fits)} revisions match; give more digits', hint=history
+            f'"{name}" is ambiguous: {len(fits)} revisions match; give more digits', hint=history
         )
     if not fits:
-        raise NotFound(f'{service.label} has no revision "{printable(asked)}"', hint=history)
+        raise NotFound(f'{service.label} has no revision "{printable(name)}"', hint=history)
     return fits[0]
 
 

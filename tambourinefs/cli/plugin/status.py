@@ -42,7 +42,7 @@ def status(ctx: click.Context, *, name: str, node: str, lines: int, target: Clus
     Exit codes: 0 ready on all its nodes (with --node: on that one), 1 not ready or not found,
     3 forbidden, 4 the API server cannot be reached.
     """
-    from tambourinefs.cli.common.conditions import is_ready
+    from tambourinefs.cli.common.text import is_ready
     from tambourinefs.cli.plugin import statustext
     from tambourinefs.cli.plugin.objects import on_node, read_instances, read_service
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from tambourinefs.cli.common.conditions import condition_lines
-from tambourinefs.cli.common.text import indent
+from tambourinefs.cli.common.text import condition_lines, indent
 from tambourinefs.model.names import printable
 from tambourinefs.procfs.render.status_text import glyph
 from tambourinefs.procfs.render.times import relative

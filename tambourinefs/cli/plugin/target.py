@@ -67,7 +67,7 @@ def target_of(ctx: click.Context) -> ClusterTarget:
     found = ClusterTarget()
     here: click.Context | None = ctx
     while here is not None:
-        said = {key: str(here.params.get(key) or "") for key in OPTIONS}
-        found = found.over(ClusterTarget(said["kubeconfig"], said["context"], said["namespace"]))
+        given = {key: str(here.params.get(key) or "") for key in OPTIONS}
+        found = found.over(ClusterTarget(given["kubeconfig"], given["context"], given["namespace"]))
         here = here.parent
     return found

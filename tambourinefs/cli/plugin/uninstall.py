@@ -74,14 +74,14 @@ def uninstall(
 
     api = target.connect()
     hosts = [removal.name_of(item) for item in removal.items(api, NODES)]
-    told = list(_inventory(api, hosts, keep=keep_services))
-    if not told:
+    inventory = list(_inventory(api, hosts, keep=keep_services))
+    if not inventory:
         click.echo("Tambourine is not installed in this cluster.")
         return
     click.echo(
         f"{'Would be removed' if dry_run else 'This removes'} from the cluster at {api.cluster()[0]}:"
     )
-    for line in told:
+    for line in inventory:
         click.echo(printable(f"  {line}"))
     if dry_run:
         return
@@ -129,16 +129,16 @@ def _inventory(api: Api, hosts: list[str], *, keep: bool) -> Iterator[str]:
             if keep
             else f"THEIR SERVICES ARE STOPPED AND UNINSTALLED on up to {counted(len(hosts), 'node')}"
         )
-        said = f"{counted(len(services), 'Tambourine')} in {counted(where, 'namespace')}"
-        yield f"{said} ({removal.some(services)}): {effect}"
+        subject = f"{counted(len(services), 'Tambourine')} in {counted(where, 'namespace')}"
+        yield f"{subject} ({removal.some(services)}): {effect}"
     for step in removal.AFTER_SERVICES:
         there = {
             resource.kind: [removal.name_of(item) for item in removal.found(api, resource)]
             for resource in step.resources
         }
-        told = [f"{kind} {', '.join(names)}" for kind, names in there.items() if names]
-        if told:
-            yield f"{step.what}: {'; '.join(told)}"
+        named = [f"{kind} {', '.join(names)}" for kind, names in there.items() if names]
+        if named:
+            yield f"{step.what}: {'; '.join(named)}"
 
 
 def kept(api: Api) -> list[str]:

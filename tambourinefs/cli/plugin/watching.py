@@ -118,8 +118,8 @@ class ClusterSource:
             missing = [name for name in failed if not found.get(name, ("",))]
             if not missing:
                 break
-        told = [name for name in nodes if found.get(name)][:_JOURNALS]
-        return {name: found[name][-_JOURNAL_LINES:] for name in told}
+        reported = [name for name in nodes if found.get(name)][:_JOURNALS]
+        return {name: found[name][-_JOURNAL_LINES:] for name in reported}
 
     def _journals(self, goal: Goal) -> dict[str, tuple[str, ...]]:
         """The journal of each node whose unit failed; empty where it is not reported yet."""
