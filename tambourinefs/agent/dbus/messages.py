@@ -2,7 +2,8 @@
 
 Any local user may send signals over the system bus, of up to 32 MiB. So a message is cut out of
 the stream here and its header alone is read; the body is read where it is asked for, which is after
-its sender is known to be the bus or systemd. dbus-daemon(1) validates what it forwards.
+its sender is known to be the bus or systemd. dbus-fast must not be given what is not well-formed:
+lengths near 2^32 make it crash. dbus-daemon(1) and dbus-broker(1) disconnect whoever sends that.
 
 `Unmarshaller` and `Message._marshall` are not documented by dbus-fast, hence the upper bound on its
 version in setup.cfg; tests/unit/test_systemd_messages.py holds them to the specification:
