@@ -6,6 +6,7 @@ An object that is gone, or that was written by another client in between, is not
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tambourinefs import timestamps
@@ -57,27 +58,9 @@ class Objects:
             digest=service.digest,
             content=cluster.content_of(service.spec),
         )
-        item = {
-            "apiVersion": schema.API_VERSION,
-            "kind": cluster.REVISION_KIND,
-            "metadata": {
-                "name": service.revision,
-                "namespace": service.namespace,
-                "ownerReferences": [_owner(service)],
-            },
-            "spec": cluster.to_dict(spec),
-        }
-        try:
+        item = _owned(service, service.revision, cluster.REVISION_KIND, cluster.to_dict(spec))
+        with suppress(AlreadyExists):
             self._revisions.record_write(self._api.create(REVISIONS, item))
-        except AlreadyExists:
-            return
-
-    def delete_revision(self, revision: Revision) -> None:
-        """Delete this object, not another of its name."""
-        try:
-            self._api.delete(REVISIONS, revision.name, revision.namespace, uid=revision.uid)
-        except (NotFound, Conflict):
-            return
 
     def create_instance(self, now: Snapshot, service: Service, node: str) -> None:
         """Create an empty one, whose status the node writes; one of a former Tambourine is deleted first."""
@@ -87,31 +70,25 @@ class Objects:
         if old is not None:
             self.delete_instance(old)
             return
-        item = {
-            "apiVersion": schema.API_VERSION,
-            "kind": cluster.INSTANCE_KIND,
-            "metadata": {
-                "name": name,
-                "namespace": service.namespace,
-                "ownerReferences": [_owner(service)],
-            },
-            "spec": {
-                "nodeName": node,
-                "tambourine": service.name,
-                "unit": service.spec.unit_name,
-            },
-        }
-        try:
+        spec = {"nodeName": node, "tambourine": service.name, "unit": service.spec.unit_name}
+        item = _owned(service, name, cluster.INSTANCE_KIND, spec)
+        with suppress(AlreadyExists):
             self._reports.record_write(self._api.create(INSTANCES, item))
-        except AlreadyExists:
-            return
+
+    def delete_revision(self, revision: Revision) -> None:
+        """Delete this object, not another of its name."""
+        with suppress(NotFound, Conflict):
+            self._api.delete(REVISIONS, revision.name, revision.namespace, uid=revision.uid)
 
     def delete_instance(self, report: Report) -> None:
         """Delete this object, not another of its name."""
-        try:
+        with suppress(NotFound, Conflict):
             self._api.delete(INSTANCES, report.name, report.namespace, uid=report.uid)
-        except (NotFound, Conflict):
-            return
+
+    def delete_node(self, name: str) -> None:
+        """Delete the TambourineNode."""
+        with suppress(NotFound, Conflict):
+            self._api.delete(NODES, name)
 
     def assign(self, member: Member, wanted: dict[str, cluster.Assignment]) -> None:
         """Write all assignments of a node at once, if they differ and nothing else has written it since."""
@@ -146,43 +123,25 @@ class Objects:
         conditions = [_unknown(reason, report.node, report.status.observed_generation)]
         status = {"active": "unknown", "activeState": "unknown", "conditions": conditions}
         metadata = {"name": report.name, "namespace": report.namespace}
-        try:
+        with suppress(NotFound, Conflict):
             answer = self._api.apply_status(INSTANCES, metadata, status, manager=cluster.CONTROLLER)
-        except (NotFound, Conflict):
-            return
-        self._reports.record_write(answer)
+            self._reports.record_write(answer)
 
     def mark_node_unknown(self, member: Member) -> None:
         """The same for its TambourineNode, whose status is of before the node was lost."""
-        status = {
-            "conditions": [
-                _unknown(cluster.NODE_LOST, member.name, member.status.observed_generation)
-            ]
-        }
-        try:
-            answer = self._api.apply_status(
-                NODES, {"name": member.name}, status, manager=cluster.CONTROLLER
-            )
-        except (NotFound, Conflict):
-            return
-        self._members.record_write(answer)
-
-    def delete_node(self, name: str) -> None:
-        """Delete the TambourineNode."""
-        try:
-            self._api.delete(NODES, name)
-        except (NotFound, Conflict):
-            return
+        condition = _unknown(cluster.NODE_LOST, member.name, member.status.observed_generation)
+        metadata, status = {"name": member.name}, {"conditions": [condition]}
+        with suppress(NotFound, Conflict):
+            answer = self._api.apply_status(NODES, metadata, status, manager=cluster.CONTROLLER)
+            self._members.record_write(answer)
 
     def request_resync(self, member: Member | None, since: str) -> None:
         """Ask a node that was marked unknown for all statuses: it may not have noticed that its heartbeats were late."""
         if member is None or member.resync_requested_at >= since:
             return
         patch = {"metadata": {"annotations": {cluster.RESYNC_REQUESTED_AT: since}}}
-        try:
+        with suppress(NotFound, Conflict):
             self._members.record_write(self._api.merge(NODES, member.name, "", patch))
-        except (NotFound, Conflict):
-            return
 
 
 def _unknown(reason: str, node: str, generation: int) -> dict[str, object]:
@@ -200,8 +159,9 @@ def _unknown(reason: str, node: str, generation: int) -> dict[str, object]:
     }
 
 
-def _owner(service: Service) -> dict[str, object]:
-    return {
+def _owned(service: Service, name: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """An object that the garbage collector deletes with the Tambourine."""
+    owner = {
         "apiVersion": schema.API_VERSION,
         "kind": "Tambourine",
         "name": service.name,
@@ -209,3 +169,5 @@ def _owner(service: Service) -> dict[str, object]:
         "controller": True,
         "blockOwnerDeletion": False,
     }
+    metadata = {"name": name, "namespace": service.namespace, "ownerReferences": [owner]}
+    return {"apiVersion": schema.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}

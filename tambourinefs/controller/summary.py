@@ -112,37 +112,29 @@ def _condition(report: Report, kind: str) -> str:
 
 
 def _accepted(service: Service, reports: list[Report]) -> Condition:
-    refused = [
-        (found.node, condition)
-        for found in reports
-        if (condition := found.condition(ACCEPTED)) is not None and condition.status == "False"
-    ]
-    if refused:
-        node, condition = refused[0]
-        return _make(
-            service, ACCEPTED, "False", condition.reason, _of(node, refused, condition.message)
-        )
-    return _make(service, ACCEPTED, "True", "Accepted", "")
+    refused = _first_false(service, ACCEPTED, reports)
+    return refused or _make(service, ACCEPTED, "True", "Accepted", "")
 
 
 def _applied(
     service: Service, placement: Placement, reports: list[Report], current: list[Report]
 ) -> Condition:
-    applied = [found for found in current if _condition(found, APPLIED) == "True"]
-    failed = [
-        (found.node, condition)
-        for found in reports
-        if (condition := found.condition(APPLIED)) is not None and condition.status == "False"
-    ]
-    if failed:
-        node, condition = failed[0]
-        return _make(
-            service, APPLIED, "False", condition.reason, _of(node, failed, condition.message)
-        )
-    if len(applied) == len(placement.targets):
+    if failed := _first_false(service, APPLIED, reports):
+        return failed
+    applied = sum(_condition(found, APPLIED) == "True" for found in current)
+    if applied == len(placement.targets):
         return _make(service, APPLIED, "True", "Applied", "")
-    message = f"{len(applied)} of {len(placement.targets)} nodes have this generation"
+    message = f"{applied} of {len(placement.targets)} nodes have this generation"
     return _make(service, APPLIED, "False" if placement.stopped else "Unknown", "Applying", message)
+
+
+def _first_false(service: Service, kind: str, reports: list[Report]) -> Condition | None:
+    """What the first node says that reports this condition as False, and how many others do."""
+    found = [report for report in reports if _condition(report, kind) == "False"]
+    if not found or (condition := found[0].condition(kind)) is None:
+        return None
+    message = f"{found[0].node}: {condition.message}{_others(len(found))}"
+    return _make(service, kind, "False", condition.reason, message)
 
 
 def _ready(
@@ -216,10 +208,6 @@ def _not_accepted(service: Service, now: str) -> dict[str, Any]:
     return cluster.to_dict(
         cluster.TambourineStatus(observed_generation=service.generation, conditions=conditions)
     )
-
-
-def _of(node: str, all_: list[tuple[str, Condition]], message: str) -> str:
-    return f"{node}: {message}{_others(len(all_))}"
 
 
 def _others(count: int) -> str:
