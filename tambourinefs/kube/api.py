@@ -1,7 +1,6 @@
 """Requests to the API server: read, list by pages, create, patch, apply, delete. Every request has a timeout.
 
-Requests go by path through the kubernetes client's ApiClient.call_api: its typed APIs would decode every object into
-model classes and hold 20 MB more, and CustomObjectsApi has neither the core group nor subresources beyond status.
+They go by path through the kubernetes client's ApiClient.call_api (docs/decisions/017-kubernetes-client.md).
 """
 
 from __future__ import annotations

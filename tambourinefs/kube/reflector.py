@@ -3,8 +3,7 @@
 Objects are projected when they arrive: of 20,000 only what is needed stays in memory. A list that fails changes nothing:
 a missing answer must not look like a missing object.
 
-The kubernetes client's Watch is not used: a stop() while its request is being opened is lost, it does not tell an early
-end of the stream from an ordinary one, and it reads lines of any length.
+Why not the kubernetes client's Watch: docs/decisions/017-kubernetes-client.md.
 """
 
 from __future__ import annotations
