@@ -1,4 +1,4 @@
-"""Reads the host's configuration from /etc/tambourine; what it means is the model's."""
+"""Reads the files of the host's configuration."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ MAX_BYTES = 1 << 20
 
 
 def load(path: PurePath | str = paths.CONFIG) -> config.Effective:
-    """The effective configuration: the file at `path`, then `config.d/*.toml` beside it in the order of their names.
-
-    A missing file is an empty one (the defaults hold).
+    """The configuration of the file at `path`, if it exists, and of `config.d/*.toml` beside it.
 
     Raises InvalidConfig with the file and the key.
     """
@@ -25,7 +23,7 @@ def load(path: PurePath | str = paths.CONFIG) -> config.Effective:
 def read(path: Path) -> bytes:
     """One configuration file, as bytes.
 
-    Raises InvalidConfig where it cannot be read or is larger than MAX_BYTES.
+    Raises InvalidConfig if it cannot be read or is larger than MAX_BYTES.
     """
     try:
         with path.open("rb") as file:

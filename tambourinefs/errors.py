@@ -14,8 +14,8 @@
     ├── Unmounted               a served mount was unmounted           (exit 5 under systemd, else 0)
     └── HostError               this host cannot do what is needed     (exit 1, INTERNAL)
 
-An error is translated once at each edge: to an errno in fuse, a StatusCode in rpc, an exit code in cli. `message` says
-what is wrong, of which object and field, and why; `hint` says what to do.
+An error is translated once at each edge: to an errno in fuse, a StatusCode in rpc, an exit code in
+cli. `message` says what is wrong, of which object and field, and why; `hint` says what to do.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class InvalidInput(TambourineError):  # noqa: N818
 
 
 class InvalidManifest(InvalidInput):
-    """An invalid manifest. `source` is file:line, `-` or namespace/name; `field` a path like `spec.files[1].mode`."""
+    """An invalid manifest. `source`: file:line or namespace/name; `field`: as `spec.files[1].mode`."""
 
     def __init__(self, reason: str, *, source: str = "", field: str = "", hint: str = "") -> None:
         super().__init__(_joined(source, field, reason), hint=hint)

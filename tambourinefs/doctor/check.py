@@ -1,4 +1,4 @@
-"""What all checks share: their context, a finding, and the commands that fix what is wrong. Pure."""
+"""What all checks share: the context, a finding, and commands that fix problems. Pure."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class CheckContext:
 class Finding:
     """The result of a check.
 
-    `check` is a stable identifier for programs; several findings may share one. `command` is a shell
-    command for root, complete as it stands: it fixes the problem or, where nothing on this host can,
-    shows more about it. "" where there is nothing to do.
+    `check` is a stable identifier for programs; several findings may share one. `command` is a
+    complete shell command for root: it fixes the problem or shows more about it. "" if there is
+    none.
     """
 
     check: str

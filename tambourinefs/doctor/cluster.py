@@ -1,4 +1,4 @@
-"""The cluster, if this host has joined one: kubeconfig, API server, identity and Lease of the node."""
+"""The cluster, if this host has joined one: API server, identity and Lease of the node."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_LISTED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """`configured` is None if this user may not read the kubeconfig. `error`: the first request that failed."""
+    """`configured`: None if this user may not read the kubeconfig. `error`: of the first request."""
 
     configured: bool | None
     node: str = ""
@@ -93,7 +93,7 @@ def _unlisted(api: Api, node: str) -> tuple[str, ...]:
 
 
 def _renewed(api: Api, namespace: str, node: str) -> datetime | None:
-    """When the Lease was renewed. A node may not read Leases; the answer to an empty dry-run patch has it."""
+    """When the Lease was renewed. A node may not read Leases: from an empty dry-run patch."""
     from tambourinefs.kube.resources import LEASES
 
     name = cluster.lease_name(node)
@@ -117,7 +117,7 @@ def findings(observed: ClusterState, context: CheckContext) -> Iterator[Finding]
     yield from wrong
     if observed.unlisted:
         names = ", ".join(observed.unlisted[:_MAX_LISTED])
-        text = f"{len(observed.unlisted)} services of the cluster are in no assignment and are kept: {names}"
+        text = f"{len(observed.unlisted)} services have no assignment and are kept: {names}"
         look = f"kubectl get tambourinenode {observed.node} -o jsonpath='{{.status.unlisted}}'"
         yield Finding("cluster", "warning", text, look)
     elif not wrong:

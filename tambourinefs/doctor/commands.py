@@ -89,7 +89,9 @@ def run(*argv: str, seconds: float = SECONDS) -> CommandResult:
         out.seek(0)
         err.seek(0)
         stdout, stderr = out.read(MAX_OUTPUT), err.read(MAX_OUTPUT)
-    return CommandResult(returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))  # fmt: skip
+    return CommandResult(
+        returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace")
+    )
 
 
 def _abandon(child: subprocess.Popen[bytes]) -> None:

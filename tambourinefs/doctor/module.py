@@ -1,4 +1,4 @@
-"""/proc/tambourine: the directory, which is a kernel module's, and on it the statuses, once more."""
+"""/proc/tambourine: the kernel module, which makes the directory, and the bind mount on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bombshell's socket: a connection, the TLS handshake with the client's certificate, the first bytes of HTTP/2.
+"""Bombshell's socket: connection, TLS handshake with the client's certificate, first bytes.
 
 Without gRPC, whose errors say less about these steps.
 """

@@ -1,4 +1,4 @@
-"""Pure data and pure functions on it: manifests, configuration, unit names, what systemd reports, statuses.
+"""Pure data and functions: manifests, configuration, names, observed units, statuses.
 
-Nothing here reads a file, opens a socket or starts a process; a promise that import-linter keeps.
+Nothing here may read a file, open a socket or start a process.
 """

@@ -1,7 +1,7 @@
-"""The host's configuration: every key with its default and its rule, and how several files become one.
+"""The host's configuration: every key with its default, and the merge of several files.
 
-`systemd/config.toml` documents each key for administrators; a test holds it to what is here. Reading files is configfile's.
-Named tuples: every program of ours makes these classes at its start, and a dataclass takes five times as long to make.
+`systemd/config.toml` documents the keys; configfile.py reads files. Named tuples, since every command
+imports this module, and a dataclass takes five times as long to create.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT: Final = "default"  # the origin of a value that no file sets
 
-# What keeps the host, its network and its kubelet alive, and what would bring it down: observed, never changed, until
-# the administrator names it in agent.allowed_units.
+# Units that the host, its network and its kubelet need, and targets that would stop the host.
 DENIED_UNITS: Final = (
     "dbus.service", "dbus.socket", "dbus-*", "systemd-*", "polkit.service", "user@*.service", "getty@*.service",
     "ssh.service", "ssh.socket", "ssh@*.service", "sshd.service", "sshd.socket", "sshd@*.service",
@@ -51,7 +50,7 @@ class ProcConfig(NamedTuple):
 
 
 class BombshellConfig(NamedTuple):
-    """The gRPC server. `pki` holds {ca,server,client}.{crt,key}; `stream_timeout` is seconds without progress."""
+    """The gRPC server. `stream_timeout`: seconds without progress."""
 
     socket: str = str(paths.SOCKET)
     pki: str = str(paths.PKI)
@@ -64,7 +63,7 @@ class BombshellConfig(NamedTuple):
 
 
 class AgentConfig(NamedTuple):
-    """What the agent obeys. `denied_units` and `allowed_units` are globs; an allowed one lifts a denial."""
+    """The policy of the agent. `allowed_units` are exceptions from `denied_units`; both are globs."""
 
     namespaces: tuple[str, ...] = ("local",)
     denied_units: tuple[str, ...] = DENIED_UNITS
@@ -75,7 +74,7 @@ class AgentConfig(NamedTuple):
 
 
 class ClusterConfig(NamedTuple):
-    """How sync reaches the cluster. `node_name` "" is the host's name; a `kubeconfig` that is not there: a pod's account."""
+    """The cluster. `node_name` "" is the host name; without `kubeconfig` a pod's account is used."""
 
     node_name: str = ""
     kubeconfig: str = str(paths.KUBECONFIG)
@@ -83,7 +82,7 @@ class ClusterConfig(NamedTuple):
 
 
 class Config(NamedTuple):
-    """All of it. `Config()` is what holds where no file says otherwise."""
+    """All sections. `Config()` has the defaults."""
 
     silo: SiloConfig = SiloConfig()
     proc: ProcConfig = ProcConfig()
@@ -93,13 +92,13 @@ class Config(NamedTuple):
 
 
 class Effective(NamedTuple):
-    """The configuration that holds, and for each dotted key the file that its value comes from, or "default"."""
+    """The configuration in effect, and for each dotted key the file of its value, or "default"."""
 
     config: Config
     origins: dict[str, str]
 
     def values(self) -> dict[str, object]:
-        """Each dotted key with its value, in the order of the documentation."""
+        """The values by dotted key."""
         sections: dict[str, Any] = self.config._asdict()
         return {
             f"{s}.{key}": v for s, keys in sections.items() for key, v in keys._asdict().items()
@@ -107,7 +106,7 @@ class Effective(NamedTuple):
 
 
 def merge(documents: Iterable[tuple[str, bytes]]) -> Effective:
-    """The defaults with each (file, TOML) laid over them, key by key; a later file wins and a list replaces a list.
+    """The defaults, overridden by each (file, TOML) key by key; a list replaces a list.
 
     Raises InvalidConfig with the file and the key.
     """
@@ -136,7 +135,7 @@ def _build(values: dict[str, Any]) -> Config:
 
 
 def _read(source: str, data: bytes) -> dict[str, object]:
-    """The dotted keys that one file sets, each checked."""
+    """The valid values of one file by dotted key."""
     found: dict[str, object] = {}
     for section, keys in _toml(source, data).items():
         if section not in SECTIONS:
@@ -165,13 +164,8 @@ def _toml(source: str, data: bytes) -> dict[str, Any]:
         raise InvalidConfig(f"not UTF-8 at line {line}", source=source) from error
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(f"not TOML: {names.printable(str(error))}", source=source) from error
-    except (
-        RecursionError,
-        ValueError,
-    ) as error:  # nested thousands deep; an integer of thousands of digits
-        raise InvalidConfig(
-            "not a configuration: nested too deep, or a number too large", source=source
-        ) from error
+    except (RecursionError, ValueError) as error:
+        raise InvalidConfig("nested too deep, or a number is too large", source=source) from error
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -181,7 +175,7 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def _check_together(config: Config, origins: dict[str, str]) -> None:
-    """The three directories are apart: a mount must not cover its own store, nor another mount."""
+    """A mount must not cover its store, another mount or the applied state."""
     places = {
         "silo.store": config.silo.store,
         "silo.mountpoint": config.silo.mountpoint,

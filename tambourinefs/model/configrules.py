@@ -1,7 +1,4 @@
-"""The rule of each configuration key: takes what TOML gives, returns the value in its type.
-
-A rule raises ValueError with the reason; config.py adds file and key.
-"""
+"""The rule of each configuration key: from a TOML value to a checked value, or ValueError."""
 
 from __future__ import annotations
 
@@ -80,7 +77,7 @@ def _seconds(value: object) -> float:
 def _list_of(
     check: Callable[[str], str], what: str, most: int = 1024
 ) -> Callable[[object], tuple[str, ...]]:
-    """A list of strings; `check` gives the reason why one is wrong, or ""."""
+    """A list of strings; `check` returns what is wrong with one."""
 
     def checked(value: object) -> tuple[str, ...]:
         if not isinstance(value, list):
@@ -118,7 +115,7 @@ def _glob_problem(glob: str) -> str:
 def _name_of(
     check: Callable[[str], str], what: str, *, empty: bool = False
 ) -> Callable[[object], str]:
-    """One name; `check` gives the reason why it is wrong, or ""."""
+    """A name; `check` returns what is wrong with it."""
 
     def checked(value: object) -> str:
         if not isinstance(value, str):

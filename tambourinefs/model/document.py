@@ -1,8 +1,7 @@
-"""Bytes to plain data, with every bound kept on the way: what YAML and JSON have in common.
+"""Bytes to plain data within bounds: what YAML and JSON have in common, and the reader of JSON.
 
-A document's strings have no NUL and no lone surrogate, its numbers are finite, its depth, size and number of values are
-bounded, its keys are strings and none comes twice. What cannot be that is InvalidManifest, with the line where there is
-one. What the data means is not known here.
+A document's strings have no NUL and no lone surrogate, its numbers are finite, its depth, size and
+number of values are bounded, its keys are unique strings. Other input is InvalidManifest.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _BRACKET: Final = re.compile(r"[\[\]{}]")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document. `lines` has the line (from 1) of a value by (id of its container, key or index); JSON has none."""
+    """One document. `lines`: lines (from 1) by (id of the container, key or index); none for JSON."""
 
     data: Value
     source: str
@@ -41,11 +40,11 @@ class Document:
     lines: dict[tuple[int, str | int], int] = field(default_factory=dict)
 
     def wrong(self, reason: str, path: str = "", hint: str = "") -> InvalidManifest:
-        """The error that says what is wrong with the value at `path`, such as `spec.files[1].mode`."""
+        """The error for the value at `path`, such as `spec.files[1].mode`."""
         return wrong(reason, self.source, self.line_of(path), path=path, hint=hint)
 
     def line_of(self, path: str) -> int:
-        """The line of the value at `path`, or of the nearest value around it; 0 where lines are not known."""
+        """The line of the value at `path` or of its nearest parent; 0 if lines are not known."""
         here, line = self.data, self.line
         for index, name in _STEP.findall(path):
             step = int(index) if index else name
@@ -65,19 +64,19 @@ def _inside(value: Value, step: str | int) -> Value:
 def wrong(
     reason: str, source: str, line: int = 0, *, path: str = "", hint: str = ""
 ) -> InvalidManifest:
-    """InvalidManifest whose source is `file:line` as compilers write it."""
+    """InvalidManifest with the source `file:line`, as in compilers."""
     where = f"{source}:{line}" if source and line else source
     return InvalidManifest(_shown(reason), source=where, field=_shown(path), hint=hint)
 
 
 def _shown(text: str) -> str:
-    """What an error can carry of text that a stranger wrote."""
+    """Untrusted text, escaped and cut for an error message."""
     text = printable(text[:MAX_SHOWN])
     return text if len(text) < MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
 def decode(data: bytes, source: str, limit: int) -> str:
-    """The text of a file of at most `limit` bytes: UTF-8 without a byte order mark and without NUL."""
+    """The text of at most `limit` bytes: UTF-8 without a byte order mark and without NUL."""
     if len(data) > limit:
         raise wrong(f"larger than {limit >> 20} MiB ({len(data)} bytes)", source)
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
@@ -93,7 +92,7 @@ def decode(data: bytes, source: str, limit: int) -> str:
 
 
 def text_problem(text: str) -> str:
-    """Why a string cannot be written to a file or handed to systemd; "" if it can."""
+    """What is wrong with a string for files and systemd; "" if nothing."""
     found = _NOT_TEXT.search(text)
     if not found:
         return ""
@@ -125,7 +124,7 @@ def from_json(data: bytes, source: str) -> Document:
 
 
 class _Refused(Exception):  # noqa: N818
-    """Carries a reason out of json's hooks, which know neither source nor place."""
+    """Carries a reason out of the hooks of json, which do not know the source."""
 
     def __init__(self, reason: str, field: str = "") -> None:
         super().__init__(reason)
@@ -160,7 +159,7 @@ def _constant(text: str) -> float:
 
 
 def _bound_depth(text: str, source: str) -> None:
-    """json recurses once for each level, so depth is known before it is called."""
+    """Checked before json parses the text, since json recurses at each level."""
     depth = 0
     for bracket in _BRACKET.finditer(_JSON_STRING.sub("", text)):
         depth += 1 if bracket[0] in "[{" else -1
@@ -169,7 +168,7 @@ def _bound_depth(text: str, source: str) -> None:
 
 
 def _check_values(document: Document) -> None:
-    """No string is unfit and the values are not too many; walks without recursion."""
+    """Bound strings and the number of values, without recursion."""
     waiting: list[tuple[Value, _Path]] = [(document.data, None)]
     count = 0
     while waiting:
@@ -190,7 +189,7 @@ def _check_values(document: Document) -> None:
 
 
 def _written(path: _Path) -> str:
-    """`spec.files[1]`. Paths stay linked pairs until one is needed: a key can be long, and have much below it."""
+    """`spec.files[1]`. Paths are linked pairs until one is needed: keys may be long."""
     steps: list[str] = []
     while path is not None:
         path, step = path

@@ -1,4 +1,4 @@
-"""Which fields of a spec there are, and which a Tambourine uses: those that an older agent lacks must not reach it."""
+"""The fields of a spec that a Tambourine uses: an older agent must not get fields that it lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from tambourinefs.model import schema
 from tambourinefs.model.schema import Spec
 
-# What the controller alone reads: a node never sees it.
+# For the controller only.
 _NOT_FOR_NODES: Final = frozenset({"nodeName", "nodeSelector", "rollout"})
 
 
@@ -27,7 +27,7 @@ def known() -> tuple[str, ...]:
 
 
 def used(spec: Spec) -> frozenset[str]:
-    """Paths of the fields that a node would be sent: just those that are written when the revision is."""
+    """Paths of the fields that are sent to a node."""
     plain: dict[str, Any] = msgspec.to_builtins(spec)
     wanted = {name: value for name, value in plain.items() if name not in _NOT_FOR_NODES}
     return frozenset(_paths(wanted, "spec"))

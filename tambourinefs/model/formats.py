@@ -1,7 +1,6 @@
-"""The format of applied state on disk, for the agent and the installation.
+"""The version of the applied state on disk, for the agent, the installer and debian/rules.
 
-The number goes up when a record changes so that another version would misread it. debian/rules
-reads it here for the package's preinst.
+It is incremented when another version would misread a record.
 """
 
 from __future__ import annotations

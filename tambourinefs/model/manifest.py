@@ -1,7 +1,6 @@
-"""Manifests: bytes in, values out, and back. The one parser for YAML at the command line and JSON in the silo.
+"""Manifests from YAML (the command line) and JSON (the silo), and back to JSON.
 
-`Manifest` is valid by construction: what `parse_yaml` and `parse_json` return needs no check inside but the host's own
-policy.
+A `Manifest` is valid: after parsing only the host's policy has to be checked.
 """
 
 from __future__ import annotations
@@ -45,19 +44,16 @@ __all__ = [
 
 
 def parse_json(data: bytes, *, source: str) -> Manifest:
-    """The manifest in `data`: one Tambourine object as JSON (RFC 8259), at most 1 MiB. `source` names it in errors.
-
-    Raises InvalidManifest with source and field.
-    """
+    """Parse one Tambourine object as JSON (RFC 8259), at most 1 MiB. Raises InvalidManifest."""
     return _manifest(from_json(data, source))
 
 
 def parse_yaml(data: bytes, *, source: str) -> list[Manifest]:
-    """The manifests in a YAML file, of one or many documents; a List (as `kubectl get -o yaml` prints it) counts as many.
+    """Parse the documents of a YAML file and the items of Lists (`kubectl get -o yaml`).
 
-    Raises InvalidManifest with source, line and field; also when there is none.
+    Raises InvalidManifest, also if there is no manifest.
     """
-    # A daemon parses JSON alone, and goes without the reader of YAML.
+    # Daemons parse JSON only and do not import PyYAML.
     from tambourinefs.model.yamldocument import from_yaml
 
     found = [_manifest(item) for whole in from_yaml(data, source) for item in _items(whole)]
@@ -67,10 +63,7 @@ def parse_yaml(data: bytes, *, source: str) -> list[Manifest]:
 
 
 def to_json(manifest: Manifest) -> bytes:
-    """The canonical form, which lies in the silo: `parse_json` gives the same manifest back.
-
-    Raises InvalidManifest when it would be larger than a manifest may be.
-    """
+    """The canonical JSON, as in the silo. Raises InvalidManifest if it exceeds MAX_BYTES."""
     return _encode(manifest, _label(manifest))
 
 
@@ -83,9 +76,8 @@ def _encode(manifest: Manifest, source: str, line: int = 0) -> bytes:
 
 
 def content_digest(manifest: Manifest) -> str:
-    """SHA-256 (64 hex digits) over what the host gets:
-
-    The revision. Without state, command, commandID, nodes and rollout.
+    """The revision: SHA-256 (64 hex digits) of the spec without state, command, commandID, nodes and
+    rollout.
     """
     spec = manifest.spec
     content = [
@@ -101,9 +93,9 @@ def content_digest(manifest: Manifest) -> str:
 
 
 def names_claimed(manifest: Manifest) -> frozenset[str]:
-    """The unit names that the manifest takes for itself: the unit that it brings, and every Alias= and Also=.
+    """The unit names that only one manifest may have: its unit, and each Alias= and Also=.
 
-    A manifest that only observes, commands or adds drop-ins takes no unit's name.
+    Manifests that only observe, command or add drop-ins claim no name.
     """
     spec = manifest.spec
     own = frozenset() if spec.unit is None else frozenset({spec.unit_name})
@@ -121,7 +113,7 @@ def _label(manifest: Manifest) -> str:
 
 
 def _items(document: Document) -> list[Document]:
-    """The objects in a document: itself, or the items of a List."""
+    """The document, or the items of a List."""
     data = document.data
     if not isinstance(data, dict) or data.get("kind") not in ("List", f"{KIND}List"):
         return [document]
@@ -142,5 +134,5 @@ def _manifest(document: Document) -> Manifest:
         raise wire.translated(error, document) from None
     for problem in rules.problems(manifest):
         raise document.wrong(problem.reason, problem.path, problem.hint)
-    _encode(manifest, document.source, document.line)  # what was taken can be stored
+    _encode(manifest, document.source, document.line)  # it must fit into the silo
     return manifest

@@ -1,7 +1,8 @@
-"""The names that other systems lay rules on: units (systemd), objects (Kubernetes), files; and text made fit to print.
+"""Names of units (systemd), objects (Kubernetes) and files, and text that is safe to print.
 
-Rules: systemd.unit(5) and systemd's unit_name_is_valid(); systemd-escape(1); Kubernetes "Object Names and IDs" and
-"Labels and Selectors". Everything here is a total function of strings: a check gives the reason why not, or "".
+Rules: systemd.unit(5) and systemd's unit_name_is_valid(); systemd-escape(1); Kubernetes "Object
+Names and IDs" and "Labels and Selectors". Everything here is a total function of strings; a
+`*_problem` function returns what is wrong with a name, "" if it is valid.
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _NEEDLESS_ESCAPE: Final = re.compile(
     r"\\x(2[fF]|3[0-9aA]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])"
 )
+_QUALIFIED_RULE: Final = (
+    "has at most 63 letters, digits and -_. and begins and ends with a letter or digit"
+)
 _QUALIFIED: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
-# --- units ---------------------------------------------------------------------------------------
+# --- units ---
 
 
 def with_suffix(name: str) -> str:
@@ -54,7 +58,7 @@ def unit_type(unit: str) -> str:
 
 
 def unit_problem(unit: str) -> str:
-    """Why systemd, or we, would not take this full unit name; "" if it is good."""
+    """What is wrong with a full unit name, for systemd or for Tambourine."""
     stem, _, suffix = unit.rpartition(".")
     if suffix in UNIT_TYPES_REFUSED:
         return f"units of type {suffix} cannot be managed: {UNIT_TYPES_REFUSED[suffix]}"
@@ -69,8 +73,8 @@ def unit_problem(unit: str) -> str:
     bad = sorted(set(stem) - _UNIT_CHARACTERS - {"@"})
     if bad:
         return (
-            f"a unit name may have letters, digits and :-_.\\@ only, not {printable(' '.join(bad))!r}"
-            " (systemd-escape makes a valid one)"
+            "a unit name may have letters, digits and :-_.\\@ only,"
+            f" not {printable(' '.join(bad))!r} (see systemd-escape)"
         )
     if suffix in {"slice", "target"} and stem == "-":
         return "the root slice is managed by systemd"
@@ -82,7 +86,7 @@ def unit_problem(unit: str) -> str:
 
 
 def _slice_problem(stem: str) -> str:
-    """A slice's name says where it hangs: `a-b.slice` is inside `a.slice` (systemd.slice(5))."""
+    """`a-b.slice` is inside `a.slice` (systemd.slice(5))."""
     if "@" in stem:
         return "a slice cannot be a template"
     if stem.startswith("-") or stem.endswith("-") or "--" in stem:
@@ -145,11 +149,11 @@ def unescape_path(text: str) -> str:
     return "/" + unescape(text).strip("/")
 
 
-# --- our own units ---------------------------------------------------------------------------------
+# --- Tambourine's own units ---
 
 
 def is_own_unit(unit: str) -> bool:
-    """Whether the unit is Tambourine's, or mounts on a directory of ours: nobody manages those by a manifest.
+    """Whether it is a unit of Tambourine or mounts on its directories: no manifest may manage it.
 
     `tambourine-.service` counts: its drop-ins are those of every unit whose name begins so.
     """
@@ -163,8 +167,8 @@ def is_own_unit(unit: str) -> bool:
 
 
 def reaches(unit: str, other: str) -> bool:
-    """Whether a drop-in of `unit` is one of `other` too: it is `other`, its template, or ends in a dash where `other` goes
-    on (`a-.service` of `a-b.service`; systemd.unit(5)).
+    """Whether systemd also reads drop-ins of `unit` for `other` (systemd.unit(5)): it is `other`, its
+    template, or a prefix that ends in a dash (`a-.service` of `a-b.service`).
     """
     if unit_type(unit) != unit_type(other):
         return False
@@ -178,18 +182,21 @@ def is_at_or_below(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-# --- Kubernetes ------------------------------------------------------------------------------------
+# --- Kubernetes ---
 
 
 def namespace_problem(name: str) -> str:
-    """Why it is no name of a namespace (RFC 1123 label, at most 63 characters); "" if it is one."""
+    """What is wrong with the name of a namespace (RFC 1123 label, at most 63 characters)."""
     if len(name) <= 63 and _DNS_LABEL.fullmatch(name):
         return ""
-    return "a namespace has at most 63 lower case letters, digits and dashes, and begins and ends with a letter or digit"
+    return (
+        "a namespace has at most 63 lower case letters, digits and dashes,"
+        " and begins and ends with a letter or digit"
+    )
 
 
 def object_name_problem(name: str) -> str:
-    """Why it is no name of an object (RFC 1123 subdomain, at most 253 characters); "" if it is one."""
+    """What is wrong with the name of an object (RFC 1123 subdomain, at most 253 characters)."""
     if len(name) <= 253 and all(_DNS_LABEL.fullmatch(part) for part in name.split(".")):
         return ""
     return (
@@ -199,27 +206,27 @@ def object_name_problem(name: str) -> str:
 
 
 def label_problem(key: str, value: str) -> str:
-    """Why Kubernetes would not take the label; "" if it would."""
+    """What is wrong with a label, for Kubernetes."""
     if len(value) > 63 or (value and not _QUALIFIED.fullmatch(value)):
-        return "a label's value has at most 63 letters, digits and -_. and begins and ends with a letter or digit"
+        return f"a label's value {_QUALIFIED_RULE}"
     return label_key_problem(key)
 
 
 def label_key_problem(key: str) -> str:
-    """Why Kubernetes would not take the key of a label or annotation; "" if it would."""
+    """What is wrong with the key of a label or annotation, for Kubernetes."""
     domain, slash, name = key.rpartition("/")
     if slash and object_name_problem(domain):
         return "the prefix of a label's key must be a DNS subdomain"
     if len(name) > 63 or not _QUALIFIED.fullmatch(name):
-        return "a label's key has at most 63 letters, digits and -_. and begins and ends with a letter or digit"
+        return f"a label's key {_QUALIFIED_RULE}"
     return ""
 
 
-# --- files -----------------------------------------------------------------------------------------
+# --- files ---
 
 
 def file_name_problem(name: str) -> str:
-    """Why it cannot be the name of one file; "" if it can."""
+    """What is wrong with the name of a file."""
     if not name or name in {".", ".."} or "/" in name:
         return "a file name must be one path component"
     if len(name.encode(errors="replace")) > FILE_NAME_MAX:
@@ -230,7 +237,7 @@ def file_name_problem(name: str) -> str:
 
 
 def path_problem(path: str) -> str:
-    """Why it is no absolute, normalised path of a file; "" if it is one."""
+    """What is wrong with an absolute, normalised path of a file."""
     if not path.startswith("/") or path == "/":
         return "a path must be absolute"
     if len(path.encode(errors="replace")) > PATH_MAX:
@@ -244,21 +251,22 @@ def path_problem(path: str) -> str:
     return ""
 
 
-# --- text ------------------------------------------------------------------------------------------
+# --- text ---
 
-# C0, DEL, C1; line and paragraph separators; what turns the direction of writing or is invisible (CVE-2021-42574);
-# lone surrogates, which no encoder takes.
+# C0, DEL, C1; line and paragraph separators; bidirectional controls and invisible characters
+# (CVE-2021-42574); lone surrogates, which cannot be encoded.
 _UNPRINTABLE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
+    "\ud800-\udfff\ufff9-\ufffb]"
 )
 _NAMED: Final = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def printable(text: str, keep: str = "") -> str:
-    """`text` with everything that could move a terminal's cursor, break a line or hide text escaped as in C.
+    """`text` with control, line-breaking and invisible characters escaped as in C.
 
-    A byte that was not UTF-8 (surrogateescape) becomes `\\xNN`. Characters in `keep` (say "\\n\\t") stay. A backslash stays
-    what it is, since unit names have them: the result is for eyes, not to be read back.
+    A byte that was not UTF-8 (surrogateescape) becomes `\\xNN`. Characters in `keep` ("\\n\\t")
+    stay. Backslashes stay, since unit names have them: the result cannot be parsed.
     """
     return _UNPRINTABLE.sub(
         lambda match: match[0] if match[0] in keep else _escaped(match[0]), text
@@ -275,7 +283,7 @@ def _escaped(character: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known name that was probably meant, or "". `drop_ins` and `dropins` both find `dropIns`."""
+    """The known name that is most similar, or "": `dropIns` for `drop_ins` and `dropins`."""
     import difflib  # not worth its cost at each start
 
     folded: dict[str, str] = {}

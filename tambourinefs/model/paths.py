@@ -1,4 +1,4 @@
-"""Where Tambourine's things are on a host. One place, so that policy, units and code name the same paths."""
+"""The paths of Tambourine on a host."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ STATE: Final = P("/var/lib/tambourine")
 STORE: Final = STATE / "store"  # the silo's backing store, root:root 0700
 SILO: Final = STATE / "silo"  # the silo mount
 AGENT_STATE: Final = STATE / "agent"  # applied state
-RUN: Final = P("/run/tambourine")  # root's (tmpfiles.d), not a RuntimeDirectory
-PROC: Final = RUN / "proc"  # the status mount, always here
-PROC_LITERAL: Final = P(
-    "/proc/tambourine"
-)  # a bind of PROC where the kernel module made the directory
+RUN: Final = P("/run/tambourine")  # from tmpfiles.d, not RuntimeDirectory=
+PROC: Final = RUN / "proc"  # the status mount
+PROC_LITERAL: Final = P("/proc/tambourine")  # a bind mount of PROC; needs the kernel module
 KUBECONFIG: Final = P("/etc/tambourine/kubernetes/kubeconfig")
 IDENTITY: Final = STATE / "identity" / "node.pem"  # key and certificate of the node, sync's own
 EXPIRATIONS: Final = "expirations.json"  # beside certificates: {name: end in seconds since 1970}
 SYNC_LOCK: Final = RUN / "sync" / "lock"
 SOCKET: Final = RUN / "bombshell" / "bombshell.sock"
 PREFIX: Final = P("/opt/tambourine")  # the private Python environment
-UNITS: Final = P("/etc/systemd/system")  # where the units that we manage go
+UNITS: Final = P("/etc/systemd/system")  # of managed units
 
 SILO_ID_FILE: Final = ".tambourine-silo"  # the store's UUID, synthetic
 MANIFEST_FILE: Final = "tambourine.json"
 
-GROUP: Final = "tambourine"  # may connect to Bombshell: root in effect
+GROUP: Final = "tambourine"  # may connect to Bombshell: equivalent to root
 BOMBSHELL_USER: Final = "bombshell"
 SYNC_USER: Final = "tambourine-sync"
 OWN_UNITS: Final = (

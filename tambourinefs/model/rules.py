@@ -1,7 +1,4 @@
-"""What a well-shaped manifest must also keep:
-
-Rules of names, rules between fields. Pure; the host's policy is not known here.
-"""
+"""The rules of a manifest beyond its schema: names, and rules between fields. Not the host's policy."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_ID: Final = 128  # characters of uid and commandID
 MAX_NODES: Final = 1_000_000
-# Of all texts of a unit together: what is more costs seconds to read and nobody writes it. A % can stand for 255 bytes.
+# Of all texts of a unit together, for bounded time: a specifier can expand to 255 bytes.
 MAX_TEXT: Final = 256 << 10  # characters
 MAX_SETTINGS: Final = 3_000
 MAX_SPECIFIERS: Final = 1_000
@@ -31,7 +28,7 @@ _MODE: Final = re.compile(r"0[0-7]{3}")
 _USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?|[0-9]{1,10}")
 _PERCENT: Final = re.compile(r"(?:[1-9][0-9]?|100)%")
 _LONE_RETURN: Final = re.compile(r"\r(?!\n)")
-# Also where it is no header, amid a line that goes on: the API server looks with the same expression.
+# Also inside a continued line: the CRD uses the same expression.
 _STAMPED: Final = re.compile(r"(^|\n)\ufeff?[ \t]*\[X-Tambourine\][ \t]*(\\?\r?\n|\\?\Z)")
 _TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)",
@@ -40,7 +37,7 @@ _TIME: Final = re.compile(
 
 
 class Problem(NamedTuple):
-    """What is wrong, where (`spec.files[1].mode`), and what to do."""
+    """What is wrong, with which field (`spec.files[1].mode`), and what to do."""
 
     reason: str
     path: str
@@ -48,7 +45,7 @@ class Problem(NamedTuple):
 
 
 def problems(manifest: Manifest) -> Iterator[Problem]:
-    """Every broken rule, in the order of the fields."""
+    """Every violation, in the order of the fields."""
     yield from _metadata(manifest.metadata)
     yield from _name(manifest.spec)
     yield from _choice_of_nodes(manifest.spec)
@@ -114,12 +111,13 @@ def _command(spec: Spec) -> Iterator[Problem]:
         yield Problem(
             f"{spec.unit_name} is a template: it can be installed, but not commanded",
             "spec.command",
-            f"name an instance, such as {names.prefix(spec.unit_name)}@NAME.{names.unit_type(spec.unit_name)}",
+            "name an instance, such as "
+            f"{names.prefix(spec.unit_name)}@NAME.{names.unit_type(spec.unit_name)}",
         )
 
 
 def _too_much(spec: Spec) -> str:
-    """Why the texts of a unit are not read at all; "" if they are."""
+    """Which bound the texts of a unit exceed, or ""."""
     if sum(map(len, spec.texts)) > MAX_TEXT:
         return f"a unit and its drop-ins have at most {MAX_TEXT} characters"
     if sum(text.count("%") for text in spec.texts) > MAX_SPECIFIERS:
@@ -142,7 +140,7 @@ def _unit(spec: Spec) -> Iterator[Problem]:
 
 
 def _strange(text: str) -> str:
-    """What no editor writes and systemd reads in ways of its own, so that people and it would see different things."""
+    """Characters that systemd reads differently from editors."""
     if _LONE_RETURN.search(text):
         return "has a carriage return without a newline"
     if "\ufeff" in text.removeprefix("\ufeff"):
@@ -225,12 +223,12 @@ def _base64(text: str, path: str) -> Iterator[Problem]:
     except (binascii.Error, ValueError) as error:
         yield Problem(f"not base64: {error}", path)
     else:
-        if len(text) % 4:  # which Python forgives after the end
+        if len(text) % 4:  # Python accepts a missing padding after a complete one
             yield Problem("not base64: groups have four characters", path)
 
 
 def payload_name_problem(name: str) -> str:
-    """Why a file beside the manifest cannot have that name; "" if it can."""
+    """What is wrong with the name of a payload, a file beside the manifest."""
     if problem := names.file_name_problem(name):
         return problem
     if name.startswith(".") or name == paths.MANIFEST_FILE:

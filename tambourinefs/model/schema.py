@@ -1,8 +1,6 @@
 """The shape of a Tambourine object, field by field (group tambourine.dev, version v1alpha1).
 
-Rules between fields are rules.py's.
-
-Names are those of the CRD in camelCase on the wire, snake_case here. Frozen; a field that is left out has the default below.
+Rules between fields are in rules.py. Names are camelCase on the wire, snake_case here.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ class DropIn(Wire, frozen=True):
 
 
 class ContentFrom(Wire, frozen=True):
-    """A file that lies beside the manifest in the silo; used only when its digest is `sha256` (64 lower case hex digits)."""
+    """A file beside the manifest in the silo with the digest `sha256` (64 lower case hex digits)."""
 
     silo: str
     sha256: str
@@ -51,8 +49,8 @@ class ContentFrom(Wire, frozen=True):
 class File(Wire, frozen=True):
     """A file on the host. Exactly one of `content`, `content_base64`, `content_from` is set.
 
-    `mode` is written "0644" or, as ConfigMaps' defaultMode, as the integer that YAML makes of 0644 (420); here it is
-    always the four octal digits. `owner` and `group` are a name or a number.
+    `mode` has four octal digits; manifests may also have the integer that YAML makes of 0644 (420),
+    as in `defaultMode` of ConfigMap volumes. `owner` and `group` are a name or a number.
     """
 
     path: str
@@ -69,7 +67,7 @@ class File(Wire, frozen=True):
         return int(self.mode, 8)
 
     def inline_bytes(self) -> bytes | None:
-        """What the manifest itself carries; None when the content is in the silo."""
+        """The content in the manifest; None if it is in the silo."""
         if self.content is not None:
             return self.content.encode()
         if self.content_base64 is not None:
@@ -78,14 +76,14 @@ class File(Wire, frozen=True):
 
 
 class Rollout(Wire, frozen=True):
-    """How a change travels over the nodes of a cluster; one host alone ignores it."""
+    """How a change is rolled out to the nodes of a cluster; ignored by the host."""
 
     max_unavailable: int | str = 1  # nodes, or "25%"
     paused: bool = False
 
 
 class Spec(Wire, frozen=True):
-    """What shall be on the host. Each field as in the design."""
+    """The desired state of a service."""
 
     name: str
     state: State = "installed"
@@ -108,13 +106,13 @@ class Spec(Wire, frozen=True):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The unit's text, where there is one, then those of the drop-ins in the order systemd reads them."""
+        """The text of the unit, if any, and of its drop-ins, in the order in which systemd reads them."""
         drop_ins = sorted(self.drop_ins, key=lambda drop_in: drop_in.name)
         return (*([] if self.unit is None else [self.unit]), *(d.content for d in drop_ins))
 
 
 class Metadata(Wire, frozen=True):
-    """Identity. `creation_timestamp` is RFC 3339 and orders who came first; other fields of the API server's are dropped."""
+    """Identity. `creation_timestamp` (RFC 3339) decides conflicts: the older manifest wins."""
 
     name: str
     namespace: str = ""
@@ -134,7 +132,7 @@ class Manifest(Wire, frozen=True, omit_defaults=False):
     spec: Spec
 
 
-# Fields that the API server or its users add to metadata and that say nothing to a host.
+# Fields of metadata that a host does not use.
 SERVER_FIELDS: Final = frozenset(
     {
         "deletionGracePeriodSeconds",
@@ -148,7 +146,7 @@ SERVER_FIELDS: Final = frozenset(
     }
 )
 
-# Where which struct stands: for errors that name the nearest field, and for dropping nulls.
+# The struct at each path: for errors with the most similar field name.
 STRUCTS: Final[dict[str, type[Wire]]] = {
     "": Manifest,
     "metadata": Metadata,

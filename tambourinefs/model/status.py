@@ -1,7 +1,7 @@
-"""What is published of a Tambourine on this host.
+"""The published status of a Tambourine on this host.
 
-`StatusReport` is the wire format of `<namespace>/<name>/status.json`; `tambourine get`, sync and other programs read it back
-with msgspec. What the agent knows beyond it is view.py's, which no other program has to load.
+`StatusReport` is the format of `<namespace>/<name>/status.json`, which `tambourine get`, sync and
+other programs read. The agent's own view is in view.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ACCEPTED = "Accepted"
 APPLIED = "Applied"
 READY = "Ready"
-# What the message of SiloUnavailable ends with, and the UUID after it, where the silo is another than this host obeys.
+# The command, before the UUID, in the message of SiloUnavailable for a replaced silo.
 ACCEPT_SILO = "tambourine agent --accept-silo"
 
 
@@ -36,11 +36,11 @@ class ConditionState:
 
 
 class Condition(msgspec.Struct, frozen=True, rename="camel"):
-    """A condition after the Kubernetes API conventions. `status` is "True", "False" or "Unknown"."""
+    """A condition as in the Kubernetes API conventions: `status` is "True", "False" or "Unknown"."""
 
     type: str
     status: str
-    reason: str  # CamelCase, one word, for programs
+    reason: str  # CamelCase, for programs
     message: str  # for people; no file contents, no log lines
     observed_generation: int
     last_transition_time: str  # RFC 3339, UTC, seconds
@@ -52,7 +52,7 @@ def condition_of(conditions: Iterable[Condition], kind: str) -> Condition | None
 
 
 class LastCommand(msgspec.Struct, frozen=True, rename="camel"):
-    """The last command that was carried out. `result` is "done", "failed", "running", "unknown" or "skipped"."""
+    """The last command. `result` is "done", "failed", "running", "unknown" or "skipped"."""
 
     command: str
     command_id: str = msgspec.field(name="commandID", default="")
@@ -63,7 +63,7 @@ class LastCommand(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class StatusReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """`status.json`: the seed's nine values word for word, then the typed ones."""
+    """`status.json`: the nine values as systemctl prints them, then the typed ones."""
 
     namespace: str
     name: str

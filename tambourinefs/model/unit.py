@@ -1,8 +1,8 @@
-"""What systemd says of one unit, as plain values.
+"""The observed state of a unit, as plain values.
 
-The agent's systemd border fills it from D-Bus; procfs renders it. The names are those of the properties in
-org.freedesktop.systemd1(5); times are microseconds of CLOCK_REALTIME (0: never); sizes are bytes; None is
-systemd's "unset" (UINT64_MAX) or "this unit type has no such property".
+Names are those of the properties in org.freedesktop.systemd1(5); times are microseconds of
+CLOCK_REALTIME (0: never); sizes are bytes; None is "unset" (UINT64_MAX) or "this unit type has no
+such property".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ OLDEST_RELEASE: Final = 252  # of systemd: Debian 12's
 
 @dataclass(frozen=True, slots=True)
 class Exec:
-    """One ExecStartPre=, ExecStart= … line and how its last run ended (the `Process:` lines of systemctl status)."""
+    """One ExecStartPre=, ExecStart= … line and its last run (`Process:` in systemctl status)."""
 
     setting: str  # "ExecStartPre", "ExecStart", …
     argv: tuple[str, ...]
@@ -50,7 +50,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A snapshot of a unit. `name` is the name that was asked for, `id` systemd's primary name (they differ for aliases)."""
+    """A snapshot of a unit. `name` is the requested name, `id` the primary name (Id) of an alias."""
 
     name: str
     id: str = ""
@@ -146,7 +146,7 @@ class Unit:
     what: str = ""  # mounts, swaps
     where: str = ""
     sysfs_path: str = ""  # devices
-    release: int = OLDEST_RELEASE  # of systemd: its systemctl's words are ours
+    release: int = OLDEST_RELEASE  # of systemd: status texts follow its systemctl
 
     @property
     def suffix(self) -> str:

@@ -1,8 +1,8 @@
-"""Reads unit files as PID 1 does (systemd.syntax(7); config_parse() and parse_line() in systemd's src/shared/conf-parser.c).
+"""Reads unit files as PID 1 does (systemd.syntax(7); src/shared/conf-parser.c of systemd).
 
-A reader that is laxer or stricter than systemd's would let a setting pass unseen, so the odd rules are here too: a lone
-carriage return ends a line, comments between continued lines are skipped, an escaped backslash at the end continues
-nothing. What a setting means is known only where a function below says so.
+A reader that differs from systemd's would miss settings, so all its rules are here: a lone carriage
+return ends a line, comments between continued lines are skipped, an escaped backslash at the end of
+a line does not continue it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tambourinefs.model import names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-STAMP: Final = "X-Tambourine"  # the section that tells readers of a unit file whose it is
+STAMP: Final = "X-Tambourine"  # the section that marks a unit file as managed
 
 _END_OF_LINE: Final = re.compile("\r\n|\n\r|\n|\r|\0")
 _BLANKS: Final = " \t\n\r"
@@ -34,7 +34,7 @@ _CODES: Final = {"x": (2, 16), "u": (4, 16), "U": (8, 16)}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`key=value` in a section; `value` as written, continued lines joined. `line` is where it begins, from 1."""
+    """`key=value` in a section; `value` as written, with continued lines joined. `line` from 1."""
 
     section: str
     key: str
@@ -44,7 +44,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class UnitFile:
-    """`sections` in order, each once. `errors` make systemd refuse the whole file; `ignored` it passes over. (line, what)"""
+    """`sections` in order, unique. With `errors` systemd rejects the file; it skips `ignored` lines."""
 
     sections: tuple[str, ...]
     settings: tuple[Setting, ...]
@@ -79,7 +79,7 @@ def parse(text: str) -> UnitFile:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """(number, text) of the lines that say something: comments gone, continued ones joined, blanks stripped."""
+    """(number, text) of lines without comments, continued ones joined, blanks stripped."""
     parts: list[str] = []
     begin = 0
     for number, raw in enumerate(_END_OF_LINE.split(text.removeprefix("\ufeff")), start=1):
@@ -100,7 +100,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _continues(line: str) -> bool:
-    """Whether it ends in a backslash that no backslash escapes."""
+    """Whether it ends in an unescaped backslash."""
     return (len(line) - len(line.rstrip("\\"))) % 2 == 1
 
 
@@ -114,9 +114,9 @@ def sections(text: str) -> dict[str, tuple[Setting, ...]]:
 
 
 def words(value: str, *, keep_escapes: bool = False) -> list[str]:
-    """The words of a list: split at blanks, quotes and C escapes undone, the broken left as it is (extract_first_word()).
+    """Split a list as extract_first_word() does: at blanks, with quotes and C escapes removed.
 
-    `keep_escapes`: as systemd reads unit names in a list, where `\\x2d` is part of the name.
+    Invalid escapes stay. `keep_escapes`: as for lists of unit names, where `\\x2d` is part of a name.
     """
     if not _QUOTING.search(value):
         return [word for word in _BETWEEN.split(value) if word]
@@ -150,7 +150,7 @@ def words(value: str, *, keep_escapes: bool = False) -> list[str]:
 
 
 def _unescape(value: str, place: int) -> tuple[str, int]:
-    """What the escape sequence after a backslash stands for, and where it ends."""
+    """The character of the escape sequence after a backslash, and where it ends."""
     kind = value[place]
     if kind in _ESCAPES:
         return _ESCAPES[kind], place + 1
@@ -165,7 +165,7 @@ def _unescape(value: str, place: int) -> tuple[str, int]:
     return "\\" + kind, place + 1
 
 
-# What the system manager puts for specifiers that do not depend on the host (systemd.unit(5), SPECIFIERS).
+# Specifiers of the system manager that do not depend on the host (systemd.unit(5), SPECIFIERS).
 _DIRECTORIES: Final = {
     "C": "/var/cache", "E": "/etc", "L": "/var/log", "S": "/var/lib", "T": "/tmp", "V": "/var/tmp",  # noqa: S108
     "t": "/run", "h": "/root", "u": "root", "U": "0", "g": "root", "G": "0", "%": "%",
@@ -174,9 +174,9 @@ _SPECIFIER: Final = re.compile(r"%(.)", re.DOTALL)
 
 
 def expand(text: str, unit: str, unknown: str | None = None) -> str:
-    """`text` with the specifiers put in that follow from the unit's name or are constants.
+    """`text` with the specifiers that are constant or depend on the unit name expanded.
 
-    Others (%H, %m, …) become `unknown`; without it they stay as written.
+    Others (%H, %m, …) become `unknown`, or stay without it.
     """
     if "%" not in text:
         return text
@@ -199,7 +199,7 @@ def _name_specifiers(unit: str) -> dict[str, str]:
 
 
 def aliases(texts: Iterable[str], unit: str) -> frozenset[str]:
-    """The unit names that `systemctl enable` of it touches beside its own: Alias= and Also= of [Install].
+    """The other units that `systemctl enable` changes: Alias= and Also= of [Install].
 
     `texts` are the unit file and its drop-ins, in that order.
     """
@@ -216,7 +216,7 @@ def aliases(texts: Iterable[str], unit: str) -> frozenset[str]:
 
 
 def _also(value: str) -> Iterator[str]:
-    """systemd 252 takes no quotes in Also= and loses a backslash there; newer ones keep it, so both names count."""
+    """systemd 252 removes backslashes in Also=, later releases keep them: both names count."""
     for word in _BETWEEN.split(value):
         if word:
             yield word
@@ -226,7 +226,7 @@ def _also(value: str) -> Iterator[str]:
 def stamp(text: str, facts: Mapping[str, str]) -> str:
     """`text` with a first section [X-Tambourine] of `facts`, which systemd ignores.
 
-    First, since text after a trailing backslash would swallow one that is appended.
+    At the beginning: at the end it could be joined to a line that ends in a backslash.
     """
     lines = [f"{key}={names.printable(value).rstrip(chr(92))}" for key, value in facts.items()]
     return "\n".join([f"[{STAMP}]", *lines, "", text.removeprefix("\ufeff")])

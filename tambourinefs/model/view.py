@@ -1,4 +1,4 @@
-"""What a Tambourine on this host looks like to the agent; it travels inside the agent's process (agent -> procfs)."""
+"""The agent's view of a Tambourine, which procfs renders."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tambourinefs.model.unit import Unit
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """All that the agent knows of one Tambourine; procfs renders it and asks nobody."""
+    """All that the agent knows of a Tambourine."""
 
     namespace: str
     name: str
-    unit_name: str  # with its suffix; "" when the manifest is too broken to tell
+    unit_name: str  # full; "" if the manifest is invalid
     uid: str = ""
     generation: int = 0
     observed_generation: int = 0
-    unit: Unit | None = None  # None: not known (yet), or denied to look at
+    unit: Unit | None = None  # None: not known yet, or denied
     conditions: tuple[Condition, ...] = ()
     last_command: LastCommand | None = None
     manifest: bytes = b""  # the bytes that were read from the silo
     journal: tuple[str, ...] = ()  # the last lines of this invocation, oldest first
-    reason: str = ""  # why it failed, one line; empty while it has not
-    managed: bool = False  # the unit file is ours
+    reason: str = ""  # why it failed, one line
+    managed: bool = False  # the unit file is managed by Tambourine

@@ -1,5 +1,5 @@
-"""Between plain data and the schema: what is left out of an object before it is read, which spellings mean the same,
-and msgspec's errors in the words of people who write manifests.
+"""Between plain data and the schema: fields that are dropped, equivalent spellings, and messages for
+msgspec's errors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tambourinefs.errors import InvalidManifest
     from tambourinefs.model.document import Document
 
-# As integers these are 0400, 0440, 0444 and 0500 without their zero: nobody means 0620, 0670, 0674 or 0764.
+# Probably 0400, 0440, 0444 and 0500 without the zero, and not 0620, 0670, 0674 or 0764.
 _MODES_WITHOUT_ZERO: Final = frozenset({400, 440, 444, 500})
 _OCTAL: Final = re.compile(r"0?[0-7]{3}")
 
@@ -39,11 +39,11 @@ _INDEX: Final = re.compile(r"\[\d+\]")
 
 
 def prepare(document: Document) -> None:
-    """Change the data in place to what the schema reads.
+    """Normalise the data in place for the schema.
 
-    `status` and the API server's own metadata are dropped, as is a field that is null (to kubectl: left out). A mode,
-    owner or group that is a number becomes its text, base64 loses its line breaks. Raises InvalidManifest for a mode
-    that cannot be meant.
+    Drops `status`, the API server's metadata and fields that are null. A mode, owner or group that
+    is a number becomes text, base64 loses its line breaks. Raises InvalidManifest for an implausible
+    mode.
     """
     root = document.data
     if not isinstance(root, dict):
@@ -68,7 +68,7 @@ def prepare(document: Document) -> None:
 
 
 def _parts(spec: object) -> list[tuple[Any, type[Wire]]]:
-    """The objects in a spec that have fields of their own, and which."""
+    """The objects in a spec and their structs."""
     if not isinstance(spec, dict):
         return []
     files = _objects(spec.get("files"))
@@ -89,7 +89,7 @@ def _list(values: object) -> list[Any]:
 
 
 def _drop_nulls(part: object, shape: type[Wire]) -> None:
-    """Of the fields that there are: an unknown one is a mistake also where it is null."""
+    """Of known fields only: an unknown field is an error, even if it is null."""
     if isinstance(part, dict):
         for name in shape.__struct_encode_fields__:
             if name in part and part[name] is None:
@@ -120,7 +120,7 @@ def _prepare_file(document: Document, file: dict[str, Any], at: str) -> None:
 
 
 def translated(error: msgspec.ValidationError, document: Document) -> InvalidManifest:
-    """msgspec's error with source, line and field, and with the name that was probably meant."""
+    """msgspec's error with source, line, field and the most similar field name."""
     message, at, path = str(error).rpartition(" - at `$")
     if not at:
         message, path = path, ""

@@ -1,9 +1,9 @@
 """YAML to documents: libyaml composes nodes, and plain scalars get the types that kubectl gives them.
 
-The table is that of sigs.k8s.io/yaml (goyaml.v2/resolve.go), so that one file means the same to both: `no` and `off` are
-false, 0644 and 0o644 are 420, a date is a string. What kubectl guesses is refused: a key that is not a string, a tag
-other than !!str, a merge key. Anchors and aliases work; each use counts in full, so that a small file cannot unfold into
-a large one.
+The table is that of sigs.k8s.io/yaml (goyaml.v2/resolve.go), so that one file means the same to both:
+`no` and `off` are false, 0644 and 0o644 are 420, a date is a string. What kubectl guesses is refused:
+a key that is not a string, a tag other than !!str, a merge key. Each use of an alias counts in full,
+so that a small file cannot unfold into a large one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _OF_CONTAINERS: Final = {None, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
 def resolve(text: str) -> Value:
-    """What a plain scalar means to kubectl. Raises ValueError for a number that is not finite or too large."""
+    """The value of a plain scalar. Raises ValueError for a number that is infinite or too large."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":
@@ -80,7 +80,7 @@ def is_plain(text: str) -> bool:
 
 
 def _integer(digits: str) -> int | float:
-    """Base by prefix as Go's ParseInt(…, 0, 64); beyond 64 bits it is no integer that a field of ours takes."""
+    """Base by prefix, as Go's ParseInt(…, 0, 64)."""
     sign = -1 if digits[0] == "-" else 1
     body = digits.lstrip("+-")
     if len(body) > 66:
@@ -120,7 +120,7 @@ def from_yaml(data: bytes, source: str) -> Iterator[Document]:
 
 
 class _Loader(yaml.CSafeLoader):
-    """Composes nodes of bounded number and depth; a plain scalar without a tag has the tag _PLAIN."""
+    """Composes nodes of bounded number and depth; an untagged plain scalar gets the tag _PLAIN."""
 
     def __init__(self, text: str, source: str) -> None:
         super().__init__(text)
@@ -151,9 +151,9 @@ class _Loader(yaml.CSafeLoader):
 
 
 class _Constructor:
-    """One document from nodes to plain data. An alias is read again at each use, so that it counts in full.
+    """One document from nodes to plain data. An alias is converted again at each use.
 
-    `line` is the last line reached: of what an alias stands for, the line of the alias.
+    `line` is the last line reached; inside an alias, the line of the alias.
     """
 
     def __init__(self, source: str) -> None:
@@ -232,7 +232,7 @@ class _Constructor:
             raise self.wrong(f"larger than {MAX_BYTES >> 20} MiB, aliases unfolded")
 
     def reach(self, node: Any) -> int:
-        """The line of a node, or of the alias that stands for it: what is read follows the text."""
+        """The line of a node, or of the alias that refers to it."""
         self.line = max(self.line, _line(node))
         return self.line
 
