@@ -150,13 +150,13 @@ def test_a_clock_ahead_makes_no_storm_of_requests(
     control_plane: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, announce: Announced
 ) -> None:
     """To a clock that is ahead of the signer's each new certificate is due at once."""
-    announce("is the clock of this host right")
+    announce("due for renewal already: check `timedatectl`")
     monkeypatch.setattr(renewing, "RETRY", (60.0, 60.0))
-    monkeypatch.setattr(renewing, "AT", (-1.0, -1.0))
+    monkeypatch.setattr(renewing, "RENEW_AT", (-1.0, -1.0))
     node = Renewed(control_plane, tmp_path, 70 * DAY)
     with approving(control_plane, monkeypatch), node.at_work():
         control_plane.wait(lambda: node.identity.problem, "the problem")
-        assert "clock" in node.identity.problem
+        assert "timedatectl" in node.identity.problem
         assert node.is_new()
         assert node.requests() == 1
 
