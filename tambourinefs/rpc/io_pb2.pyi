@@ -29,7 +29,7 @@ class _VolumeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Volume.ValueTy
     VOLUME_SILO: _Volume.ValueType  # 1
     """The persistent space on the host: manifests and their payload."""
     VOLUME_PROC: _Volume.ValueType  # 2
-    """/proc/tambourine: what the agent reports. Read-only: Write, Remove and MakeDirectory are PERMISSION_DENIED."""
+    """The statuses that the agent reports. Read-only: Write, Remove and MakeDirectory are PERMISSION_DENIED."""
 
 class Volume(_Volume, metaclass=_VolumeEnumTypeWrapper): ...
 
@@ -37,7 +37,7 @@ VOLUME_UNSPECIFIED: Volume.ValueType  # 0
 VOLUME_SILO: Volume.ValueType  # 1
 """The persistent space on the host: manifests and their payload."""
 VOLUME_PROC: Volume.ValueType  # 2
-"""/proc/tambourine: what the agent reports. Read-only: Write, Remove and MakeDirectory are PERMISSION_DENIED."""
+"""The statuses that the agent reports. Read-only: Write, Remove and MakeDirectory are PERMISSION_DENIED."""
 Global___Volume: _TypeAlias = Volume  # noqa: Y015
 
 class _EntryType:
@@ -152,13 +152,15 @@ class WriteHeader(_message.Message):
     mode: _builtins.int
     """Permission bits of the new file, up to 0777, whatever the server's umask; 0 means 0640."""
     if_match: _builtins.str
-    """The etag that the file must have when it is replaced; "*": it must exist; unset: whatever is there."""
+    """The etag that the file must have when it is replaced; "*": it must exist; unset: not checked."""
     if_absent: _builtins.bool
     """The file must not exist yet (ALREADY_EXISTS). Not together with if_match."""
     parents: _builtins.bool
-    """Make the directories above it that are missing."""
+    """Make missing parent directories."""
     size: _builtins.int
-    """The whole size in bytes, where it is known: lets the server refuse early. Another size at commit is INVALID_ARGUMENT."""
+    """The whole size in bytes, if known: the server can refuse early. Another size at commit is
+    INVALID_ARGUMENT.
+    """
     def __init__(
         self,
         *,
@@ -191,7 +193,7 @@ class WriteCommit(_message.Message):
 
     SHA256_FIELD_NUMBER: _builtins.int
     sha256: _builtins.bytes
-    """SHA-256 of the whole content; empty: not checked. Another content is DATA_LOSS, and nothing is written."""
+    """SHA-256 of the whole content; empty: not checked. A mismatch is DATA_LOSS, and nothing is written."""
     def __init__(
         self,
         *,
@@ -421,7 +423,7 @@ class MakeDirectoryRequest(_message.Message):
     volume: Global___Volume.ValueType
     path: _builtins.bytes
     mode: _builtins.int
-    """Permission bits, up to 0777; 0 means 0750, which also the parents get."""
+    """Permission bits, up to 0777; 0 means 0750, which the parents get, too."""
     parents: _builtins.bool
     def __init__(
         self,
@@ -469,7 +471,9 @@ class WatchRequest(_message.Message):
     volume: Global___Volume.ValueType
     path: _builtins.bytes
     depth: _builtins.int
-    """How many levels of directories below path are watched too (SILO; at most 8). PROC watches the one file or directory."""
+    """How many levels of directories below path are watched, too (SILO; at most 8). PROC watches the one
+    file or directory.
+    """
     def __init__(
         self,
         *,

@@ -29,24 +29,27 @@ GRPC_VERSION: str
 class BombshellStub:
     """The basic service that can be used for basic IO with Tambourine.
 
-    Bombshell is authenticated with TLS and, by design, never authorizes: whoever may connect may send any IO. It
-    never looks into what it carries. Paths are relative to the root of a volume, as bytes (a file name need not be
-    UTF-8), with "/" between names; "" is the root; an absolute path, an empty, "." or ".." component, a NUL, a name over
-    255 bytes or a path over 4096 bytes is INVALID_ARGUMENT. No request leaves its volume: links are
-    never followed (FAILED_PRECONDITION). Names that begin with ".bombshell-" are uploads that are not committed: they are
-    never listed or told of, and a path with one is INVALID_ARGUMENT.
+    Bombshell authenticates with TLS and, by design, never authorizes: every client that may connect may
+    send any IO. It does not interpret content. Paths are relative to the root of a volume, as bytes (a
+    file name need not be UTF-8), with "/" between names; "" is the root. An absolute path, an empty, "."
+    or ".." component, a NUL, a name over 255 bytes or a path over 4096 bytes is INVALID_ARGUMENT. No
+    request leaves its volume: links are never followed (FAILED_PRECONDITION). Names that begin with
+    ".bombshell-" are uncommitted uploads: they are never listed or reported, and a path with one is
+    INVALID_ARGUMENT.
 
-    Errors, the same in every rpc: NOT_FOUND, ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (an if_match that
-    does not match, a directory that is not empty, a path component that is not a directory, a link, a file that is not
-    regular, a disk that is read-only), PERMISSION_DENIED (the volume refuses), RESOURCE_EXHAUSTED (quota, disk, a file that is too large, or too many
-    calls or uncommitted bytes: then later, again), DATA_LOSS (sha256 does not match), UNAVAILABLE (the volume is not mounted,
-    went away or does not answer), DEADLINE_EXCEEDED, CANCELLED (a stream without progress was ended), INTERNAL (the disk fails).
-    google.rpc.ErrorInfo in the details carries domain "bombshell.tambourine", reason (the errno's name: ESTALE is if_match, EROFS
-    the disk, EDQUOT the quota, EUSERS too many calls, ENOBUFS too many uncommitted bytes) and metadata volume and path.
+    Errors, the same in every rpc: NOT_FOUND, ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (an
+    if_match that does not match, a directory that is not empty, a path component that is not a
+    directory, a link, a file that is not regular, a read-only disk), PERMISSION_DENIED (the volume
+    refuses), RESOURCE_EXHAUSTED (quota, disk, a file that is too large, or too many calls or uncommitted
+    bytes: try again later), DATA_LOSS (sha256 does not match), UNAVAILABLE (the volume is not mounted,
+    was unmounted or does not answer), DEADLINE_EXCEEDED, CANCELLED (a stream without progress was
+    ended), INTERNAL (the disk fails). google.rpc.ErrorInfo in the details has domain
+    "bombshell.tambourine", reason (the errno's name: ESTALE is if_match, EROFS the disk, EDQUOT the
+    quota, EUSERS too many calls, ENOBUFS too many uncommitted bytes) and metadata volume and path.
 
-    A volume that went and came back, or was mounted anew, is used by the next request without anybody's doing.
-    grpc.health.v1 says SERVING for "" and "tambourine.bombshell.v1.Bombshell" while both volumes are mounted and answer, for
-    "silo" and "proc" while that one does.
+    A volume that is mounted again is used by the next request. grpc.health.v1 reports SERVING for "" and
+    "tambourine.bombshell.v1.Bombshell" while both volumes are mounted and answer, for "silo" and "proc"
+    while that one does.
     """
 
     @_typing.overload
@@ -56,189 +59,199 @@ class BombshellStub:
     Write: _grpc.StreamUnaryMultiCallable[_io_pb2.WriteRequest, _io_pb2.WriteResponse]
     """Writes one file whole.
 
-    When it answers: the file has exactly the content sent, under its final name, and survives a loss of power, as
-    do its parent directories. Readers saw the old content or the new, never a mixture.
-    When the connection breaks before the answer: either nothing changed or all of it was written; Stat tells which.
-    The temporary file of an upload that did not end is removed, also one that a crashed server left.
+    When it answers: the file has exactly the content sent, under its final name, and survives a loss
+    of power, as do its parent directories. Readers see the old content or the new, never a mixture.
+    When the connection breaks before the answer: either nothing changed or all of it was written; Stat
+    shows which. The temporary file of a broken upload is removed, also after a crash of the server.
 
-    if_match and if_absent hold against every other rpc of this server until the new content has its name; if_absent also
-    against programs that write to the volume by themselves. Only a regular file is replaced; it gets a new inode, and an etag
-    that it never had before.
+    if_match and if_absent hold against every other rpc of this server until the new content has its
+    name; if_absent also against programs that write to the volume directly. Only a regular file is
+    replaced; it gets a new inode, and an etag that it never had before.
 
-    Messages: one header, any number of chunks, one commit, the end of the stream. Anything else, or an end without commit,
-    writes nothing and makes no directory.
+    Messages: one header, any number of chunks, one commit, the end of the stream. Anything else, or an
+    end without commit, writes nothing and makes no directory.
     """
     Read: _grpc.UnaryStreamMultiCallable[_io_pb2.ReadRequest, _io_pb2.ReadResponse]
     """Reads one regular file: first its entry, then its content in order, in chunks of at most 256 KiB.
 
-    A file that is replaced by Write while it is read is read to its old end. When the stream ends with OK, exactly
-    entry.size - offset bytes (or length, if less) were sent, or the file was truncated meanwhile and the end is its new end.
-    A file of size 0 may be a stream, as events.log is: it is read until it gives nothing more.
-    When the connection breaks before that: nothing was changed, and what came is the beginning of what was asked for. A Read from
-    there goes on in the same content where its entry has the same etag.
+    A file that is replaced by Write while it is read is read to its old end. When the stream ends with
+    OK, exactly entry.size - offset bytes (or length, if less) were sent, or the file was truncated
+    meanwhile and the end is its new end. A file of size 0 may be a stream, as events.log is: it is read
+    until it has nothing more.
+    When the connection breaks before that: nothing was changed, and the client has the beginning of
+    the content. A Read from there continues the same content if its entry has the same etag.
     """
     List: _grpc.UnaryStreamMultiCallable[_io_pb2.ListRequest, _io_pb2.ListResponse]
     """Lists one directory, without "." and "..", in pages; order is the volume's own.
 
-    When the stream ends with OK: an entry that was there from begin to end was listed exactly once; one that came or went
-    meanwhile may have been or not.
-    When the connection breaks before that: nothing was changed, and what came is a part. There is no going on: list again.
+    When the stream ends with OK: an entry that existed from begin to end was listed exactly once; one
+    that was made or removed meanwhile may be listed or not.
+    When the connection breaks before that: nothing was changed, and the list is incomplete: list again.
     """
     Stat: _grpc.UnaryUnaryMultiCallable[_io_pb2.StatRequest, _io_pb2.StatResponse]
     """Describes one file, directory or link (the link itself).
 
-    When it answers: so it was at one moment after the request was sent.
+    When it answers: the entry is of one moment after the request was sent.
     When the connection breaks before the answer: nothing was changed.
     """
     Remove: _grpc.UnaryUnaryMultiCallable[_io_pb2.RemoveRequest, _io_pb2.RemoveResponse]
     """Removes one file, link or empty directory; with recursive, a directory and all in it.
 
-    When it answers: nothing has that name any more, and that survives a loss of power. With an error, a recursive removal has
-    removed a part or nothing, any other nothing.
-    When the connection breaks before the answer: it goes on and ends as if nobody had broken it, so that it is there, gone, or in
-    part gone for a while; only the answer says that it survives a loss of power. Sent again it ends in NOT_FOUND where it was done.
+    When it answers: the name does not exist any more, and that survives a loss of power. With an error,
+    a recursive removal has removed a part or nothing, any other nothing.
+    When the connection breaks before the answer: the removal continues to its end; only the answer
+    promises that it survives a loss of power. Sent again it ends in NOT_FOUND if it was done.
     An upload to a directory that is removed recursively fails with NOT_FOUND.
     """
     MakeDirectory: _grpc.UnaryUnaryMultiCallable[_io_pb2.MakeDirectoryRequest, _io_pb2.MakeDirectoryResponse]
-    """Makes one directory; with parents, those above it too, and one that is there already is no error.
+    """Makes one directory; with parents, missing parents too, and an existing directory is no error.
 
-    When it answers: the directories are there and survive a loss of power.
-    When the connection breaks before the answer, or with an error: each of them is there or not, those above first; only the answer
-    says that they survive a loss of power. With parents it can be sent again as it is.
+    When it answers: the directories exist and survive a loss of power.
+    When the connection breaks before the answer, or with an error: each of them exists or not, parents
+    first; only the answer promises that they survive a loss of power. With parents it can be repeated.
     """
     Watch: _grpc.UnaryStreamMultiCallable[_io_pb2.WatchRequest, _io_pb2.WatchResponse]
-    """Tells what changes in a directory (SILO: and in the directories under it, to a depth) or in a file.
+    """Reports changes in a directory (SILO: and in the directories below it, to a depth) or in a file.
 
-    A bell, not a message: an event says that something at path changed, not what it is now; one change may ring more than once.
-    The first response is always RESYNC, sent once the watch is in place: whoever reads all after it misses nothing. RESYNC comes
-    again whenever events may have been lost (an overflow, a volume that went and came back): read all again. While the
-    volume is away nothing is sent.
-    When the connection breaks: nothing was changed, and what happens from then on is not told. A new Watch begins with RESYNC, which
-    makes up for it.
-    The stream may be idle for ever; it ends only with an error or when the client cancels it:
-    with NOT_FOUND, after a REMOVED, when what is watched is gone; with UNAVAILABLE, at once, when the volume is not there at
-    the start.
+    An event says that something at path changed, not what it is now; one change may be reported more
+    than once. The first response is always RESYNC, sent once the watch is in place: a client that reads
+    everything after it misses nothing. RESYNC comes again whenever events may have been lost (an
+    overflow, a volume that was mounted again): read everything again. While the volume is not mounted
+    nothing is sent.
+    When the connection breaks: nothing was changed, and later changes are not reported. A new Watch
+    begins with RESYNC, which makes up for it.
+    The stream may be idle for ever; it ends only with an error or when the client cancels it: with
+    NOT_FOUND, after a REMOVED, when the watched path is removed; with UNAVAILABLE, at once, when the
+    volume is not mounted at the start.
 
-    On PROC a directory rings for any change of the service that it belongs to (the root and a namespace: of any service), a file
-    when a new read would give something else.
+    On PROC a directory is reported for any change of the service that it belongs to (the root and a
+    namespace: of any service), a file when reading it again would return another content.
     """
 
 @_typing.type_check_only
 class BombshellAsyncStub(BombshellStub):
     """The basic service that can be used for basic IO with Tambourine.
 
-    Bombshell is authenticated with TLS and, by design, never authorizes: whoever may connect may send any IO. It
-    never looks into what it carries. Paths are relative to the root of a volume, as bytes (a file name need not be
-    UTF-8), with "/" between names; "" is the root; an absolute path, an empty, "." or ".." component, a NUL, a name over
-    255 bytes or a path over 4096 bytes is INVALID_ARGUMENT. No request leaves its volume: links are
-    never followed (FAILED_PRECONDITION). Names that begin with ".bombshell-" are uploads that are not committed: they are
-    never listed or told of, and a path with one is INVALID_ARGUMENT.
+    Bombshell authenticates with TLS and, by design, never authorizes: every client that may connect may
+    send any IO. It does not interpret content. Paths are relative to the root of a volume, as bytes (a
+    file name need not be UTF-8), with "/" between names; "" is the root. An absolute path, an empty, "."
+    or ".." component, a NUL, a name over 255 bytes or a path over 4096 bytes is INVALID_ARGUMENT. No
+    request leaves its volume: links are never followed (FAILED_PRECONDITION). Names that begin with
+    ".bombshell-" are uncommitted uploads: they are never listed or reported, and a path with one is
+    INVALID_ARGUMENT.
 
-    Errors, the same in every rpc: NOT_FOUND, ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (an if_match that
-    does not match, a directory that is not empty, a path component that is not a directory, a link, a file that is not
-    regular, a disk that is read-only), PERMISSION_DENIED (the volume refuses), RESOURCE_EXHAUSTED (quota, disk, a file that is too large, or too many
-    calls or uncommitted bytes: then later, again), DATA_LOSS (sha256 does not match), UNAVAILABLE (the volume is not mounted,
-    went away or does not answer), DEADLINE_EXCEEDED, CANCELLED (a stream without progress was ended), INTERNAL (the disk fails).
-    google.rpc.ErrorInfo in the details carries domain "bombshell.tambourine", reason (the errno's name: ESTALE is if_match, EROFS
-    the disk, EDQUOT the quota, EUSERS too many calls, ENOBUFS too many uncommitted bytes) and metadata volume and path.
+    Errors, the same in every rpc: NOT_FOUND, ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (an
+    if_match that does not match, a directory that is not empty, a path component that is not a
+    directory, a link, a file that is not regular, a read-only disk), PERMISSION_DENIED (the volume
+    refuses), RESOURCE_EXHAUSTED (quota, disk, a file that is too large, or too many calls or uncommitted
+    bytes: try again later), DATA_LOSS (sha256 does not match), UNAVAILABLE (the volume is not mounted,
+    was unmounted or does not answer), DEADLINE_EXCEEDED, CANCELLED (a stream without progress was
+    ended), INTERNAL (the disk fails). google.rpc.ErrorInfo in the details has domain
+    "bombshell.tambourine", reason (the errno's name: ESTALE is if_match, EROFS the disk, EDQUOT the
+    quota, EUSERS too many calls, ENOBUFS too many uncommitted bytes) and metadata volume and path.
 
-    A volume that went and came back, or was mounted anew, is used by the next request without anybody's doing.
-    grpc.health.v1 says SERVING for "" and "tambourine.bombshell.v1.Bombshell" while both volumes are mounted and answer, for
-    "silo" and "proc" while that one does.
+    A volume that is mounted again is used by the next request. grpc.health.v1 reports SERVING for "" and
+    "tambourine.bombshell.v1.Bombshell" while both volumes are mounted and answer, for "silo" and "proc"
+    while that one does.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Write: _aio.StreamUnaryMultiCallable[_io_pb2.WriteRequest, _io_pb2.WriteResponse]  # type: ignore[assignment]
     """Writes one file whole.
 
-    When it answers: the file has exactly the content sent, under its final name, and survives a loss of power, as
-    do its parent directories. Readers saw the old content or the new, never a mixture.
-    When the connection breaks before the answer: either nothing changed or all of it was written; Stat tells which.
-    The temporary file of an upload that did not end is removed, also one that a crashed server left.
+    When it answers: the file has exactly the content sent, under its final name, and survives a loss
+    of power, as do its parent directories. Readers see the old content or the new, never a mixture.
+    When the connection breaks before the answer: either nothing changed or all of it was written; Stat
+    shows which. The temporary file of a broken upload is removed, also after a crash of the server.
 
-    if_match and if_absent hold against every other rpc of this server until the new content has its name; if_absent also
-    against programs that write to the volume by themselves. Only a regular file is replaced; it gets a new inode, and an etag
-    that it never had before.
+    if_match and if_absent hold against every other rpc of this server until the new content has its
+    name; if_absent also against programs that write to the volume directly. Only a regular file is
+    replaced; it gets a new inode, and an etag that it never had before.
 
-    Messages: one header, any number of chunks, one commit, the end of the stream. Anything else, or an end without commit,
-    writes nothing and makes no directory.
+    Messages: one header, any number of chunks, one commit, the end of the stream. Anything else, or an
+    end without commit, writes nothing and makes no directory.
     """
     Read: _aio.UnaryStreamMultiCallable[_io_pb2.ReadRequest, _io_pb2.ReadResponse]  # type: ignore[assignment]
     """Reads one regular file: first its entry, then its content in order, in chunks of at most 256 KiB.
 
-    A file that is replaced by Write while it is read is read to its old end. When the stream ends with OK, exactly
-    entry.size - offset bytes (or length, if less) were sent, or the file was truncated meanwhile and the end is its new end.
-    A file of size 0 may be a stream, as events.log is: it is read until it gives nothing more.
-    When the connection breaks before that: nothing was changed, and what came is the beginning of what was asked for. A Read from
-    there goes on in the same content where its entry has the same etag.
+    A file that is replaced by Write while it is read is read to its old end. When the stream ends with
+    OK, exactly entry.size - offset bytes (or length, if less) were sent, or the file was truncated
+    meanwhile and the end is its new end. A file of size 0 may be a stream, as events.log is: it is read
+    until it has nothing more.
+    When the connection breaks before that: nothing was changed, and the client has the beginning of
+    the content. A Read from there continues the same content if its entry has the same etag.
     """
     List: _aio.UnaryStreamMultiCallable[_io_pb2.ListRequest, _io_pb2.ListResponse]  # type: ignore[assignment]
     """Lists one directory, without "." and "..", in pages; order is the volume's own.
 
-    When the stream ends with OK: an entry that was there from begin to end was listed exactly once; one that came or went
-    meanwhile may have been or not.
-    When the connection breaks before that: nothing was changed, and what came is a part. There is no going on: list again.
+    When the stream ends with OK: an entry that existed from begin to end was listed exactly once; one
+    that was made or removed meanwhile may be listed or not.
+    When the connection breaks before that: nothing was changed, and the list is incomplete: list again.
     """
     Stat: _aio.UnaryUnaryMultiCallable[_io_pb2.StatRequest, _io_pb2.StatResponse]  # type: ignore[assignment]
     """Describes one file, directory or link (the link itself).
 
-    When it answers: so it was at one moment after the request was sent.
+    When it answers: the entry is of one moment after the request was sent.
     When the connection breaks before the answer: nothing was changed.
     """
     Remove: _aio.UnaryUnaryMultiCallable[_io_pb2.RemoveRequest, _io_pb2.RemoveResponse]  # type: ignore[assignment]
     """Removes one file, link or empty directory; with recursive, a directory and all in it.
 
-    When it answers: nothing has that name any more, and that survives a loss of power. With an error, a recursive removal has
-    removed a part or nothing, any other nothing.
-    When the connection breaks before the answer: it goes on and ends as if nobody had broken it, so that it is there, gone, or in
-    part gone for a while; only the answer says that it survives a loss of power. Sent again it ends in NOT_FOUND where it was done.
+    When it answers: the name does not exist any more, and that survives a loss of power. With an error,
+    a recursive removal has removed a part or nothing, any other nothing.
+    When the connection breaks before the answer: the removal continues to its end; only the answer
+    promises that it survives a loss of power. Sent again it ends in NOT_FOUND if it was done.
     An upload to a directory that is removed recursively fails with NOT_FOUND.
     """
     MakeDirectory: _aio.UnaryUnaryMultiCallable[_io_pb2.MakeDirectoryRequest, _io_pb2.MakeDirectoryResponse]  # type: ignore[assignment]
-    """Makes one directory; with parents, those above it too, and one that is there already is no error.
+    """Makes one directory; with parents, missing parents too, and an existing directory is no error.
 
-    When it answers: the directories are there and survive a loss of power.
-    When the connection breaks before the answer, or with an error: each of them is there or not, those above first; only the answer
-    says that they survive a loss of power. With parents it can be sent again as it is.
+    When it answers: the directories exist and survive a loss of power.
+    When the connection breaks before the answer, or with an error: each of them exists or not, parents
+    first; only the answer promises that they survive a loss of power. With parents it can be repeated.
     """
     Watch: _aio.UnaryStreamMultiCallable[_io_pb2.WatchRequest, _io_pb2.WatchResponse]  # type: ignore[assignment]
-    """Tells what changes in a directory (SILO: and in the directories under it, to a depth) or in a file.
+    """Reports changes in a directory (SILO: and in the directories below it, to a depth) or in a file.
 
-    A bell, not a message: an event says that something at path changed, not what it is now; one change may ring more than once.
-    The first response is always RESYNC, sent once the watch is in place: whoever reads all after it misses nothing. RESYNC comes
-    again whenever events may have been lost (an overflow, a volume that went and came back): read all again. While the
-    volume is away nothing is sent.
-    When the connection breaks: nothing was changed, and what happens from then on is not told. A new Watch begins with RESYNC, which
-    makes up for it.
-    The stream may be idle for ever; it ends only with an error or when the client cancels it:
-    with NOT_FOUND, after a REMOVED, when what is watched is gone; with UNAVAILABLE, at once, when the volume is not there at
-    the start.
+    An event says that something at path changed, not what it is now; one change may be reported more
+    than once. The first response is always RESYNC, sent once the watch is in place: a client that reads
+    everything after it misses nothing. RESYNC comes again whenever events may have been lost (an
+    overflow, a volume that was mounted again): read everything again. While the volume is not mounted
+    nothing is sent.
+    When the connection breaks: nothing was changed, and later changes are not reported. A new Watch
+    begins with RESYNC, which makes up for it.
+    The stream may be idle for ever; it ends only with an error or when the client cancels it: with
+    NOT_FOUND, after a REMOVED, when the watched path is removed; with UNAVAILABLE, at once, when the
+    volume is not mounted at the start.
 
-    On PROC a directory rings for any change of the service that it belongs to (the root and a namespace: of any service), a file
-    when a new read would give something else.
+    On PROC a directory is reported for any change of the service that it belongs to (the root and a
+    namespace: of any service), a file when reading it again would return another content.
     """
 
 class BombshellServicer(metaclass=_abc_1.ABCMeta):
     """The basic service that can be used for basic IO with Tambourine.
 
-    Bombshell is authenticated with TLS and, by design, never authorizes: whoever may connect may send any IO. It
-    never looks into what it carries. Paths are relative to the root of a volume, as bytes (a file name need not be
-    UTF-8), with "/" between names; "" is the root; an absolute path, an empty, "." or ".." component, a NUL, a name over
-    255 bytes or a path over 4096 bytes is INVALID_ARGUMENT. No request leaves its volume: links are
-    never followed (FAILED_PRECONDITION). Names that begin with ".bombshell-" are uploads that are not committed: they are
-    never listed or told of, and a path with one is INVALID_ARGUMENT.
+    Bombshell authenticates with TLS and, by design, never authorizes: every client that may connect may
+    send any IO. It does not interpret content. Paths are relative to the root of a volume, as bytes (a
+    file name need not be UTF-8), with "/" between names; "" is the root. An absolute path, an empty, "."
+    or ".." component, a NUL, a name over 255 bytes or a path over 4096 bytes is INVALID_ARGUMENT. No
+    request leaves its volume: links are never followed (FAILED_PRECONDITION). Names that begin with
+    ".bombshell-" are uncommitted uploads: they are never listed or reported, and a path with one is
+    INVALID_ARGUMENT.
 
-    Errors, the same in every rpc: NOT_FOUND, ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (an if_match that
-    does not match, a directory that is not empty, a path component that is not a directory, a link, a file that is not
-    regular, a disk that is read-only), PERMISSION_DENIED (the volume refuses), RESOURCE_EXHAUSTED (quota, disk, a file that is too large, or too many
-    calls or uncommitted bytes: then later, again), DATA_LOSS (sha256 does not match), UNAVAILABLE (the volume is not mounted,
-    went away or does not answer), DEADLINE_EXCEEDED, CANCELLED (a stream without progress was ended), INTERNAL (the disk fails).
-    google.rpc.ErrorInfo in the details carries domain "bombshell.tambourine", reason (the errno's name: ESTALE is if_match, EROFS
-    the disk, EDQUOT the quota, EUSERS too many calls, ENOBUFS too many uncommitted bytes) and metadata volume and path.
+    Errors, the same in every rpc: NOT_FOUND, ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (an
+    if_match that does not match, a directory that is not empty, a path component that is not a
+    directory, a link, a file that is not regular, a read-only disk), PERMISSION_DENIED (the volume
+    refuses), RESOURCE_EXHAUSTED (quota, disk, a file that is too large, or too many calls or uncommitted
+    bytes: try again later), DATA_LOSS (sha256 does not match), UNAVAILABLE (the volume is not mounted,
+    was unmounted or does not answer), DEADLINE_EXCEEDED, CANCELLED (a stream without progress was
+    ended), INTERNAL (the disk fails). google.rpc.ErrorInfo in the details has domain
+    "bombshell.tambourine", reason (the errno's name: ESTALE is if_match, EROFS the disk, EDQUOT the
+    quota, EUSERS too many calls, ENOBUFS too many uncommitted bytes) and metadata volume and path.
 
-    A volume that went and came back, or was mounted anew, is used by the next request without anybody's doing.
-    grpc.health.v1 says SERVING for "" and "tambourine.bombshell.v1.Bombshell" while both volumes are mounted and answer, for
-    "silo" and "proc" while that one does.
+    A volume that is mounted again is used by the next request. grpc.health.v1 reports SERVING for "" and
+    "tambourine.bombshell.v1.Bombshell" while both volumes are mounted and answer, for "silo" and "proc"
+    while that one does.
     """
 
     @_abc_1.abstractmethod
@@ -249,17 +262,17 @@ class BombshellServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_io_pb2.WriteResponse, _abc.Awaitable[_io_pb2.WriteResponse]]:
         """Writes one file whole.
 
-        When it answers: the file has exactly the content sent, under its final name, and survives a loss of power, as
-        do its parent directories. Readers saw the old content or the new, never a mixture.
-        When the connection breaks before the answer: either nothing changed or all of it was written; Stat tells which.
-        The temporary file of an upload that did not end is removed, also one that a crashed server left.
+        When it answers: the file has exactly the content sent, under its final name, and survives a loss
+        of power, as do its parent directories. Readers see the old content or the new, never a mixture.
+        When the connection breaks before the answer: either nothing changed or all of it was written; Stat
+        shows which. The temporary file of a broken upload is removed, also after a crash of the server.
 
-        if_match and if_absent hold against every other rpc of this server until the new content has its name; if_absent also
-        against programs that write to the volume by themselves. Only a regular file is replaced; it gets a new inode, and an etag
-        that it never had before.
+        if_match and if_absent hold against every other rpc of this server until the new content has its
+        name; if_absent also against programs that write to the volume directly. Only a regular file is
+        replaced; it gets a new inode, and an etag that it never had before.
 
-        Messages: one header, any number of chunks, one commit, the end of the stream. Anything else, or an end without commit,
-        writes nothing and makes no directory.
+        Messages: one header, any number of chunks, one commit, the end of the stream. Anything else, or an
+        end without commit, writes nothing and makes no directory.
         """
 
     @_abc_1.abstractmethod
@@ -270,11 +283,12 @@ class BombshellServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_io_pb2.ReadResponse], _abc.AsyncIterator[_io_pb2.ReadResponse]]:
         """Reads one regular file: first its entry, then its content in order, in chunks of at most 256 KiB.
 
-        A file that is replaced by Write while it is read is read to its old end. When the stream ends with OK, exactly
-        entry.size - offset bytes (or length, if less) were sent, or the file was truncated meanwhile and the end is its new end.
-        A file of size 0 may be a stream, as events.log is: it is read until it gives nothing more.
-        When the connection breaks before that: nothing was changed, and what came is the beginning of what was asked for. A Read from
-        there goes on in the same content where its entry has the same etag.
+        A file that is replaced by Write while it is read is read to its old end. When the stream ends with
+        OK, exactly entry.size - offset bytes (or length, if less) were sent, or the file was truncated
+        meanwhile and the end is its new end. A file of size 0 may be a stream, as events.log is: it is read
+        until it has nothing more.
+        When the connection breaks before that: nothing was changed, and the client has the beginning of
+        the content. A Read from there continues the same content if its entry has the same etag.
         """
 
     @_abc_1.abstractmethod
@@ -285,9 +299,9 @@ class BombshellServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_io_pb2.ListResponse], _abc.AsyncIterator[_io_pb2.ListResponse]]:
         """Lists one directory, without "." and "..", in pages; order is the volume's own.
 
-        When the stream ends with OK: an entry that was there from begin to end was listed exactly once; one that came or went
-        meanwhile may have been or not.
-        When the connection breaks before that: nothing was changed, and what came is a part. There is no going on: list again.
+        When the stream ends with OK: an entry that existed from begin to end was listed exactly once; one
+        that was made or removed meanwhile may be listed or not.
+        When the connection breaks before that: nothing was changed, and the list is incomplete: list again.
         """
 
     @_abc_1.abstractmethod
@@ -298,7 +312,7 @@ class BombshellServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_io_pb2.StatResponse, _abc.Awaitable[_io_pb2.StatResponse]]:
         """Describes one file, directory or link (the link itself).
 
-        When it answers: so it was at one moment after the request was sent.
+        When it answers: the entry is of one moment after the request was sent.
         When the connection breaks before the answer: nothing was changed.
         """
 
@@ -310,10 +324,10 @@ class BombshellServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_io_pb2.RemoveResponse, _abc.Awaitable[_io_pb2.RemoveResponse]]:
         """Removes one file, link or empty directory; with recursive, a directory and all in it.
 
-        When it answers: nothing has that name any more, and that survives a loss of power. With an error, a recursive removal has
-        removed a part or nothing, any other nothing.
-        When the connection breaks before the answer: it goes on and ends as if nobody had broken it, so that it is there, gone, or in
-        part gone for a while; only the answer says that it survives a loss of power. Sent again it ends in NOT_FOUND where it was done.
+        When it answers: the name does not exist any more, and that survives a loss of power. With an error,
+        a recursive removal has removed a part or nothing, any other nothing.
+        When the connection breaks before the answer: the removal continues to its end; only the answer
+        promises that it survives a loss of power. Sent again it ends in NOT_FOUND if it was done.
         An upload to a directory that is removed recursively fails with NOT_FOUND.
         """
 
@@ -323,11 +337,11 @@ class BombshellServicer(metaclass=_abc_1.ABCMeta):
         request: _io_pb2.MakeDirectoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_io_pb2.MakeDirectoryResponse, _abc.Awaitable[_io_pb2.MakeDirectoryResponse]]:
-        """Makes one directory; with parents, those above it too, and one that is there already is no error.
+        """Makes one directory; with parents, missing parents too, and an existing directory is no error.
 
-        When it answers: the directories are there and survive a loss of power.
-        When the connection breaks before the answer, or with an error: each of them is there or not, those above first; only the answer
-        says that they survive a loss of power. With parents it can be sent again as it is.
+        When it answers: the directories exist and survive a loss of power.
+        When the connection breaks before the answer, or with an error: each of them exists or not, parents
+        first; only the answer promises that they survive a loss of power. With parents it can be repeated.
         """
 
     @_abc_1.abstractmethod
@@ -336,20 +350,21 @@ class BombshellServicer(metaclass=_abc_1.ABCMeta):
         request: _io_pb2.WatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_io_pb2.WatchResponse], _abc.AsyncIterator[_io_pb2.WatchResponse]]:
-        """Tells what changes in a directory (SILO: and in the directories under it, to a depth) or in a file.
+        """Reports changes in a directory (SILO: and in the directories below it, to a depth) or in a file.
 
-        A bell, not a message: an event says that something at path changed, not what it is now; one change may ring more than once.
-        The first response is always RESYNC, sent once the watch is in place: whoever reads all after it misses nothing. RESYNC comes
-        again whenever events may have been lost (an overflow, a volume that went and came back): read all again. While the
-        volume is away nothing is sent.
-        When the connection breaks: nothing was changed, and what happens from then on is not told. A new Watch begins with RESYNC, which
-        makes up for it.
-        The stream may be idle for ever; it ends only with an error or when the client cancels it:
-        with NOT_FOUND, after a REMOVED, when what is watched is gone; with UNAVAILABLE, at once, when the volume is not there at
-        the start.
+        An event says that something at path changed, not what it is now; one change may be reported more
+        than once. The first response is always RESYNC, sent once the watch is in place: a client that reads
+        everything after it misses nothing. RESYNC comes again whenever events may have been lost (an
+        overflow, a volume that was mounted again): read everything again. While the volume is not mounted
+        nothing is sent.
+        When the connection breaks: nothing was changed, and later changes are not reported. A new Watch
+        begins with RESYNC, which makes up for it.
+        The stream may be idle for ever; it ends only with an error or when the client cancels it: with
+        NOT_FOUND, after a REMOVED, when the watched path is removed; with UNAVAILABLE, at once, when the
+        volume is not mounted at the start.
 
-        On PROC a directory rings for any change of the service that it belongs to (the root and a namespace: of any service), a file
-        when a new read would give something else.
+        On PROC a directory is reported for any change of the service that it belongs to (the root and a
+        namespace: of any service), a file when reading it again would return another content.
         """
 
 def add_BombshellServicer_to_server(servicer: BombshellServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

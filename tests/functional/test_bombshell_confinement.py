@@ -142,9 +142,7 @@ def _exchange(one: Path, other: Path) -> None:
     assert libc.renameat2(-100, bytes(one), -100, bytes(other), 2) == 0
 
 
-def test_what_is_no_regular_file_is_neither_opened_nor_replaced(
-    bombshell: Running, client: Client
-) -> None:
+def test_only_regular_files_are_opened_or_replaced(bombshell: Running, client: Client) -> None:
     silo = bombshell.silo
     os.mkfifo(silo / "fifo")
     os.mknod(silo / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))

@@ -34,14 +34,14 @@ def after_power_cut(running: Running, disk: LoopDisk) -> Path:
     return running.silo
 
 
-def test_what_nobody_flushed_is_lost(make_bombshell: Make, loop_disk: LoopDisk) -> None:
+def test_unflushed_data_is_lost(make_bombshell: Make, loop_disk: LoopDisk) -> None:
     """The fault that the others stand happens here."""
     running = start(make_bombshell, loop_disk)
     (running.silo / "there" / "f").write_bytes(b"content")
     assert not (after_power_cut(running, loop_disk) / "there" / "f").exists()
 
 
-def test_a_new_file_is_there_with_its_content(make_bombshell: Make, loop_disk: LoopDisk) -> None:
+def test_new_file_survives_with_its_content(make_bombshell: Make, loop_disk: LoopDisk) -> None:
     """Fails without the fsync of the file in Upload.commit (it is empty), or without tree.persist (it is not there)."""
     running = start(make_bombshell, loop_disk)
     with running.client() as client:
@@ -60,7 +60,7 @@ def test_a_replaced_file_is_the_new_one(make_bombshell: Make, loop_disk: LoopDis
     assert [path.name for path in (found / "there").iterdir()] == ["f"]
 
 
-def test_the_parents_are_there_too(make_bombshell: Make, loop_disk: LoopDisk) -> None:
+def test_parents_survive(make_bombshell: Make, loop_disk: LoopDisk) -> None:
     running = start(make_bombshell, loop_disk)
     (running.silo / "by hand").mkdir()  # by somebody who did not wait for the disk
     with running.client() as client:
@@ -71,7 +71,7 @@ def test_the_parents_are_there_too(make_bombshell: Make, loop_disk: LoopDisk) ->
     assert (found / "by hand/f").read_bytes() == b"2"
 
 
-def test_a_directory_is_there(make_bombshell: Make, loop_disk: LoopDisk) -> None:
+def test_directory_survives(make_bombshell: Make, loop_disk: LoopDisk) -> None:
     """Fails without tree.persist in MakeDirectory."""
     running = start(make_bombshell, loop_disk)
     with running.client() as client:
@@ -80,9 +80,7 @@ def test_a_directory_is_there(make_bombshell: Make, loop_disk: LoopDisk) -> None
 
 
 @pytest.mark.parametrize("recursive", [False, True])
-def test_what_was_removed_stays_removed(
-    make_bombshell: Make, loop_disk: LoopDisk, recursive: bool
-) -> None:
+def test_removal_survives(make_bombshell: Make, loop_disk: LoopDisk, recursive: bool) -> None:
     """Fails without the fsync of the directory in Remove."""
     running = start(make_bombshell, loop_disk)
     with running.client() as client:

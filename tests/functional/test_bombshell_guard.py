@@ -227,7 +227,7 @@ def test_a_call_ends_at_its_deadline(make_bombshell: Make) -> None:
     wait_until(lambda: not running.temporaries(), "its temporary file is gone")
 
 
-def test_who_was_stopped_for_longer_than_a_tick_goes_on(bombshell: Running) -> None:
+def test_server_continues_after_sigstop_longer_than_a_tick(bombshell: Running) -> None:
     from tambourinefs.processes.bombshell import _TICK
 
     pid = bombshell.pid

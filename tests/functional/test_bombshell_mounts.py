@@ -69,7 +69,7 @@ def test_health_is_that_of_both_mounts(whole: Running, silo_host: SiloHost) -> N
     assert health(whole) == ALL_SERVING
 
 
-def test_who_watches_health_is_told(whole: Running, silo_host: SiloHost) -> None:
+def test_health_watchers_are_notified(whole: Running, silo_host: SiloHost) -> None:
     with whole.channel() as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(
             health_pb2.HealthCheckRequest(service="silo"), timeout=5
@@ -86,7 +86,7 @@ def test_an_unknown_service_has_no_health(whole: Running) -> None:
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_reflection_tells_the_services_and_their_messages(bombshell: Running) -> None:
+def test_reflection_lists_services_and_messages(bombshell: Running) -> None:
     from google.protobuf.descriptor_pool import DescriptorPool
     from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
         ProtoReflectionDescriptorDatabase,
@@ -164,7 +164,7 @@ def test_a_watch_outlives_its_volume(whole: Running, silo_host: SiloHost) -> Non
             until(watch, "changed", b"d/f")
 
 
-def test_a_silo_that_hangs_holds_up_nobody_else(whole: Running, silo_host: SiloHost) -> None:
+def test_hanging_silo_does_not_block_other_calls(whole: Running, silo_host: SiloHost) -> None:
     with whole.client(timeout=5) as client:
         client.write("silo", "f", b"1")
         with silo_host.frozen():
@@ -203,7 +203,7 @@ def test_a_status_is_read_whole(statuses: Mounted, proc_client: Client) -> None:
 
 
 @pytest.mark.timing
-def test_a_changed_status_rings(statuses: Mounted, proc_client: Client) -> None:
+def test_changed_status_notifies(statuses: Mounted, proc_client: Client) -> None:
     statuses.publish(hello())
     for path in ("local/hello/status.json", "local/hello", "local", ""):
         with proc_client.watch("proc", path) as watch:
@@ -217,7 +217,7 @@ def test_a_changed_status_rings(statuses: Mounted, proc_client: Client) -> None:
                 assert json.loads(text)["activeState"] == state
 
 
-def test_an_event_rings_whoever_watches_the_log(statuses: Mounted, proc_client: Client) -> None:
+def test_event_notifies_watchers_of_the_log(statuses: Mounted, proc_client: Client) -> None:
     statuses.publish(hello())
     with proc_client.watch("proc", "events.log", timeout=20) as watch:
         assert next(watch) == ("resync", b"events.log")
@@ -227,7 +227,7 @@ def test_an_event_rings_whoever_watches_the_log(statuses: Mounted, proc_client: 
             assert f"-> {state}".encode() in proc_client.read("proc", "events.log")[1]
 
 
-def test_a_new_service_rings_at_the_root(statuses: Mounted, proc_client: Client) -> None:
+def test_new_service_notifies_at_the_root(statuses: Mounted, proc_client: Client) -> None:
     with proc_client.watch("proc") as watch:
         next(watch)
         statuses.publish(hello("other"))

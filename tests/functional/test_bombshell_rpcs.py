@@ -69,7 +69,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_was_written_is_read_back_under_any_name(
+def test_written_content_is_read_back_under_any_name(
     bombshell: Running, client: Client, name: bytes
 ) -> None:
     written = client.write("silo", name, b"content")
@@ -286,7 +286,7 @@ def test_an_entry_that_stays_is_listed_once_while_others_come_and_go(
         thread.join()
 
 
-def test_stat_tells_what_is_there(bombshell: Running, client: Client) -> None:
+def test_stat_describes_every_kind(bombshell: Running, client: Client) -> None:
     (bombshell.silo / "link").symlink_to("nowhere")
     (bombshell.silo / "dir").mkdir(mode=0o755)
     kinds = {name: client.stat("silo", name).kind for name in ("", "link", "dir")}
@@ -389,7 +389,7 @@ def test_a_volume_must_be_named(stub: BombshellStub) -> None:
         assert refused(lambda v=volume: stub.Stat(io_pb2.StatRequest(volume=v)))[1] == "EINVAL"  # type: ignore[misc]
 
 
-def test_every_errno_in_the_table_goes_there_and_back(tmp_path: object) -> None:
+def test_every_errno_in_the_table_round_trips(tmp_path: object) -> None:
     """One table, both ways: what the server meant is what the client raises."""
     from tambourinefs.rpc import errors as table
 

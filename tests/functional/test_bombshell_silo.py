@@ -12,31 +12,31 @@ from tests.functional.test_bombshell_rpcs import *  # noqa: F403
 from tests.functional.test_bombshell_uploads import (
     test_an_upload_to_a_directory_that_is_removed_fails,
     test_counting_by_if_match_loses_no_count,
+    test_leftovers_of_a_killed_server_are_removed,
     test_many_writers_of_many_files,
     test_no_reader_ever_sees_a_mixture,
-    test_one_of_many_makes_what_must_be_absent,
-    test_what_a_killed_server_left_is_removed_by_the_next,
+    test_one_of_many_concurrent_if_absent_writes_wins,
 )
 from tests.functional.test_bombshell_watch import (
     test_a_directory_that_is_gone_ends_its_watch,
     test_a_file_is_watched_through_its_replacements,
-    test_changes_in_new_directories_are_told,
-    test_depth_bounds_what_is_told,
-    test_the_first_bell_comes_when_the_watch_is_in_place,
+    test_changes_in_new_directories_are_reported,
+    test_depth_bounds_the_events,
+    test_first_event_comes_when_the_watch_is_in_place,
 )
 
 __all__ = [
     "test_a_directory_that_is_gone_ends_its_watch",
     "test_a_file_is_watched_through_its_replacements",
     "test_an_upload_to_a_directory_that_is_removed_fails",
-    "test_changes_in_new_directories_are_told",
+    "test_changes_in_new_directories_are_reported",
     "test_counting_by_if_match_loses_no_count",
-    "test_depth_bounds_what_is_told",
+    "test_depth_bounds_the_events",
+    "test_first_event_comes_when_the_watch_is_in_place",
+    "test_leftovers_of_a_killed_server_are_removed",
     "test_many_writers_of_many_files",
     "test_no_reader_ever_sees_a_mixture",
-    "test_one_of_many_makes_what_must_be_absent",
-    "test_the_first_bell_comes_when_the_watch_is_in_place",
-    "test_what_a_killed_server_left_is_removed_by_the_next",
+    "test_one_of_many_concurrent_if_absent_writes_wins",
 ]
 
 

@@ -79,7 +79,7 @@ def test_connections_are_ended_when_old_so_that_they_meet_the_new_certificate() 
     assert 60 <= Limits().connection_age <= 24 * 3600
 
 
-def test_without_a_client_certificate_nobody_gets_in(bombshell: Running) -> None:
+def test_connection_without_a_client_certificate_is_refused(bombshell: Running) -> None:
     import grpc
 
     from tambourinefs.rpc import io_pb2
@@ -173,7 +173,7 @@ def test_the_socket_has_its_mode_whatever_the_umask(bombshell: Running) -> None:
     assert stat.S_IMODE(bombshell.socket.stat().st_mode) == 0o660
 
 
-def test_the_socket_never_stood_there_with_another_mode(make_bombshell: Make) -> None:
+def test_socket_has_its_mode_from_the_start(make_bombshell: Make) -> None:
     running = make_bombshell()
     running.kill(signal.SIGTERM)
     seen: set[int] = set()
@@ -226,7 +226,7 @@ def run(running: Running) -> subprocess.CompletedProcess[str]:
     return subprocess.run(running.argv, capture_output=True, text=True, timeout=60)
 
 
-def test_what_is_no_socket_is_left_alone(make_bombshell: Make) -> None:
+def test_path_that_is_not_a_socket_is_kept(make_bombshell: Make) -> None:
     running = make_bombshell()
     running.kill(signal.SIGTERM)
     running.socket.write_text("precious")
@@ -254,7 +254,7 @@ def test_a_socket_path_that_is_too_long_is_refused_clearly(
         client.stat("silo", "")
 
 
-def test_a_person_is_told_what_is_wrong(bombshell: Running, tmp_path: Path) -> None:
+def test_connection_errors_name_the_cause(bombshell: Running, tmp_path: Path) -> None:
     with bombshell.client() as client:
         client.stat("silo", "")
         bombshell.kill()
@@ -272,7 +272,7 @@ def test_a_person_is_told_what_is_wrong(bombshell: Running, tmp_path: Path) -> N
     assert "pki init" in caught.value.hint
 
 
-def test_who_is_not_in_the_group_is_told_to_join_it(bombshell: Running) -> None:
+def test_missing_group_membership_is_explained(bombshell: Running) -> None:
     script = (
         "import sys; from tambourinefs.rpc.client import Client; from tambourinefs.errors import Unreachable\n"
         "home = sys.argv[1]\n"

@@ -68,9 +68,7 @@ def test_uploads_that_go_on_are_ended_when_the_server_stops(
     silence.close()
 
 
-def test_what_a_killed_server_left_is_removed_by_the_next(
-    bombshell: Running, stub: BombshellStub
-) -> None:
+def test_leftovers_of_a_killed_server_are_removed(bombshell: Running, stub: BombshellStub) -> None:
     (bombshell.silo / "ns" / "deep").mkdir(parents=True)
     (bombshell.silo / "ns" / "stays").write_text("x")
     # gRPC cancels a call that nobody refers to any more.
@@ -175,7 +173,7 @@ def test_counting_by_if_match_loses_no_count(bombshell: Running, client: Client)
 
 
 @pytest.mark.parametrize("parents", [False, True])
-def test_one_of_many_makes_what_must_be_absent(
+def test_one_of_many_concurrent_if_absent_writes_wins(
     bombshell: Running, client: Client, parents: bool
 ) -> None:
     for turn in range(20):
@@ -201,9 +199,7 @@ def test_one_of_many_makes_what_must_be_absent(
         assert client.read("silo", path)[1].decode() == results[0]
 
 
-def test_if_absent_holds_against_programs_that_ask_no_lock_of_ours(
-    bombshell: Running, client: Client
-) -> None:
+def test_if_absent_holds_against_programs_without_locks(bombshell: Running, client: Client) -> None:
     stop = threading.Event()
     lost: list[str] = []
 

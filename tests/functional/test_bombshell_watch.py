@@ -27,7 +27,7 @@ def until(watch: Watching, kind: str, path: bytes) -> list[tuple[str, bytes]]:
     raise AssertionError(f"no ({kind}, {path!r}) among {seen}")
 
 
-def test_the_first_bell_comes_when_the_watch_is_in_place(client: Client) -> None:
+def test_first_event_comes_when_the_watch_is_in_place(client: Client) -> None:
     for number in range(30):
         with client.watch("silo", "", 2) as watch:
             assert next(watch) == ("resync", b"")
@@ -35,7 +35,7 @@ def test_the_first_bell_comes_when_the_watch_is_in_place(client: Client) -> None
             until(watch, "changed", b"a/b%d" % number)
 
 
-def test_changes_in_new_directories_are_told(client: Client) -> None:
+def test_changes_in_new_directories_are_reported(client: Client) -> None:
     with client.watch("silo", "", 2) as watch:
         next(watch)
         client.write("silo", "ns/name/tambourine.json", b"{}", parents=True)
@@ -44,7 +44,7 @@ def test_changes_in_new_directories_are_told(client: Client) -> None:
         until(watch, "removed", b"ns")
 
 
-def test_depth_bounds_what_is_told(client: Client) -> None:
+def test_depth_bounds_the_events(client: Client) -> None:
     client.make_directory("silo", "a/b", parents=True)
     with client.watch("silo", "", 1) as watch:
         next(watch)
@@ -56,7 +56,7 @@ def test_depth_bounds_what_is_told(client: Client) -> None:
         next(client.watch("silo", "", 9))
 
 
-def test_uploads_ring_under_their_final_name_alone(client: Client) -> None:
+def test_uploads_are_reported_under_their_final_name_alone(client: Client) -> None:
     with client.watch("silo", "", 2) as watch:
         next(watch)
         for number in range(20):
@@ -92,9 +92,7 @@ def test_a_directory_that_is_gone_ends_its_watch(client: Client) -> None:
         next(client.watch("silo", "d/e", 1))
 
 
-def test_a_directory_that_is_replaced_goes_on_with_a_resync(
-    bombshell: Running, client: Client
-) -> None:
+def test_replaced_directory_continues_with_a_resync(bombshell: Running, client: Client) -> None:
     """Renamed away, and another put in its place: what is told is of the name, not of the inode."""
     client.make_directory("silo", "d")
     client.make_directory("silo", "new")
@@ -117,7 +115,7 @@ def _exchange(running: Running, one: str, other: str) -> None:
 
 
 @IN_MEMORY
-def test_a_burst_is_told_whole_or_as_resync(bombshell: Running, client: Client) -> None:
+def test_burst_is_reported_whole_or_as_resync(bombshell: Running, client: Client) -> None:
     """Trouble 22: more events than any queue holds; the client reads late, and misses nothing that it is not told of."""
     with client.watch("silo", "", 2) as watch:
         next(watch)
@@ -158,7 +156,7 @@ def test_a_link_cannot_be_watched(bombshell: Running, client: Client) -> None:
     assert not [path for _, path in seen if b"secret" in path]
 
 
-def test_watches_give_back_what_they_took(bombshell: Running, client: Client) -> None:
+def test_watches_release_their_resources(bombshell: Running, client: Client) -> None:
     from tests.functional.bombshells import wait_until
 
     def cycle() -> None:

@@ -74,7 +74,7 @@ def test_a_link_in_the_way_is_replaced_not_followed(tree: int, tmp_path: Path) -
     assert (tmp_path / "tree" / "f").read_text() == "new"
 
 
-def test_mount_id_tells_mounts_apart(tree: int) -> None:
+def test_mount_id_differs_between_mounts(tree: int) -> None:
     proc = os.open("/proc", os.O_RDONLY)
     assert files.mount_id(tree) != files.mount_id(proc)
     os.close(proc)

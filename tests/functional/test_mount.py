@@ -84,7 +84,7 @@ def test_an_unknown_name_is_a_usage_error(config: Path) -> None:
     assert done.returncode == 2
 
 
-def test_a_mount_of_ours_is_found_and_detached_though_nobody_serves_it(tmp_path: Path) -> None:
+def test_dead_mount_is_found_and_detached(tmp_path: Path) -> None:
     """Names with spaces too: mountinfo writes them in octal."""
     place = tmp_path / "a name with spaces"
     place.mkdir()

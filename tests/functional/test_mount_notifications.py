@@ -51,7 +51,7 @@ async def test_a_change_between_two_waits_ends_the_second(bound: Path) -> None:
             await mounts.wait()
 
 
-async def test_a_silo_that_goes_while_its_watch_is_made_is_read_again(
+async def test_silo_unmounted_while_its_watch_is_made_is_read_again(
     bound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched: list[int] = []

@@ -24,7 +24,7 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def test_init_makes_three_pairs_for_those_who_need_them(tmp_path: Path) -> None:
+def test_init_makes_three_pairs_with_their_owners(tmp_path: Path) -> None:
     made = pki.init(tmp_path / "pki", owners=pki.Owners(server_uid=1234, client_gid=4321))
     assert made == ("ca", "server", "client")
     found = {
@@ -69,7 +69,7 @@ def test_openssl_agrees(tmp_path: Path) -> None:
     assert "ASN1 OID: prime256v1" in text
 
 
-def test_init_twice_changes_nothing_and_heals_what_is_missing(tmp_path: Path) -> None:
+def test_init_twice_makes_only_what_is_missing(tmp_path: Path) -> None:
     pki.init(tmp_path, owners=MINE)
     before = contents(tmp_path)
     assert pki.init(tmp_path, owners=MINE) == ()
@@ -95,7 +95,7 @@ def test_init_overwrites_nothing_without_force(tmp_path: Path) -> None:
         pki.init(tmp_path, owners=MINE)
 
 
-def test_renew_renews_what_ends_soon_and_keeps_the_keys(tmp_path: Path) -> None:
+def test_renew_replaces_expiring_certificates_and_keeps_keys(tmp_path: Path) -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     pki.init(tmp_path, owners=MINE, now=start)
     keys = {name: data for name, data in contents(tmp_path).items() if name.endswith(".key")}
@@ -111,7 +111,7 @@ def test_renew_renews_what_ends_soon_and_keeps_the_keys(tmp_path: Path) -> None:
     assert pki.renew(tmp_path, now=much_later) == ("ca", "server", "client")
 
 
-def test_a_renewed_authority_still_vouches_for_what_it_signed(tmp_path: Path) -> None:
+def test_renewed_authority_verifies_earlier_certificates(tmp_path: Path) -> None:
     pki.init(tmp_path, owners=MINE)
     old = (tmp_path / "server.crt").read_bytes()
     pki.renew(tmp_path, force=True)

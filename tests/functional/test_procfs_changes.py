@@ -72,7 +72,7 @@ def test_a_held_descriptor_is_a_snapshot(mount: Mounted) -> None:
         mount.publish(view)
 
 
-def test_whoever_is_told_finds_the_new_value(mount: Mounted) -> None:
+def test_notified_reader_finds_the_new_value(mount: Mounted) -> None:
     """POLLPRI must not come before the kernel has dropped the old name: a thousand times told, a thousand times new."""
     view = hello()
     mount.publish(view)
@@ -134,7 +134,7 @@ def _wait_asleep(pid: int) -> None:
         assert time.monotonic() < deadline
 
 
-def test_time_alone_rings_no_bell(mount: Mounted) -> None:
+def test_passing_time_does_not_notify(mount: Mounted) -> None:
     view = hello()
     mount.publish(view)
     with (mount.of(view) / "active").open() as held:
@@ -180,7 +180,7 @@ def test_a_live_file_is_rendered_once_a_second_and_not_when_nothing_changed(moun
         assert path.stat() == first  # "4 weeks 2 days ago", still
 
 
-def test_a_withdrawn_service_is_gone_and_its_readers_are_told(mount: Mounted) -> None:
+def test_withdrawn_service_is_removed_and_readers_are_notified(mount: Mounted) -> None:
     view, other = hello(), hello("other")
     mount.publish(view, other)
     with (mount.of(view) / "loaded").open() as held, (mount.of(view) / "status").open() as live:
@@ -216,7 +216,7 @@ def test_a_process_inside_a_withdrawn_directory_gets_enoent(mount: Mounted) -> N
         os.close(fd)
 
 
-def test_a_name_that_comes_is_there_for_those_who_missed_it(mount: Mounted) -> None:
+def test_new_name_is_found_after_a_failed_lookup(mount: Mounted) -> None:
     for number in range(200):
         view = hello(f"s{number}")
         assert not mount.of(view).exists()
@@ -248,7 +248,7 @@ def test_events_are_numbered_and_polled(mount: Mounted) -> None:
     assert (mount.root / "events.log").read_text().splitlines() == first + after
 
 
-def test_an_open_log_says_that_there_is_more_since(mount: Mounted) -> None:
+def test_open_log_polls_ready_for_new_events(mount: Mounted) -> None:
     mount.publish(hello())
     fd = os.open(mount.root / "events.log", os.O_RDONLY)
     poll = select.poll()
@@ -263,7 +263,7 @@ def test_an_open_log_says_that_there_is_more_since(mount: Mounted) -> None:
         os.close(fd)
 
 
-def test_whoever_reads_of_an_event_finds_the_new_value(mount: Mounted) -> None:
+def test_event_reader_finds_the_new_value(mount: Mounted) -> None:
     view = hello()
     mount.publish(view)
     path = mount.of(view) / "loaded"
@@ -281,7 +281,7 @@ def test_whoever_reads_of_an_event_finds_the_new_value(mount: Mounted) -> None:
         os.close(fd)
 
 
-def test_every_event_is_seen_or_said_to_be_missed(mount: Mounted) -> None:
+def test_every_event_is_read_or_reported_as_missed(mount: Mounted) -> None:
     """One reader polls and reads, one sleeps through the storm; the sequence has no hole that is not said."""
     fast = os.open(mount.root / "events.log", os.O_RDONLY)
     slow = os.open(mount.root / "events.log", os.O_RDONLY)
@@ -314,7 +314,7 @@ def test_every_event_is_seen_or_said_to_be_missed(mount: Mounted) -> None:
         os.close(slow)
 
 
-def test_the_overviews_ring_for_any_service(mount: Mounted) -> None:
+def test_overviews_notify_for_any_service(mount: Mounted) -> None:
     view = hello()
     mount.publish(view)
     for name in ("services.txt", "services.json", "metrics.prom"):

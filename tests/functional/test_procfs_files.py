@@ -58,7 +58,7 @@ def content(directory: Path) -> dict[str, bytes]:
     return {name: (directory / name).read_bytes() for name in STEADY}
 
 
-def test_what_is_there(mount: Mounted) -> None:
+def test_files_of_a_service(mount: Mounted) -> None:
     assert {p.name for p in mount.root.iterdir()} == {*TOP, "local", "storage"}
     assert {p.name for p in (mount.root / "local").iterdir()} == {"hello", "big"}
     assert {p.name for p in (mount.root / "local/hello").iterdir()} == {spec.name for spec in FILES}
@@ -95,7 +95,7 @@ def _gid(name: str | None) -> int:
         return 0
 
 
-def test_strangers_read_all_but_log_lines_and_manifests(mount: Mounted) -> None:
+def test_other_users_read_all_but_log_lines_and_manifests(mount: Mounted) -> None:
     def read_as_nobody(name: str) -> int:
         # From inside: the way there leads through root's own directories.
         command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat", name]

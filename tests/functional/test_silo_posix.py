@@ -38,7 +38,7 @@ def test_a_written_file_reads_back_here_and_in_the_store(silo: Path, shared_silo
     assert in_store(shared_silo, silo / "f").read_bytes() == b"text"
 
 
-def test_the_kernel_keeps_that_a_name_is_not_there(silo: Path, shared_silo: SiloHost) -> None:
+def test_kernel_caches_a_missing_name(silo: Path, shared_silo: SiloHost) -> None:
     """Nobody asks the server again for it …"""
     assert not (silo / "missing").exists()
     asked: list[bool] = []
@@ -51,7 +51,7 @@ def test_the_kernel_keeps_that_a_name_is_not_there(silo: Path, shared_silo: Silo
     assert answered == [False]
 
 
-def test_a_name_that_was_not_there_is_there_once_it_is_made(silo: Path) -> None:
+def test_missing_name_exists_once_it_is_made(silo: Path) -> None:
     """… until it is made, in whatever way, by whomever."""
     ways = (["touch"], ["mkdir"], ["ln", "-s", "x"], ["ln", "0"], ["cp", "0"], ["mv", "0"])
     for name, way in enumerate(ways):
@@ -238,7 +238,7 @@ def test_times_to_the_nanosecond_and_left_alone(silo: Path) -> None:
     assert (st.st_atime_ns, st.st_mtime_ns) == (1_000_000_001, 3_000_000_003)
 
 
-def test_modes_change_whoever_has_it_open(silo: Path) -> None:
+def test_mode_of_an_open_file_changes(silo: Path) -> None:
     """By path, with two descriptors, with the older of them, with none, and by a descriptor whose name is gone."""
     path = silo / "f"
     path.touch()
@@ -280,7 +280,7 @@ def test_chown_clears_setuid(silo: Path) -> None:
     assert (st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)) == (5, 6, 0o755)
 
 
-def test_umask_and_owner_of_what_is_made(silo: Path, shared_silo: SiloHost) -> None:
+def test_umask_and_owner_of_new_files(silo: Path, shared_silo: SiloHost) -> None:
     silo.chmod(0o777)
     done = shared_silo.writer(5)(
         "os.chdir(sys.argv[1]); open('f', 'x'); os.mkdir('d'); os.symlink('f', 'l');"
@@ -444,7 +444,7 @@ def test_deep_directories(silo: Path) -> None:
     subprocess.run(["rm", "-r", silo / "d"], check=True)
 
 
-def test_a_removed_directory_that_somebody_is_in(silo: Path) -> None:
+def test_removed_directory_that_is_in_use(silo: Path) -> None:
     (silo / "d").mkdir()
     fd = os.open(silo / "d", os.O_RDONLY)
     try:

@@ -225,7 +225,7 @@ main()
 """
 
 
-def test_a_slow_fsync_holds_up_nobody_else(
+def test_slow_fsync_does_not_block_other_calls(
     make_silo: Callable[..., SiloHost], disk_directory: Path
 ) -> None:
     """The disk takes for ever to flush one file (a server whose fsync waits at a gate); all others go on."""

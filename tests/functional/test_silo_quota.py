@@ -129,7 +129,7 @@ def test_unlinked_but_open_still_counts(make_silo: Callable[..., SiloHost]) -> N
     wait_for("nothing used", lambda: used(host) == (0, 0))
 
 
-def test_truncating_what_has_no_name_and_is_not_open_changes_no_count(
+def test_truncating_an_unlinked_closed_file_changes_no_count(
     make_silo: Callable[..., SiloHost],
 ) -> None:
     host = make_silo(quota_bytes="2M", quota_files="20")
@@ -148,7 +148,7 @@ def test_truncating_what_has_no_name_and_is_not_open_changes_no_count(
     wait_for("nothing used", lambda: used(host) == (0, 0))
 
 
-def test_replacing_by_rename_frees_what_was_there(make_silo: Callable[..., SiloHost]) -> None:
+def test_replacing_by_rename_frees_the_old_file(make_silo: Callable[..., SiloHost]) -> None:
     host = make_silo(quota_bytes="1M", quota_files="20")
     for i in range(100):
         (host.mount / "new").write_bytes(b"%d" % i * 5000)
@@ -179,7 +179,7 @@ def test_the_count_is_exact_after_programs_and_after_a_restart(
     assert used(host) == before
 
 
-def test_a_quota_below_what_is_there_lets_people_remove(make_silo: Callable[..., SiloHost]) -> None:
+def test_removal_works_above_a_lowered_quota(make_silo: Callable[..., SiloHost]) -> None:
     host = make_silo()
     for i in range(30):
         (host.mount / str(i)).write_bytes(b"x" * 100_000)

@@ -239,7 +239,7 @@ def test_a_read_only_store_shows_and_refuses(
     host.stop()
 
 
-def test_a_full_disk_is_said_and_the_old_content_stays(
+def test_full_disk_is_reported_and_the_old_content_stays(
     make_silo: Callable[..., SiloHost], loop_disk: LoopDisk
 ) -> None:
     host = make_silo(store=loop_disk.mount() / "store", quota_bytes="1G")
@@ -289,7 +289,7 @@ def test_more_files_than_descriptors(disk_directory: Path) -> None:
         os.close(root)
 
 
-def test_what_was_just_found_is_not_the_next_to_be_let_go(disk_directory: Path) -> None:
+def test_recently_used_pin_is_not_the_next_to_be_closed(disk_directory: Path) -> None:
     """rename(2) finds what it will replace, then pins a directory: the first must be held when its name has gone."""
     tree = disk_directory / "tree"
     tree.mkdir()

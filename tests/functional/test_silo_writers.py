@@ -118,7 +118,7 @@ def test_several_writers(make_silo: Callable[..., SiloHost]) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_the_root_is_the_writers_and_the_store_is_nobody_elses(
+def test_root_belongs_to_the_writer_and_the_store_to_root(
     make_silo: Callable[..., SiloHost],
 ) -> None:
     host = make_silo(writers=[str(WRITER)])

@@ -25,16 +25,14 @@ def changed(path: bytes) -> Change:
     return Change(path, Kind.CHANGED)
 
 
-def test_a_file_made_two_levels_down_in_new_directories_rings(
-    watch: TreeWatch, tmp_path: Path
-) -> None:
+def test_file_two_levels_down_in_new_directories_notifies(watch: TreeWatch, tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "f").write_text("x")
     assert changed(b"a/b/f") in watch.read()
     assert watch.read() == []
 
 
-def test_what_is_deeper_than_asked_does_not_ring(watch: TreeWatch, tmp_path: Path) -> None:
+def test_changes_below_the_depth_are_not_reported(watch: TreeWatch, tmp_path: Path) -> None:
     deep = tmp_path / "a" / "b" / "c"
     deep.mkdir(parents=True)
     watch.read()
@@ -42,7 +40,7 @@ def test_what_is_deeper_than_asked_does_not_ring(watch: TreeWatch, tmp_path: Pat
     assert [c for c in watch.read() if c.path == b"a/b/c/f"] == []
 
 
-def test_a_renamed_directory_rings_under_its_new_name_only(
+def test_renamed_directory_notifies_under_its_new_name_only(
     watch: TreeWatch, tmp_path: Path
 ) -> None:
     (tmp_path / "old").mkdir()
@@ -54,7 +52,7 @@ def test_a_renamed_directory_rings_under_its_new_name_only(
     assert {c.path for c in watch.read()} == {b"new/f"}
 
 
-def test_a_directory_moved_out_of_the_tree_rings_no_more(
+def test_directory_moved_out_of_the_tree_stops_notifying(
     tmp_path: Path,
 ) -> None:
     tree, outside = tmp_path / "tree", tmp_path / "outside"
@@ -100,7 +98,7 @@ def test_thousands_of_directories_may_go_at_once(tmp_path: Path) -> None:
         assert time.thread_time() - begun < 1
 
 
-def test_an_overflowed_queue_is_one_resync_and_the_watch_goes_on(
+def test_overflowed_queue_is_one_resync_and_the_watch_continues(
     watch: TreeWatch, tmp_path: Path
 ) -> None:
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
@@ -134,7 +132,7 @@ def test_the_root_removed_is_gone_and_resync(tmp_path: Path) -> None:
         assert watch.gone
 
 
-def test_too_many_directories_is_said_and_leaks_nothing(tmp_path: Path) -> None:
+def test_too_many_directories_is_an_error_and_leaks_nothing(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / str(number)).mkdir()
     before = len(os.listdir("/proc/self/fd"))

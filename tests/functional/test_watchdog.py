@@ -121,9 +121,7 @@ def test_it_lives_until_its_loop_hangs(
     assert manager.hears("WATCHDOG=1", PATIENCE)
 
 
-def test_a_bombshell_that_nobody_gets_through_to_ends(
-    manager: Manager, disk_directory: Path
-) -> None:
+def test_unreachable_bombshell_ends(manager: Manager, disk_directory: Path) -> None:
     """Its loop runs; it looks at itself as a client does."""
     running = Running(disk_directory)
     with (disk_directory / "log").open("wb") as log:
@@ -136,7 +134,7 @@ def test_a_bombshell_that_nobody_gets_through_to_ends(
 
 
 @pytest.mark.parametrize("watched", [False, True])
-def test_where_nobody_asks_for_signs_there_are_none(
+def test_no_watchdog_notifications_without_a_watchdog(
     manager: Manager, disk_directory: Path, watched: bool
 ) -> None:
     """No WatchdogSec= in the unit, or the sign is another process's to give (sd_watchdog_enabled(3))."""

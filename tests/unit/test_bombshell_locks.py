@@ -27,7 +27,7 @@ PATH, TREE = False, True
         ((A, TREE), (B, TREE), False),
     ],
 )
-def test_who_waits_for_whom(
+def test_paths_that_exclude_each_other(
     held: tuple[tuple[bytes, ...], bool], wanted: tuple[tuple[bytes, ...], bool], waits: bool
 ) -> None:
     locks = PathLocks()

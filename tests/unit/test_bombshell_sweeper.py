@@ -70,7 +70,7 @@ def test_sweep_is_retried_while_the_silo_is_away(
 @pytest.mark.parametrize(
     ("number", "tells"), [(errno.ENOTCONN, True), (errno.EIO, True), (errno.EDQUOT, False)]
 )
-def test_a_file_that_may_have_been_made_is_told_of(
+def test_possibly_made_temporary_file_requests_a_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, tells: bool
 ) -> None:
     told: list[bool] = []
@@ -92,7 +92,7 @@ def test_a_file_that_may_have_been_made_is_told_of(
     assert told == [True] * tells
 
 
-def test_a_file_that_cannot_be_taken_away_is_told_of(
+def test_temporary_file_that_cannot_be_removed_requests_a_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[bool] = []

@@ -45,7 +45,7 @@ def test_in_order_and_equal_ones_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert kernel.rung_until((999, False)) == [(1, False), (1, b"a"), (2, True)]
 
 
-def test_overflow_rings_everything_anew(
+def test_overflow_invalidates_everything(
     monkeypatch: pytest.MonkeyPatch, announce: Callable[[str], None]
 ) -> None:
     announce("more than 10 invalidations wait")

@@ -68,7 +68,7 @@ def test_forget_raises_nothing(announce: Callable[[str], None]) -> None:
         ("getxattr", errno.ENODATA),
     ],
 )
-def test_what_is_not_defined_is_refused(handler: str, expected: int) -> None:
+def test_undefined_handlers_refuse(handler: str, expected: int) -> None:
     with pytest.raises(FUSEError) as caught:
         trio.run(getattr(cast(Any, Operations()), handler))
     assert caught.value.errno == expected

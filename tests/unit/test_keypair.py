@@ -32,13 +32,13 @@ def test_anothers_key_is_none(pem: dict[str, bytes]) -> None:
     assert not matches(pem["server.crt"], pem["client.key"])
 
 
-def test_what_cannot_be_parsed_is_none(pem: dict[str, bytes]) -> None:
+def test_malformed_pem_does_not_match(pem: dict[str, bytes]) -> None:
     for junk in (b"", b"\0", b"x" * (1 << 20), pem["server.crt"][:100]):
         assert not matches(junk, pem["server.key"])
         assert not matches(pem["server.crt"], junk)
 
 
-def test_an_encrypted_key_is_none_and_nobody_is_asked_for_its_password(
+def test_encrypted_key_does_not_match_and_no_password_is_prompted(
     pem: dict[str, bytes],
 ) -> None:
     encrypted = serialization.load_pem_private_key(pem["server.key"], None).private_bytes(

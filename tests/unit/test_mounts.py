@@ -33,7 +33,7 @@ def test_directory_entries() -> None:
     assert [tuple(e) for e in parse_directory(raw)] == [(b"a", 12, 2**62), (long, 2**63 + 5, 7)]
 
 
-def test_a_generation_tells_two_lives_of_a_number_apart() -> None:
+def test_generation_differs_when_an_inode_number_is_reused() -> None:
     first, second = (Handle(1, bytes([1, 0, 0, 0, life, 0, 0, 0])) for life in (7, 8))
     assert (first.generation, second.generation) == (7, 8)
     longer = [Handle(0x81, bytes([1, 0, 0, 0, 0, 0, 0, 0, life, 0, 0, 0])) for life in (7, 8)]

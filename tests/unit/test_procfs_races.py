@@ -62,7 +62,7 @@ class Reader:
         return self.operations.lookup(cast(Any, parent), cast(Any, path[-1]), cast(Any, None))
 
 
-def test_what_a_publish_made_old_while_it_was_rendered_is_kept_by_nobody(host: Slow) -> None:
+def test_rendering_outdated_while_made_is_not_cached(host: Slow) -> None:
     """Kept for a second, its name would lead whoever was just woken to the same old inode, again and again."""
 
     async def main() -> None:
@@ -78,7 +78,7 @@ def test_what_a_publish_made_old_while_it_was_rendered_is_kept_by_nobody(host: S
     trio.run(main)
 
 
-def test_what_is_rendered_for_a_service_that_went_meanwhile_is_let_go(host: Slow) -> None:
+def test_rendering_of_a_withdrawn_service_is_released(host: Slow) -> None:
     async def main() -> None:
         reader = Reader(host)
         empty = len(reader.store.inodes)
@@ -93,7 +93,7 @@ def test_what_is_rendered_for_a_service_that_went_meanwhile_is_let_go(host: Slow
     trio.run(main)
 
 
-def test_the_files_about_all_services_are_not_there_before_all_services_are(host: Slow) -> None:
+def test_overviews_exist_only_after_complete(host: Slow) -> None:
     """An agent that was just started would else say for a moment that there are none."""
 
     async def main() -> None:

@@ -41,7 +41,7 @@ def hours(local: LocalZone) -> float:
     return offset.total_seconds() / 3600
 
 
-def test_the_zone_is_what_the_file_says_now(local: LocalZone, tmp_path: Path) -> None:
+def test_zone_follows_the_file(local: LocalZone, tmp_path: Path) -> None:
     assert local.zone() is UTC  # no file: glibc says UTC too
     for name, offset, word in (
         ("Asia/Kolkata", 5.5, "IST"),
@@ -53,7 +53,7 @@ def test_the_zone_is_what_the_file_says_now(local: LocalZone, tmp_path: Path) ->
         assert timestamp(NOW * SECOND, local.zone()).endswith(f" {word}")
 
 
-def test_a_file_that_is_rewritten_in_place_is_seen(local: LocalZone, tmp_path: Path) -> None:
+def test_file_rewritten_in_place_is_read_again(local: LocalZone, tmp_path: Path) -> None:
     file = tmp_path / "localtime"
     file.write_bytes(of("Asia/Kolkata").read_bytes())
     os.utime(file, (1, 1))
@@ -62,7 +62,7 @@ def test_a_file_that_is_rewritten_in_place_is_seen(local: LocalZone, tmp_path: P
     assert hours(local) == 9
 
 
-def test_what_is_no_zone_is_utc_until_it_is_one(local: LocalZone, tmp_path: Path) -> None:
+def test_malformed_zone_is_utc_until_fixed(local: LocalZone, tmp_path: Path) -> None:
     (tmp_path / "localtime").write_text("nonsense")
     assert local.zone() is UTC
     point(tmp_path, "Asia/Tokyo")
@@ -71,7 +71,7 @@ def test_what_is_no_zone_is_utc_until_it_is_one(local: LocalZone, tmp_path: Path
     assert local.zone() is UTC
 
 
-def test_it_looks_at_most_once_a_second(tmp_path: Path) -> None:
+def test_file_is_read_at_most_once_a_second(tmp_path: Path) -> None:
     point(tmp_path, "Asia/Tokyo")
     local = LocalZone(tmp_path / "localtime")
     assert hours(local) == 9

@@ -79,7 +79,7 @@ def test_an_interrupted_read_gets_the_same_bytes_again() -> None:
     assert numbers(first + rest) == [1, 2, 3]
 
 
-def test_a_slow_reader_is_told_what_it_missed() -> None:
+def test_slow_reader_gets_a_missed_range() -> None:
     made = log(5, keep=10)
     reader = EventReader(made)
     got = reader.read(0, 65536)
@@ -90,11 +90,11 @@ def test_a_slow_reader_is_told_what_it_missed() -> None:
     assert [int(line.split()[0]) for line in lines[1:]] == list(range(26, 36))
 
 
-def test_a_new_reader_begins_with_what_is_kept() -> None:
+def test_new_reader_starts_at_the_oldest_kept_event() -> None:
     assert numbers(EventReader(log(30, keep=10)).read(0, 65536)) == list(range(21, 31))
 
 
-def test_what_is_not_shown_yet_is_not_read() -> None:
+def test_hidden_events_are_not_read() -> None:
     made = log(3)
     made.add(1, "local/a", "early")
     reader = EventReader(made)
@@ -112,7 +112,7 @@ def test_the_log_is_bounded_in_bytes_too() -> None:
     assert made.last - made.first < 4200
 
 
-def test_what_is_an_event() -> None:
+def test_changes_that_are_events() -> None:
     assert next(iter(changes(None, VIEW))) == "added"
     assert list(changes(VIEW, None)) == ["removed"]
     assert list(changes(VIEW, VIEW)) == []

@@ -278,7 +278,7 @@ def test_a_newer_systemctl_says_more_and_says_it_otherwise() -> None:
     ]
 
 
-def test_what_is_not_accounted_has_no_value() -> None:
+def test_unaccounted_figures_have_no_value() -> None:
     unit = Unit("x.timer")
     assert memory(unit, Figures()) == values.tasks(unit, Figures()) == ""
     assert "Memory" not in status(unit)
@@ -383,7 +383,7 @@ def test_sockets_timers_mounts() -> None:
     )
 
 
-def test_a_unit_that_is_not_there() -> None:
+def test_missing_unit() -> None:
     error = ("org.freedesktop.systemd1.NoSuchUnit", "Unit gone.service not found.")
     assert (
         status(Unit("gone.service", load_error=error)) == "Unit gone.service could not be found.\n"
@@ -444,7 +444,7 @@ HOSTILE = "evil\nActive: fine\r\x1b[2J\x9b31m\u202e\u2028\x00end"
 
 
 @pytest.mark.parametrize("name", [spec.name for spec in FILES if spec.name != "manifest"])
-def test_nothing_from_outside_brings_a_line_or_moves_a_cursor(name: str) -> None:
+def test_values_are_escaped_to_one_line(name: str) -> None:
     def fill(text: str) -> ServiceView:
         unit = replace(
             RUNNING,
