@@ -1,4 +1,4 @@
-"""`tambourine doctor` on a host that has joined: API server, identity and Lease; and what mends them."""
+"""`tambourine doctor` on a host that has joined: API server, identity and Lease; and what fixes them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_identity_that_was_not_renewed_in_time_is_told_and_mended(
     cluster.wait(lambda: well(h2), "sync has renewed it")
 
 
-def test_an_identity_that_has_ended_is_told_and_joining_again_mends_it(
+def test_an_identity_that_has_ended_is_told_and_joining_again_fixes_it(
     cluster: Cluster, h2: Host
 ) -> None:
     lay(h2, aged(cluster.plane.pki, "h2", 90 * DAY, -dt.timedelta(minutes=1)))

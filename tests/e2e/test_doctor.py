@@ -1,4 +1,4 @@
-"""`tambourine doctor`: each thing is broken in turn; doctor names it, and the command it gives, run as given, mends it."""
+"""`tambourine doctor` under faults: each is reported, and the reported command fixes it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ MOUNTS = (
     ),
 )  # fmt: skip
 ANOTHER = Fault(
-    # Made anew from a copy of its files, the UUID apart: what a restored backup is.
+    # A new store from a copy of its files, the UUID apart: what a restored backup is.
     "another store", f"systemctl stop tambourine-silo; mv {STORE}/uuid /run/uuid; systemctl start tambourine-silo;"
     f"timeout 10 sh -c 'until grep -q accept-silo {PROC}/local/steady/conditions; do sleep 0.1; done'",
     f"! cmp {SILO}/.tambourine-silo {STATE}/silo", "manifests", "is another one",
@@ -286,7 +286,7 @@ def patient(own_host: Host) -> Host:
 
 @pytest.fixture(scope="module")
 def healthy(own_host: Host) -> list[Line]:
-    """What is found of it before anything is broken; whoever has mended something must have come back to it."""
+    """The findings before any fault; every fix has to lead back to them."""
     apply(own_host, "steady")
     return examine(own_host)
 
@@ -294,13 +294,13 @@ def healthy(own_host: Host) -> list[Line]:
 @pytest.mark.parametrize(
     "faults", together(), ids=lambda faults: ", ".join(fault.name for fault in faults)
 )
-def test_what_is_broken_is_named_and_its_command_mends_it(
+def test_fault_is_reported_and_fixed_by_its_command(
     healthy: list[Line], patient: Host, faults: tuple[Fault, ...]
 ) -> None:
     break_and_fix(patient, *faults, healthy=healthy)
 
 
-def test_a_healthy_host_is_one_calm_page(patient: Host) -> None:
+def test_healthy_host_fits_one_page(patient: Host) -> None:
     done = patient.run("tambourine", "doctor")
     lines = done.stdout.splitlines()
     assert len(lines) <= 24
@@ -310,7 +310,7 @@ def test_a_healthy_host_is_one_calm_page(patient: Host) -> None:
     assert not done.stderr
 
 
-def test_who_is_not_root_is_told_what_needs_root(patient: Host) -> None:
+def test_checks_that_need_root_are_unknown_to_others(patient: Host) -> None:
     done = patient.run(
         "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "tambourine", "doctor", "--json", check=False
     )  # fmt: skip
@@ -321,14 +321,14 @@ def test_who_is_not_root_is_told_what_needs_root(patient: Host) -> None:
     assert all(one["command"] for one in found if one["state"] == "unknown")
 
 
-def test_the_cgroup_line_tells_what_the_kernel_says(patient: Host) -> None:
+def test_cgroup_check_agrees_with_the_kernel(patient: Host) -> None:
     kind = patient.run("stat", "--file-system", "--format=%T", "/sys/fs/cgroup").stdout.strip()
     line = find(examine(patient), "cgroup", "version")
     assert line is not None
     assert (line.state == "ok") == (kind == "cgroup2fs")
 
 
-def test_the_module_line_tells_whether_proc_tambourine_is_there(patient: Host) -> None:
+def test_module_check_agrees_with_proc(patient: Host) -> None:
     there = "tambourine" in patient.run("ls", "/proc").stdout.split()
     line = find(examine(patient), "module", "")
     assert line is not None
@@ -336,7 +336,7 @@ def test_the_module_line_tells_whether_proc_tambourine_is_there(patient: Host) -
     assert there or "tambourine" in line.command
 
 
-def test_nothing_is_left_of_what_hung(patient: Host) -> None:
+def test_no_process_is_left_of_a_hung_mount(patient: Host) -> None:
     """A child that asks a hung mount is killed, or ends when the mount answers again."""
     shell(patient, "systemctl kill --signal=SIGSTOP tambourine-silo")
     found = examine(patient, code=1)
@@ -347,8 +347,8 @@ def test_nothing_is_left_of_what_hung(patient: Host) -> None:
     wait_until(lambda: patient.run(*asking, check=False).returncode == 1, "all gone")
 
 
-def test_with_everything_broken_it_answers_all_the_same(patient: Host) -> None:
-    """The last one here: nothing mends the host after it."""
+def test_works_with_everything_broken(patient: Host) -> None:
+    """The last test: the host is not fixed after it."""
     shell(
         patient,
         "systemctl kill --signal=SIGSTOP tambourine tambourine-silo tambourine-bombshell dbus.service\n"

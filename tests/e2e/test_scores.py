@@ -18,12 +18,12 @@ SCORES = {unit: float(score) for unit, score in ROW.findall(PAGE.read_text())}
 STALE = 0.3  # so much better than the page says: then the page is old
 
 
-def test_the_page_tells_of_each_of_our_services() -> None:
+def test_page_lists_each_service() -> None:
     assert set(SCORES) == {name for name in paths.OWN_UNITS if name.endswith(".service")}
 
 
 @pytest.mark.parametrize("unit", SCORES)
-def test_exposure_is_what_the_page_says(host: Host, unit: str) -> None:
+def test_exposure_is_as_documented(host: Host, unit: str) -> None:
     said = host.run("systemd-analyze", "security", "--no-pager", unit).stdout
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
     assert found is not None, said

@@ -68,7 +68,7 @@ def healthy(_installed: Machine) -> list[Line]:
     return [one for one in found if one.check != "clock"] + CLOCK
 
 
-def test_a_healthy_machine_is_told_to_be(healthy: list[Line]) -> None:
+def test_healthy_machine_is_ok(healthy: list[Line]) -> None:
     for check, says in (("module", "/proc/tambourine shows the statuses"), ("cgroup", "version 2")):
         line = find(healthy, check, says)
         assert line is not None, healthy
@@ -77,16 +77,14 @@ def test_a_healthy_machine_is_told_to_be(healthy: list[Line]) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_what_is_broken_is_named_and_its_command_mends_it(
+def test_fault_is_reported_and_fixed_by_its_command(
     machine: Machine, healthy: list[Line], fault: Fault
 ) -> None:
     break_and_fix(machine, fault, patience=PATIENCE, healthy=healthy)
     assert not shell(machine, MOUNTED, timeout=PATIENCE)
 
 
-def test_without_its_package_the_module_is_built_of_what_is_installed(
-    machine: Machine, healthy: list[Line]
-) -> None:
+def test_module_is_built_from_installed_sources(machine: Machine, healthy: list[Line]) -> None:
     """As where only the package tambourine is: then the kernel's directory is made by the source that it brings."""
     [_, dkms] = packages()
     apt = "env DEBIAN_FRONTEND=noninteractive apt-get --yes"

@@ -20,20 +20,20 @@ def uncommented(text: str) -> str:
     return re.sub(r"(?m)^#(?=[^ \n])", "", text)
 
 
-def test_without_files_the_defaults_hold_and_say_so() -> None:
+def test_defaults_without_files() -> None:
     effective = merge([])
     assert effective.config == Config()
     assert set(effective.origins.values()) == {"default"}
     assert effective.origins.keys() == effective.values().keys() == configrules.CHECKS.keys()
 
 
-def test_the_shipped_example_changes_nothing() -> None:
+def test_shipped_file_has_no_effect() -> None:
     effective = merge([("config.toml", EXAMPLE.read_bytes())])
     assert effective.config == Config()
     assert set(effective.origins.values()) == {"default"}
 
 
-def test_the_shipped_example_lists_exactly_all_keys_with_their_defaults() -> None:
+def test_shipped_file_lists_all_keys_with_defaults() -> None:
     text = uncommented(EXAMPLE.read_text())
     effective = merge([("config.toml", text.encode())])
     listed = {f"{name}.{key}" for name, keys in tomllib.loads(text).items() for key in keys}
@@ -42,7 +42,7 @@ def test_the_shipped_example_lists_exactly_all_keys_with_their_defaults() -> Non
     assert set(effective.origins.values()) == {"config.toml"}
 
 
-def test_the_shipped_example_says_a_word_before_each_key() -> None:
+def test_shipped_file_describes_each_key() -> None:
     lines = EXAMPLE.read_text().splitlines()
     for place, line in enumerate(lines):
         if re.match(r"#[a-z_]+ = ", line):
@@ -50,7 +50,7 @@ def test_the_shipped_example_says_a_word_before_each_key() -> None:
             assert before.startswith("# ") or re.match(r"#[a-z_]+ = ", before), line
 
 
-def test_a_later_file_wins_key_by_key_and_a_list_replaces_a_list() -> None:
+def test_later_file_overrides_by_key() -> None:
     effective = merge(
         [
             ("a.toml", b'[agent]\nnamespaces = ["local", "storage"]\njournal_lines = false\n'),
@@ -71,7 +71,7 @@ def test_a_later_file_wins_key_by_key_and_a_list_replaces_a_list() -> None:
     ("written", "size"),
     [("1048576", 1 << 20), ('"512M"', 512 << 20), ('"1GiB"', 1 << 30), ('"2 T"', 2 << 40)],
 )
-def test_a_size_is_bytes_or_has_a_suffix(written: str, size: int) -> None:
+def test_sizes(written: str, size: int) -> None:
     effective = merge([("c", f"[silo]\nquota_bytes = {written}\n".encode())])
     assert effective.config.silo.quota_bytes == size
 
@@ -109,13 +109,13 @@ def test_a_size_is_bytes_or_has_a_suffix(written: str, size: int) -> None:
         ("x = " + "1" * 5_000, "c.toml: nested too deep, or a number is too large"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_with_file_and_key(text: str, message: str) -> None:
+def test_errors_have_file_and_key(text: str, message: str) -> None:
     with pytest.raises(InvalidConfig) as caught:
         merge([("good.toml", b"[agent]\njournal_lines = false\n"), ("c.toml", text.encode())])
     assert str(caught.value).startswith(message)
 
 
-def test_bytes_that_are_not_utf8_are_refused_with_their_line() -> None:
+def test_invalid_utf8_is_refused_with_its_line() -> None:
     with pytest.raises(InvalidConfig, match=r"c\.toml: not UTF-8 at line 2"):
         merge([("c.toml", b"# fine\n# \xff\n")])
 
@@ -153,7 +153,7 @@ def named_keys(text: str) -> set[str]:
     return dotted | given
 
 
-def test_every_key_that_a_page_names_exists() -> None:
+def test_keys_in_docs_exist() -> None:
     short = {key.partition(".")[2] for key in configrules.CHECKS}
     named = {(page.name, key) for page in PAGES for key in named_keys(page.read_text())}
     assert len(named) >= 4
@@ -162,13 +162,13 @@ def test_every_key_that_a_page_names_exists() -> None:
     }
 
 
-def test_every_block_of_toml_in_a_page_is_a_configuration() -> None:
+def test_toml_blocks_in_docs_are_valid() -> None:
     for page in PAGES:
         for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
             merge([(page.name, block.encode())])
 
 
-def test_a_key_that_does_not_exist_is_found_in_a_page() -> None:
+def test_unknown_key_in_docs_is_found() -> None:
     assert named_keys("so `journal-lines = false` and `agent.namespacs`") == {
         "journal-lines",
         "agent.namespacs",

@@ -504,7 +504,7 @@ def test_replaced_silo_is_accepted_by_the_command_in_the_condition() -> None:
         (uuid, f"{accept} {uuid}"),
         ("'x; rm -r /'", "systemctl restart tambourine-silo.service tambourine.service"),
     ):
-        why = f"silo /s is another one (this host obeys a). If it was on purpose: {accept} {said}"
+        why = f"silo /s is another one (this host uses a). If it was on purpose: {accept} {said}"
         another = Condition("Applied", "Unknown", "SiloUnavailable", why, 1, "")
         found = only(services.findings((StatusReport("local", "x", conditions=(another,)),)))
         assert found.command == command

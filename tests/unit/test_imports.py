@@ -1,4 +1,4 @@
-"""What a process of ours does not load: it would pay for it at each start, and hold it for as long as it runs."""
+"""Packages that a process must not import: they cost time at each start, and memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# What is used by other processes of ours, and costs this one time and memory for nothing.
+# Packages of the other processes.
 FOREIGN = {
     "tambourinefs.mount.units": {"trio", "grpc", "msgspec", "yaml", "cryptography"},
     "tambourinefs.mount.helper": {"trio", "grpc", "msgspec", "yaml", "cryptography"},
@@ -20,7 +20,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("module", FOREIGN)
-def test_nothing_foreign_is_loaded(module: str) -> None:
+def test_process_does_not_import_unused_packages(module: str) -> None:
     show = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", show], capture_output=True, text=True, timeout=60, check=True

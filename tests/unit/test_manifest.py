@@ -120,7 +120,7 @@ def test_every_field_is_read() -> None:
     assert (spec.rollout.max_unavailable, spec.rollout.paused) == ("25%", False)
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_omitted_fields_have_defaults() -> None:
     spec = read(as_object()).spec
     assert (spec.state, spec.command, spec.command_id) == ("installed", None, "")
     assert (spec.node_name, spec.node_selector, spec.unit) == ("", {}, None)
@@ -128,7 +128,7 @@ def test_what_is_left_out_has_its_default() -> None:
     assert (spec.deletion_policy, spec.rollout.max_unavailable) == ("uninstall", 1)
 
 
-def test_what_was_read_comes_back_as_it_was() -> None:
+def test_manifest_round_trips_through_json() -> None:
     [found] = parse_yaml(WHOLE.encode(), source="alice.yaml")
     data = to_json(found)
     assert parse_json(data, source="silo") == found
@@ -136,7 +136,7 @@ def test_what_was_read_comes_back_as_it_was() -> None:
     assert parse_yaml(data, source="JSON is YAML") == [found]
 
 
-def test_what_the_api_server_adds_is_tolerated_and_its_status_dropped() -> None:
+def test_api_server_metadata_and_status_are_dropped() -> None:
     value = as_object()
     value["metadata"] |= {
         "namespace": "storage", "uid": "0c5a…", "generation": 3, "creationTimestamp": "2026-11-22T21:50:00Z",
@@ -152,7 +152,7 @@ def test_what_the_api_server_adds_is_tolerated_and_its_status_dropped() -> None:
     assert b"managedFields" not in to_json(found)
 
 
-def test_a_field_that_is_null_is_left_out_as_for_kubectl() -> None:
+def test_null_field_is_omitted() -> None:
     value = as_object(
         unit=None,
         files=None,
@@ -164,12 +164,12 @@ def test_a_field_that_is_null_is_left_out_as_for_kubectl() -> None:
     assert str(refused(as_object(name=None))) == 'storage/x: spec: missing field "name"'
 
 
-def test_an_unknown_field_is_a_mistake_also_where_it_is_null() -> None:
+def test_unknown_null_field_is_an_error() -> None:
     assert 'unknown field "colour"' in str(refused(as_object(colour=None)))
     assert 'unknown field "x"' in str(refused(as_object(rollout={"x": None})))
 
 
-def test_many_documents_and_lists_are_many_manifests_and_empty_ones_none() -> None:
+def test_documents_and_list_items_are_manifests() -> None:
     one = json.dumps(as_object(name="a"))
     two = "apiVersion: v1\nkind: List\nitems:\n- " + json.dumps(as_object(name="b"))
     text = f"---\n# nothing\n---\n{one}\n---\n{two}\n- {json.dumps(as_object(name='c'))}\n---\n"
@@ -192,7 +192,7 @@ def test_many_documents_and_lists_are_many_manifests_and_empty_ones_none() -> No
         ("0o8", "0o8"), ("=", "="), ("<<", "<<"), ("0x", "0x"), ("-.5e-1", -0.05), ("9223372036854775807", 2**63 - 1),
     ],
 )  # fmt: skip
-def test_a_plain_scalar_means_what_it_means_to_kubectl(text: str, value: object) -> None:
+def test_plain_scalars_resolve_as_in_kubectl(text: str, value: object) -> None:
     found = yamldocument.resolve(text)
     assert found == value
     assert type(found) is type(value)
@@ -201,19 +201,19 @@ def test_a_plain_scalar_means_what_it_means_to_kubectl(text: str, value: object)
 @pytest.mark.parametrize(
     "text", [".nan", ".inf", "-.Inf", "1e999", "1" * 30, "9" * 5000, "0x" + "f" * 17]
 )
-def test_numbers_that_json_or_64_bits_do_not_have_are_refused(text: str) -> None:
+def test_infinite_and_large_numbers_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="number"):
         yamldocument.resolve(text)
 
 
-def test_quotes_and_str_tags_make_strings() -> None:
+def test_quoted_and_tagged_scalars_are_strings() -> None:
     text = WHOLE.replace('"7"', "!!str 7").replace("disk: zfs", '"on": "off", \'1\': !!str yes')
     [found] = parse_yaml(text.encode(), source="x")
     assert found.spec.command_id == "7"
     assert found.spec.node_selector == {"on": "off", "1": "yes"}
 
 
-def test_aliases_stand_for_what_they_name() -> None:
+def test_aliases_are_expanded() -> None:
     text = WHOLE.replace("{app: zfs}", "&labels {disk: zfs}").replace(
         "nodeSelector: {disk: zfs}", "nodeSelector: *labels"
     )
@@ -257,9 +257,7 @@ def test_aliases_stand_for_what_they_name() -> None:
         ("files:", "files: {}\n  x:", "spec.files: expected array, got object"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_yaml_is_said_with_file_line_and_field(
-    old: str, new: str, message: str
-) -> None:
+def test_yaml_errors_have_file_line_and_field(old: str, new: str, message: str) -> None:
     assert old in WHOLE
     with pytest.raises(InvalidManifest) as caught:
         parse_yaml(WHOLE.replace(old, new, 1).encode(), source="f.yaml")
@@ -303,9 +301,7 @@ JSON = json.dumps(as_object(unit=UNIT))
         (b"x" * 10_000_000, "larger than 1 MiB (10000000 bytes)"),
     ],
 )  # fmt: skip
-def test_bytes_that_are_no_bounded_json_object_are_refused_with_the_source(
-    data: bytes, message: str
-) -> None:
+def test_invalid_json_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(InvalidManifest) as caught:
         parse_json(data, source="storage/x")
     assert str(caught.value).startswith("storage/x")
@@ -343,16 +339,14 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
         ("kind: List\nitems: []", "no manifest found"),
     ],
 )  # fmt: skip
-def test_yaml_that_is_no_bounded_manifest_is_refused_with_the_source(
-    text: str, message: str
-) -> None:
+def test_invalid_or_unbounded_yaml_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidManifest) as caught:
         parse_yaml(text.encode(), source="f")
     assert str(caught.value).startswith("f")
     assert message in str(caught.value)
 
 
-def test_a_manifest_that_would_not_fit_the_silo_is_refused_when_it_is_read() -> None:
+def test_manifest_too_large_for_the_silo_is_refused() -> None:
     """Control characters are longer in JSON than in YAML: what is read can always be stored and read again."""
     text = WHOLE.replace('"ä\\n"', '"' + "\\a" * 190_000 + '"')
     assert len(text) < document.MAX_BYTES
@@ -360,7 +354,7 @@ def test_a_manifest_that_would_not_fit_the_silo_is_refused_when_it_is_read() -> 
         parse_yaml(text.encode(), source="f")
 
 
-def test_256_files_and_64_drop_ins_are_the_most() -> None:
+def test_limits_of_files_and_drop_ins() -> None:
     files = [{"path": f"/etc/{i}", "content": ""} for i in range(257)]
     drop_ins = [{"name": f"{i}.conf", "content": ""} for i in range(65)]
     assert len(read(as_object(files=files[:-1], dropIns=drop_ins[:-1])).spec.files) == 256
@@ -470,20 +464,20 @@ def test_rules_of_the_metadata(metadata: dict[str, Any], message: str) -> None:
     assert message in str(refused(as_object() | {"metadata": metadata}))
 
 
-def test_an_error_has_its_parts_for_programs() -> None:
+def test_error_has_source_and_field() -> None:
     error = refused(as_object(files="x"))
     assert str(error) == "storage/x: spec.files: expected array, got str"
     assert (error.source, error.field) == ("storage/x", "spec.files")
 
 
-def test_a_hostile_name_cannot_write_to_the_terminal_through_an_error() -> None:
+def test_field_names_are_escaped_in_errors() -> None:
     message = str(refused(as_object() | {"\x1b[2J" + "x" * 500: 1}))
     assert "\x1b" not in message
     assert len(message) < 200
 
 
 @pytest.mark.parametrize("mode", [0, 420, 493, 384, "0644", "644", "0000", "0620"])
-def test_a_mode_is_four_octal_digits_however_it_was_written(mode: int | str) -> None:
+def test_mode_is_normalised(mode: int | str) -> None:
     found = read(as_object(files=[A | {"mode": mode}]))
     expected = mode if isinstance(mode, int) else int(mode, 8)
     assert found.spec.files[0].permissions == expected
@@ -491,12 +485,12 @@ def test_a_mode_is_four_octal_digits_however_it_was_written(mode: int | str) -> 
     assert parse_json(to_json(found), source="") == found
 
 
-def test_beside_start_and_stop_a_command_id_is_valid() -> None:
+def test_command_id_is_valid_with_every_command() -> None:
     for command in ("start", "stop", "restart", "reload"):
         assert read(as_object(command=command, commandID="1")).spec.command_id == "1"
 
 
-def test_a_template_can_be_installed_and_an_instance_commanded() -> None:
+def test_template_is_installed_and_instance_commanded() -> None:
     assert read(as_object(name="x@", unit=UNIT)).spec.unit_name == "x@.service"
     assert read(as_object(name="x@a.timer", command="start")).spec.unit_name == "x@a.timer"
 
@@ -504,7 +498,7 @@ def test_a_template_can_be_installed_and_an_instance_commanded() -> None:
 # --- what is derived -------------------------------------------------------------------------------------------------
 
 
-def test_the_digest_is_of_what_the_host_gets_and_of_nothing_else() -> None:
+def test_content_digest() -> None:
     base = as_object(unit=UNIT, files=[A, A | {"path": "/etc/b"}])
     digest = content_digest(read(base))
     assert len(digest) == 64
@@ -525,7 +519,7 @@ def test_the_digest_is_of_what_the_host_gets_and_of_nothing_else() -> None:
     assert content_digest(read(renamed)) == digest
 
 
-def test_names_are_claimed_by_those_who_bring_the_unit() -> None:
+def test_manifest_with_unit_claims_its_names() -> None:
     drop_in = {"name": "a.conf", "content": "[Install]\nAlias=z.service\n"}
     brought = read(
         as_object(unit=UNIT + "[Install]\nAlias=y.service\nAlso=x.socket", dropIns=[drop_in])
@@ -535,13 +529,13 @@ def test_names_are_claimed_by_those_who_bring_the_unit() -> None:
     assert drop_ins_claimed(brought) == {("x.service", "a.conf")}
 
 
-def test_texts_are_in_the_order_in_which_systemd_reads_them() -> None:
+def test_texts_are_in_systemd_order() -> None:
     drop_ins = [{"name": "b.conf", "content": "[B]\n"}, {"name": "a.conf", "content": "[A]\n"}]
     assert read(as_object(unit=UNIT, dropIns=drop_ins)).spec.texts == (UNIT, "[A]\n", "[B]\n")
     assert File(path="/x", content="a").inline_bytes() == b"a"
 
 
-def test_the_reference_names_every_field_and_bound() -> None:
+def test_reference_has_every_field_and_bound() -> None:
     reference = (Path(__file__).parents[2] / "docs/manifest.md").read_text()
     for struct in schema.STRUCTS.values():
         for name in struct.__struct_encode_fields__:

@@ -118,7 +118,7 @@ objects = st.builds(
 
 @given(objects)
 @settings(deadline=None)
-def test_json_and_yaml_say_the_same_and_what_is_stored_comes_back(value: dict[str, Any]) -> None:
+def test_json_and_yaml_round_trip(value: dict[str, Any]) -> None:
     written = json.dumps(value, ensure_ascii=False).encode()
     found = parse_json(written, source="json")
     stored = to_json(found)
@@ -130,7 +130,7 @@ def test_json_and_yaml_say_the_same_and_what_is_stored_comes_back(value: dict[st
 
 @given(objects)
 @settings(deadline=None)
-def test_what_get_prints_as_yaml_can_be_applied_again(value: dict[str, Any]) -> None:
+def test_output_of_get_can_be_applied(value: dict[str, Any]) -> None:
     found = parse_json(json.dumps(value).encode(), source="json")
     printed = to_yaml(json.loads(to_json(found)))
     assert parse_yaml(printed.encode(), source="yaml") == [found]
@@ -143,14 +143,14 @@ STRINGS = [
 
 
 @pytest.mark.parametrize("text", STRINGS, ids=ascii)
-def test_strings_that_yaml_readers_disagree_on_survive_printing(text: str) -> None:
+def test_ambiguous_strings_survive_printing(text: str) -> None:
     [document] = from_yaml(to_yaml({"key": text, text: "value"}).encode(), "printed")
     assert document.data == {"key": text, text: "value"}
 
 
 @given(objects)
 @settings(deadline=None)
-def test_nothing_that_was_said_is_lost(value: dict[str, Any]) -> None:
+def test_no_field_is_lost(value: dict[str, Any]) -> None:
     """Every field of the object is in what is stored, but for those that say the default."""
     stored = json.loads(to_json(parse_json(json.dumps(value).encode(), source="json")))
     for part in ("metadata", "spec"):

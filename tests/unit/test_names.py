@@ -21,7 +21,7 @@ from tambourinefs.model import names
         ("", ".service"),
     ],
 )
-def test_service_is_implied_where_no_type_is_named(written: str, full: str) -> None:
+def test_service_suffix_is_implied(written: str, full: str) -> None:
     assert names.with_suffix(written) == full
 
 
@@ -33,7 +33,7 @@ def test_service_is_implied_where_no_type_is_named(written: str, full: str) -> N
         "x" * 247 + ".service",
     ],
 )  # fmt: skip
-def test_names_that_systemd_takes(unit: str) -> None:
+def test_valid_unit_names(unit: str) -> None:
     assert names.unit_problem(unit) == ""
 
 
@@ -60,7 +60,7 @@ def test_names_that_systemd_takes(unit: str) -> None:
         ("a@b.slice", "cannot be a template"),
     ],
 )
-def test_names_that_systemd_or_we_refuse(unit: str, why: str) -> None:
+def test_invalid_unit_names(unit: str, why: str) -> None:
     assert why in names.unit_problem(unit)
 
 
@@ -79,12 +79,12 @@ def test_templates_and_instances() -> None:
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
-def test_escaping_is_undone_by_unescaping(text: str) -> None:
+def test_unescape_reverses_escape(text: str) -> None:
     assert names.unescape(names.escape(text)) == text
     assert names.unit_problem(f"x{names.escape(text)[:200]}.service") == ""
 
 
-def test_our_own_units_are_known_under_every_name() -> None:
+def test_own_units_under_every_name() -> None:
     for unit in (
         "tambourine.service", "tambourine-silo.service", "tambourine-bombshell.service", "tambourine-sync.service",
         "proc-tambourine.mount", "proc-tambourine.automount", "var-lib-tambourine-silo.mount",
@@ -101,14 +101,14 @@ def test_our_own_units_are_known_under_every_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "a-b", "0", "a" * 63])
-def test_namespaces_that_kubernetes_takes(name: str) -> None:
+def test_valid_namespaces(name: str) -> None:
     assert names.namespace_problem(name) == ""
 
 
 @pytest.mark.parametrize(
     "name", ["", "A", "-a", "a-", "a.b", "a_b", "a/b", "..", "a" * 64, "a\n", "ä"]
 )
-def test_namespaces_that_kubernetes_refuses(name: str) -> None:
+def test_invalid_namespaces(name: str) -> None:
     assert names.namespace_problem(name) != ""
 
 
@@ -168,23 +168,23 @@ def test_paths_of_files() -> None:
         ("\ud800", "\\ud800"),
     ],
 )
-def test_text_cannot_move_the_cursor_break_a_line_or_hide(text: str, shown: str) -> None:
+def test_printable_escapes_control_and_invisible_characters(text: str, shown: str) -> None:
     assert names.printable(text) == shown
 
 
-def test_printable_keeps_what_it_is_told_to() -> None:
+def test_printable_keeps_listed_characters() -> None:
     assert names.printable("a\n\tb\x1b", keep="\n\t") == "a\n\tb\\x1b"
 
 
 @settings(deadline=None)
 @given(st.text(st.characters()))
-def test_printable_text_stays_as_it_is_and_is_utf8(text: str) -> None:
+def test_printable_text_is_unchanged(text: str) -> None:
     shown = names.printable(text)
     assert names.printable(shown) == shown
     shown.encode()
 
 
-def test_the_nearest_name_is_found_across_spellings() -> None:
+def test_nearest_ignores_spelling() -> None:
     known = ["name", "dropIns", "deletionPolicy"]
     assert names.nearest("drop_ins", known) == "dropIns"
     assert names.nearest("DROPINS", known) == "dropIns"

@@ -12,14 +12,14 @@ SHIPPED = Path(__file__).parents[2] / "systemd"
 SERVICES = sorted(file.name for file in SHIPPED.glob("*.service"))
 
 
-def test_none_is_forgotten() -> None:
+def test_every_unit_is_listed() -> None:
     assert len(SERVICES) >= 7
     assert {*SERVICES} == {name for name in paths.OWN_UNITS if name.endswith(".service")}
 
 
 @pytest.mark.parametrize("name", SERVICES)
 @pytest.mark.parametrize("key", ["CapabilityBoundingSet", "SystemCallFilter"])
-def test_it_is_bounded_and_says_why(name: str, key: str) -> None:
+def test_setting_is_bounded_and_commented(name: str, key: str) -> None:
     lines = (SHIPPED / name).read_text().splitlines()
     at = next((n for n, line in enumerate(lines) if line.startswith(f"{key}=")), None)
     assert at is not None, f"{name} has no {key}="
@@ -27,7 +27,7 @@ def test_it_is_bounded_and_says_why(name: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_no_service_may_gain_what_it_does_not_have(name: str) -> None:
+def test_no_service_gains_privileges(name: str) -> None:
     lines = (SHIPPED / name).read_text().splitlines()
     assert "NoNewPrivileges=yes" in lines
     assert "SystemCallFilter=~@privileged @resources" in lines

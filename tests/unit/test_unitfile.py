@@ -24,13 +24,13 @@ def test_settings_have_section_key_value_and_line() -> None:
     assert sections(text)["Service"] == (Setting("Service", "ExecStart", "/bin/x y=z", 5),)
 
 
-def test_continued_lines_are_joined_by_a_blank_and_comments_between_them_are_skipped() -> None:
+def test_continued_lines_are_joined() -> None:
     text = "[S]\nA=1 \\\n# comment \\\n  ; another\n  2\\\n3\nB=4\n"
     assert pairs(text) == [("A", "1    2 3"), ("B", "4")]
     assert [setting.line for setting in parse(text).settings] == [2, 7]
 
 
-def test_an_escaped_backslash_at_the_end_continues_nothing() -> None:
+def test_escaped_backslash_does_not_continue_a_line() -> None:
     assert pairs("[S]\nA=1\\\\\nB=2\\\\\\\nC=3\n") == [("A", "1\\\\"), ("B", "2\\\\ C=3")]
 
 
@@ -40,23 +40,23 @@ def test_a_backslash_at_the_end_of_the_text_ends_the_setting() -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\n\r"])
-def test_every_end_of_line_that_systemd_knows_ends_a_line(end: str) -> None:
+def test_all_line_endings_of_systemd(end: str) -> None:
     text = end.join(["[S]", "# comment", "A=1", "B=2 \\", "3", ""])
     assert pairs(text) == [("A", "1"), ("B", "2  3")]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+def test_byte_order_mark_is_skipped() -> None:
     assert pairs("\ufeff[S]\nA=1") == [("A", "1")]
 
 
-def test_what_systemd_passes_over_is_told() -> None:
+def test_ignored_lines_are_reported() -> None:
     unit = parse("A=1\n[S]\nnonsense\n=x\n")
     assert unit.ignored == ((1, "stands before the first section"), (3, "has no ="))
     assert unit.settings == (Setting("S", "", "x", 4),)
 
 
 @pytest.mark.parametrize("header", ["[S", "[S]x", "[", '["S"]', "[a\\b]", "[a\tb]"])
-def test_a_bad_header_makes_systemd_refuse_the_file(header: str) -> None:
+def test_bad_section_header_is_an_error(header: str) -> None:
     assert parse(f"[U]\n{header}\nA=1\n").errors[0][0] == 2
     assert parse(f"[U]\n{header}\nA=1\n").settings == ()
 
@@ -78,21 +78,21 @@ def test_lists_are_split_into_words(value: str, expected: list[str]) -> None:
     assert words(value) == expected
 
 
-def test_specifiers_that_follow_from_the_name_are_put_in() -> None:
+def test_specifiers_of_the_name_are_expanded() -> None:
     unit = r"a-b@srv-x\x2dy.service"
     assert expand("%n|%N|%p|%P|%i|%I|%j|%f|%%|%t|%S|%H|%", unit) == (
         r"a-b@srv-x\x2dy.service|a-b@srv-x\x2dy|a-b|a/b|srv-x\x2dy|srv/x-y|b|/srv/x-y|%|/run|/var/lib|%H|%"
     )
 
 
-def test_aliases_are_all_names_that_enabling_touches() -> None:
+def test_aliases_are_alias_and_also() -> None:
     unit = "[Install]\nAlias=lost.service\nAlias=\nAlias=a.service 'b.service' %p-c.service\nAlso=d.socket"
     drop_in = "[Install]\nAlias=e.service\n[X-Install]\nAlias=no.service"
     found = aliases([unit, drop_in], "x.service")
     assert found == {"a.service", "b.service", "x-c.service", "d.socket", "e.service"}
 
 
-def test_a_stamp_comes_first_so_that_no_open_line_swallows_it() -> None:
+def test_stamp_is_the_first_section() -> None:
     text = "[Service]\nExecStart=x \\"
     stamped = stamp(text, {"UID": "1\\", "Name": "a\nb"})
     assert stamped == "[X-Tambourine]\nUID=1\nName=a\\nb\n\n" + text
@@ -102,7 +102,7 @@ def test_a_stamp_comes_first_so_that_no_open_line_swallows_it() -> None:
 
 @given(st.text(st.sampled_from(list("[]=\\\n\r \t#;\"'%xu0aA/-\ufeff\0ä")), max_size=80))
 @settings(max_examples=500, deadline=None)
-def test_no_text_breaks_the_reader(text: str) -> None:
+def test_parser_accepts_any_text(text: str) -> None:
     unit = parse(text)
     for setting in unit.settings:
         assert setting.value == setting.value.strip(" \t\n\r")

@@ -49,7 +49,7 @@ def doctor(ctx: click.Context, *, as_json: bool, config_file: str) -> None:
 
     --json prints {"format": 1, "version", "state", "findings": [{"check", "state", "message", "command"}]}.
     "state" is the worst state of all findings. "check" is a stable identifier; several findings may share one. "command"
-    is "" where there is nothing to do. New fields may be added; a field that is removed or changes its meaning raises
+    is "" where no command helps. New fields may be added; a field that is removed or changes its meaning raises
     "format".
 
     \b
