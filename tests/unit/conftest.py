@@ -8,5 +8,5 @@ from hypothesis import HealthCheck, settings
 
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("lane", _PATIENT, max_examples=25, derandomize=True)
-settings.register_profile("soak", _PATIENT, max_examples=300, print_blob=True)
+settings.register_profile("soak", _PATIENT, max_examples=100, print_blob=True)
 settings.load_profile(os.environ.get("TAMBOURINE_HYPOTHESIS", "lane"))
