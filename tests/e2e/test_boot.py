@@ -40,14 +40,13 @@ def managed(host: Host) -> Iterator[str]:
     delete(host, "steady")
 
 
-@pytest.mark.timing
 @pytest.mark.parametrize("order", ORDERS, ids=names)
 def test_kill_9_in_any_order(host: Host, managed: str, order: tuple[str, ...]) -> None:
     *before, service = pids(host, *order, managed)
     for unit in order:
         host.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit)
     wait_until(lambda: ended(host, before), "the old processes have ended")
-    wait_answering(host, 10)
+    wait_answering(host)
     apply(host, "steady", mark=names(order))  # the way down and the way up, not only reading
     assert props(host, "ActiveState", *DAEMONS) == ["active"] * len(DAEMONS)
     assert pids(host, managed) != (0,)
