@@ -67,13 +67,6 @@ def test_an_example_says_what_its_host_lacks(cluster: Cluster, name: str) -> Non
             assert re.search(MISSING[name], text)
 
 
-def test_hello_runs(cluster: Cluster) -> None:
-    with applied(cluster, "hello"):
-        for host in cluster.hosts:
-            assert property_of(host, "hello.service", "SubState") == "running"
-            assert "Hello from Tambourine" in journal(host, "hello.service")
-
-
 def test_the_cni_tool_chain_is_proved_and_its_proof_leaves_nothing(cluster: Cluster) -> None:
     with applied(cluster, "cni"):
         for host in cluster.hosts:
