@@ -1,4 +1,4 @@
-"""`tambourine agent`: the silo's manifests made true on this host, and the mount of statuses, in one process."""
+"""`tambourine agent`: applies the silo's manifests on this host and serves the status mount."""
 
 from __future__ import annotations
 
@@ -39,24 +39,23 @@ _log = logging.getLogger(__name__)
 
 FIRST_PASS_SECONDS = 20.0
 _NO_MODULE: Final = (
-    "%s is not there: the kernel module that makes it is not loaded; nothing needs it, the statuses are at %s. To have it: "
-    "install tambourine-dkms (or kernel/ of the source, see README.md there), modprobe tambourine, "
-    "systemctl start proc-tambourine.mount"
+    "%s does not exist, since its kernel module is not loaded; it is optional, the statuses are at %s."
+    " To have it: install tambourine-dkms (or kernel/ of the source, see README.md there), modprobe"
+    " tambourine, systemctl start proc-tambourine.mount"
 )
 
 
 def main(config: Config, *, foreground: bool, plain: bool = False) -> None:
-    """Serve until SIGTERM. `foreground`: as a plain program, without asking systemd for the mount.
+    """Serve until SIGTERM. `foreground`: mount without systemd. `plain`: accept a silo that is a plain
+    directory, for tests.
 
-    `plain` takes a directory that is no mount for a silo, for tests.
-
-    Raises HostError: another agent runs, applied state is unreadable, the mountpoint will not do.
+    Raises HostError: another agent runs, applied state cannot be read, the mountpoint is unusable.
     """
     run_until_stopped(functools.partial(serve, config, foreground=foreground, plain=plain))
 
 
 async def serve(config: Config, *, foreground: bool, plain: bool) -> None:
-    """The whole process as one task: returns never, only when cancelled."""
+    """The whole process as one task, until it is cancelled."""
     with (
         Store(Path(config.agent.state_directory)) as store,
         serving.mount_to_serve("proc", config.proc.mountpoint, foreground=foreground) as served,
@@ -90,7 +89,7 @@ async def _work(
         await serving.wait_readable(served, "version.txt")
         daemon.ready(f"statuses at {served.mountpoint}")
         _log.info("statuses at %s", served.mountpoint)
-        _say_without_module(served.mountpoint)
+        _log_missing_module(served.mountpoint)
         nursery.start_soon(daemon.watchdog, trio.lowlevel.checkpoint)
 
 
@@ -123,7 +122,7 @@ def _reconciler(
     )
 
 
-def _say_without_module(place: Path) -> None:
+def _log_missing_module(place: Path) -> None:
     if not Path(paths.PROC_LITERAL).is_dir():
         _log.info(_NO_MODULE, paths.PROC_LITERAL, place)
 
@@ -135,14 +134,14 @@ def _expirations(config: Config) -> tuple[Path, Path]:
 
 
 def _boot_id() -> str:
-    """The boot that PID 1 and the journal count by, as the unit hands it over (%b), or "". Where a node is a container
-    itself, the fresh /proc of a sandbox shows another one.
+    """The boot id of PID 1 and the journal, from the unit (%b), or "". In a container, the sandbox's new
+    /proc has another one.
     """
     return os.environ.get("TAMBOURINE_BOOT_ID", "")
 
 
 def policy_of(config: Config) -> Policy:
-    """What the configuration says of policy, with this host's own paths and users in it."""
+    """The policy of the configuration, with this host's paths and users."""
     own = (
         config.silo.store,
         config.silo.mountpoint,

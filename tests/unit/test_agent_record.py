@@ -43,6 +43,6 @@ def test_another_object_of_the_same_name_has_its_own() -> None:
 
 def test_a_silo_is_accepted_where_an_agent_has_worked(tmp_path: Path) -> None:
     for place in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(HostError, match=r"no agent has worked|version none"):
+        with pytest.raises(HostError, match=r"is not the state directory|version none"):
             accept_silo(place, str(uuid4()))
     assert list(tmp_path.iterdir()) == []

@@ -1,9 +1,8 @@
-"""Does the content part of a plan: files, units and drop-ins, enablement, one reload for the batch;
-and takes it all back.
+"""Carries out the content part of a plan: files, units and drop-ins, enablement, one daemon-reload
+for the batch; and removes it all again.
 
-The order is the one of the design: record what may be touched, files before units, enable, reload,
-and only then commands (`flight.py`). What goes wrong with one service is that service's failure;
-the others of the batch go on.
+The order: record what may change, write files before units, enable, reload; jobs come after
+(reconcile/jobs.py). A failure is that of one service; the others of the batch go on.
 """
 
 from __future__ import annotations
@@ -44,9 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class ApplyResult:
-    """What became of a batch: failures in words by service, and the services that are gone from
-    this host.
-    """
+    """The outcome of a batch: messages by service, and the services that are gone from this host."""
 
     failures: dict[NamespacedName, str] = field(default_factory=dict)
     gone: set[NamespacedName] = field(default_factory=set)
@@ -57,7 +54,7 @@ class ApplyResult:
 
 @dataclass(frozen=True, slots=True)
 class Applier:
-    """The world that a plan's content is done to."""
+    """What a plan's content changes. `silo` is the silo's path, for payload."""
 
     systemd: Systemd
     applied: AppliedState
@@ -67,7 +64,7 @@ class Applier:
     async def apply(
         self, actions: Sequence[Action], checked: Mapping[NamespacedName, HostCheck]
     ) -> ApplyResult:
-        """Do all content actions of a batch. Jobs are left to others.
+        """Carry out all actions of a batch but jobs. `checked`: the host check of each `Place`.
 
         Raises SystemdUnavailable: then the records say what may have been done, and the plan gives
         the rest again.
@@ -117,7 +114,7 @@ class Applier:
     # -- files
 
     def _write_all(self, places: Sequence[Place], result: ApplyResult) -> None:
-        """In one go for the sake of the disk; one by one when that fails, to see whose fault it is."""
+        """All at once, for one flush; one by one if that fails, to find the service that fails."""
         try:
             self._write(places)
         except (TambourineError, OSError):
@@ -165,16 +162,16 @@ class Applier:
                 result.failures[withdraw.key] = str(error)
 
     def _restore(self, written: Written) -> None:
-        """Put back what stood there; what somebody has made another since is theirs, and stays. A unit of
-        ours that stays was stopped and disabled before.
+        """Restore what was there before; a file with drift is kept. A unit file that is kept belongs to a
+        unit that was stopped and disabled before.
         """
-        if self._is_anothers(written):
+        if self._has_drifted(written):
             log.warning("%s was changed on the host: it is kept", written.path)
         else:
             self.host.restore(written.path, written.original)
 
-    def _is_anothers(self, written: Written) -> bool:
-        """Whether neither we put there what is at the path now, nor is it what was there before us."""
+    def _has_drifted(self, written: Written) -> bool:
+        """Whether the path has neither what the agent wrote nor the original."""
         found, original = self.host.look(written.path), written.original
         if found.kind == "symlink" == original.kind:
             return self.host.capture(written.path).target != original.target
@@ -182,7 +179,7 @@ class Applier:
         return found.kind != "absent" and found.digest not in known
 
     def _hand_over(self, key: NamespacedName, kept: Iterable[str]) -> None:
-        """A directory that we made and somebody else of ours uses is removed with the last of them."""
+        """A directory that another service uses, too, is removed with the last of them."""
         for path in kept:
             for other in self.applied.records.values():
                 inside = any(w.path.startswith(path + "/") for w in other.written)
@@ -204,8 +201,8 @@ class Applier:
         await _each_or_all(self.systemd.disable, off, result)
 
     async def _disable_withdrawn(self, withdraws: Iterable[Withdraw], result: ApplyResult) -> None:
-        """Ours are disabled while their [Install] can still be read; others' go back to what they
-        were.
+        """Managed units are disabled while their [Install] can still be read; the others get the
+        enablement that they had before.
         """
         on: list[Withdraw] = []
         off: list[Withdraw] = []
@@ -232,7 +229,7 @@ class Applier:
             except SystemdRefused as error:  # no space left in /run, or too many in a short time
                 result.failures.update(dict.fromkeys(due, error.message))
 
-    # -- remembering
+    # -- recording
 
     def _settle(
         self, places: Iterable[Place], enables: Iterable[Enable], result: ApplyResult
@@ -259,7 +256,7 @@ class Applier:
         if not keys:
             return
         try:
-            await self.applied.flush()  # what was handed over
+            await self.applied.flush()  # directories that were handed over
             await self.applied.forget(keys)
         except OSError as error:
             message = f"applied state cannot be written: {error.strerror or error}"
@@ -269,7 +266,7 @@ class Applier:
 
 
 def _stamped(record: Record) -> Record:
-    """With the time of a last command that has none yet: a plan knows no clock."""
+    """With the time of its last command, if it has none yet: a plan has no clock."""
     last = record.last_command
     if last is None or last.time:
         return record
@@ -281,7 +278,7 @@ async def _each_or_all(
     actions: Sequence[Enable | Withdraw],
     result: ApplyResult,
 ) -> None:
-    """One call for all; one by one when systemd refuses, to see whose fault it is."""
+    """One call for all; one by one if systemd refuses it, to find the unit that it refuses."""
     if not actions:
         return
     try:

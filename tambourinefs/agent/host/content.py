@@ -1,8 +1,8 @@
 """What a manifest puts on a host, as a list of files with digests. Pure: payload is named, not
 read.
 
-The digest of all of it is what "the content changed" means: two generations with the same content
-write nothing.
+The content changed when the digest of all of it changed: a generation with the same content writes
+nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILE: Final = "file"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One file to be. Its bytes are `data`, or those of the file `payload` beside the manifest;
+    """One file to write. Its bytes are `data`, or those of the file `payload` beside the manifest;
     their sha256 is `digest`.
     """
 
@@ -41,13 +41,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All files of one manifest, the plain ones first: a unit is written when what it needs is
-    there.
-    """
+    """All files of one manifest, the plain ones first: a unit is written after what it needs."""
 
     targets: tuple[Target, ...]
-    digest: str  # "" for nothing at all
-    install: str = ""  # digest of what its texts say in [Install]; "" without a unit file
+    digest: str  # "" without files
+    install: str = ""  # digest of [Install] in its texts; "" without a unit file
 
     @property
     def unit(self) -> Target | None:
@@ -56,7 +54,7 @@ class Content:
 
 
 def unit_path(unit: str) -> str:
-    """Where our unit files go: the administrator's directory, so that a boot needs no Tambourine."""
+    """Where unit files go: the administrator's directory, so that a boot needs no Tambourine."""
     return str(paths.UNITS / unit)
 
 

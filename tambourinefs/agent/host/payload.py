@@ -1,4 +1,6 @@
-"""Payload: files beside a manifest in the silo, which it names by digest. It blocks: call it from a thread."""
+"""Payload: files beside a manifest in the silo, which it names with their digest. It blocks: call it
+from a thread.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ _CHUNK: Final = 1 << 20
 
 
 class PayloadMissing(InvalidInput):
-    """A file that the manifest names is not beside it in the silo, or is not the one it means (yet)."""
+    """A file that the manifest names is not in the silo (yet), or has another digest."""
 
 
 def open_payload(silo: int, name: str) -> int:
@@ -30,7 +32,7 @@ def open_payload(silo: int, name: str) -> int:
 
 
 def check_payload(silo: int, name: str, digest: str) -> None:
-    """Raises PayloadMissing unless the payload is there and is the one that is meant."""
+    """Raises PayloadMissing unless the payload is there and has that digest."""
     fd = open_payload(silo, name)
     try:
         found = digest_of(fd)
@@ -39,11 +41,11 @@ def check_payload(silo: int, name: str, digest: str) -> None:
     finally:
         os.close(fd)
     if found != digest:
-        raise PayloadMissing(f"payload {name} has sha256 {found}, the manifest means {digest}")
+        raise PayloadMissing(f"payload {name} has sha256 {found}, the manifest has {digest}")
 
 
 def copy(source: int, fd: int) -> str:
-    """Copy one open file to another from where they stand; returns the sha256 of what was copied. Raises OSError."""
+    """Copy one open file to another; returns the sha256 of what was copied. Raises OSError."""
     digest = hashlib.sha256()
     while chunk := os.read(source, _CHUNK):
         digest.update(chunk)
@@ -52,7 +54,7 @@ def copy(source: int, fd: int) -> str:
 
 
 def digest_of(fd: int) -> str:
-    """The sha256 of an open file from where it stands. Raises OSError."""
+    """The sha256 of the rest of an open file. Raises OSError."""
     digest = hashlib.sha256()
     while chunk := os.read(fd, _CHUNK):
         digest.update(chunk)

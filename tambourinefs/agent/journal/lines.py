@@ -1,10 +1,9 @@
 """The last lines of an invocation, read from journald's files in a thread: neither a frozen
-journald nor a slow disk can hold up the agent. The only module that imports systemd.journal.
+journald nor a slow disk blocks the agent.
 
-A reader is opened for each question: 0.2 ms with 8 MB of journal, and no state that a rotation
-could make stale. Which lines belong to a unit: add_matches_for_unit() of systemd
-(src/shared/logs-show.c), narrowed to the invocation. How they look: `systemctl status`,
-journalctl's "short" output.
+A reader is opened for each query: 0.2 ms with 8 MB of journal, and no state that a rotation makes
+stale. The lines of a unit are those of add_matches_for_unit() of systemd (src/shared/logs-show.c),
+limited to the invocation, in the format of `systemctl status` (journalctl's "short").
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ INVOCATION_FIELDS: Final = (
 # sd-messages.h; a start that takes time is logged twice, one that does not by the second alone.
 UNIT_STARTING: Final = "7d4958e842da4a758f6c1cdc7b36dcc5"
 UNIT_STARTED: Final = "39f53479d3a045ac8e11786248231fbf"
-ENTRIES_MAX: Final = 20_000  # looked at for one question
+ENTRIES_MAX: Final = 20_000  # read for one query
 COUNT_MAX: Final = 1000  # entries
 MESSAGE_MAX: Final = 4096  # bytes of a message; longer ones are cut
 LINES_MAX: Final = 4000  # an entry may have many lines
-TIME_MAX: Final = 2.0  # seconds for one question
-THREADS: Final = 4  # that a dead disk can take from us
+TIME_MAX: Final = 2.0  # seconds for one query
+THREADS: Final = 4  # that a dead disk can block
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;:]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
@@ -122,7 +121,7 @@ class HostJournal:
 
 
 def _match(reader: Any, unit: str, invocation_id: str, boot_id: str) -> None:
-    # Fields with an underscore are journald's own word; of the others only root's and PID 1's count.
+    # journald sets the fields with an underscore; of the others only root's and PID 1's count.
     matches = [
         (f"_SYSTEMD_UNIT={unit}",),
         (f"UNIT={unit}", "_PID=1"),
@@ -151,11 +150,11 @@ def _backwards(reader: Any, deadline: float) -> Iterator[dict[str, Any]]:
 def of_invocation(
     newest_first: Iterable[dict[str, Any]], invocation_id: str, count: int
 ) -> Iterator[dict[str, Any]]:
-    """Those entries of a unit that belong to one invocation; pure. `count` bounds what is held back.
+    """The entries of a unit that belong to one invocation; pure. `count` bounds what is held back.
 
-    journald cannot always tell the invocation of a process that has just ended. Such an entry belongs to the
-    invocation that stands on both sides of it, or to the last one of all: PID 1, whose entries are always
-    marked, has the first word of each.
+    journald may not know the invocation of a process that has just exited. Such an entry belongs to
+    the invocation on both sides of it, or to the last one: PID 1, whose entries always have it,
+    writes the first entry of each.
     """
     unmarked: list[dict[str, Any]] = []
     found = False
@@ -174,7 +173,7 @@ def of_invocation(
 
 
 def to_lines(entry: dict[str, Any]) -> list[str]:
-    """An entry as journalctl's short output has it; pure but for the time zone."""
+    """An entry in journalctl's short format; pure but for the time zone."""
     local = entry["__REALTIME_TIMESTAMP"].timetuple()
     if isinstance(stamp := entry.get("_SOURCE_REALTIME_TIMESTAMP"), int):
         local = time.localtime(stamp // 1_000_000)
@@ -194,7 +193,7 @@ def _text(entry: dict[str, Any], name: str) -> str:
 
 
 def _message(value: Any) -> str:
-    """Text as it is shown; what cannot be shown is counted, as journalctl does. Bounded by MESSAGE_MAX."""
+    """A message as journalctl prints it, at most MESSAGE_MAX; of a binary one its size."""
     if isinstance(value, list):
         value = value[0]
     whole = value.encode(errors="surrogateescape") if isinstance(value, str) else bytes(value)

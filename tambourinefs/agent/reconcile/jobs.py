@@ -1,7 +1,7 @@
 """Running jobs: each service has at most one, they run side by side, and a slow one holds up its own
 service alone.
 
-A job is recorded durably before it is sent. When it has finished, or when nobody was told how, the
+A job is recorded durably before it is sent. When it has finished, or finished while the agent was away, the
 record says what became of it.
 """
 

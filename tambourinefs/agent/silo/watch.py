@@ -1,6 +1,5 @@
-"""The bells of the silo: inotify on its tree, and /proc/self/mountinfo: a mount that dies or is made anew rings no inotify.
-
-It says which services to look at again; None means all.
+"""Watches the silo: inotify on its tree, and /proc/self/mountinfo, since a mount that dies or is made
+again gives no inotify event. It notifies of services whose files changed; None: any may have.
 """
 
 from __future__ import annotations
@@ -27,22 +26,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEPTH: Final = 2  # silo/<namespace>/<name>/
-RETRY: Final = (
-    5.0  # seconds until all is read again where nothing rings (inotify's limits are reached)
-)
+RETRY: Final = 5.0  # seconds until all is read again without inotify (its limits are reached)
 
 
-async def watch_silo(path: Path, ring: Callable[[set[NamespacedName] | None], None]) -> None:
-    """A task: ring with the services whose files changed; with None when everything may have. Starts with None."""
+async def watch_silo(path: Path, notify: Callable[[set[NamespacedName] | None], None]) -> None:
+    """A task: notify of services whose files changed; None: any may have. Starts with None."""
     with contextlib.ExitStack() as stack:
         mounts = stack.enter_context(MountWatch())
         while True:
-            # In this order: a mount that changes after the first line is told by `mounts`, and the tree is made again.
+            # In this order: `mounts` wakes for a mount that changes after the first line.
             watched = await trio.to_thread.run_sync(_mount_at, path)
             tree = await trio.to_thread.run_sync(_watch, path)
-            ring(None)
+            notify(None)
             try:
-                await _until_remounted(path, watched, tree, mounts, ring)
+                await _until_remounted(path, watched, tree, mounts, notify)
             finally:
                 if tree is not None:
                     tree.close()
@@ -61,7 +58,7 @@ async def _until_remounted(
     watched: int,
     tree: TreeWatch | None,
     mounts: MountWatch,
-    ring: Callable[[set[NamespacedName] | None], None],
+    notify: Callable[[set[NamespacedName] | None], None],
 ) -> None:
     """Return when the mount at `path` is not `watched` any more, or the tree is gone."""
     async with trio.open_nursery() as nursery:
@@ -73,7 +70,7 @@ async def _until_remounted(
                     await trio.lowlevel.wait_readable(tree.fileno())
                     changes = await trio.to_thread.run_sync(tree.read)
                     if changes:
-                        ring(touched(changes))
+                        notify(touched(changes))
             except (OSError, OutOfSpace) as error:
                 log.warning("the silo %s is not watched any more: %s", path, error)
             nursery.cancel_scope.cancel()
@@ -93,7 +90,7 @@ async def _until_remounted(
 
 
 def touched(changes: Iterable[Change]) -> set[NamespacedName] | None:
-    """The services that these changes are of; None where only "all" can be said (a namespace went, or events were lost)."""
+    """The services that changed; None: any may have (a namespace was removed, or events were lost)."""
     keys: set[NamespacedName] = set()
     for change in changes:
         parts = os.fsdecode(change.path).split("/")

@@ -1,7 +1,7 @@
-"""What the agent remembers of one service: what it wrote, what stood there before, and what it has done.
+"""The record of one service: what the agent wrote, what was there before, and what it has done.
 
-Pure values and their transitions; `applied.py` keeps them on the disk. A record is written before the host is touched, so a
-crash at any line leaves one that says everything which may have been done, and never less.
+Pure values; store.py keeps them on the disk. A record is written before the host is changed, so
+after a crash at any line it has everything that may have been done.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Claim = str  # "unit foo.service", "drop-in foo.service.d/10-x.conf", "file /etc
 
 
 class Original(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stood at a path before us. `kind` is "absent", "file" or "symlink"."""
+    """What was at a path before the agent. `kind` is "absent", "file" or "symlink"."""
 
     kind: str = "absent"
     digest: str = ""  # sha256 of a file's content, kept in originals/ under that name
@@ -32,13 +32,15 @@ class Original(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Written(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A path that is ours, or is about to be. `ours` are the digests that we may have put there, the newest last."""
+    """A path that the agent wrote, or is about to. `ours` are the digests that it may have written there,
+    the newest last.
+    """
 
     path: str
     kind: str
     ours: tuple[str, ...]
     original: Original = Original()
-    placed: bool = False  # False: nobody knows yet whether the write happened
+    placed: bool = False  # False: the write may or may not have happened
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -50,17 +52,17 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The start or stop that one generation asked for was carried out in this boot, with whatever result."""
+    """The start or stop of one generation was carried out in this boot, with any result."""
 
     command: str  # "start" | "stop"
     uid: str
     generation: int
     boot: str
-    result: str  # systemd's word for the job: "done", "failed", …
+    result: str  # of the job: "done", "failed", …
 
 
 class Running(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A job that is about to be sent, or was. `invocation_id` is the unit's before it."""
+    """A job that was sent, or is about to be. `invocation_id` is the unit's before it."""
 
     verb: str  # start | stop | restart | reload
     uid: str
@@ -74,7 +76,7 @@ class Running(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Enablement(msgspec.Struct, frozen=True):
-    """What we made of enablement, for which generation. `install` is the digest of the [Install] that it was done by."""
+    """The enablement that was set for one generation. `install` is the digest of its [Install]."""
 
     enabled: bool
     uid: str
@@ -83,22 +85,22 @@ class Enablement(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """All that is remembered of one service."""
+    """The applied state of one service."""
 
     namespace: str
     name: str
     unit: str
     silo: str = ""  # UUID of the store in which its manifest was last seen
     uid: str = ""
-    generation: int = 0  # the last one whose content is whole on the host
-    content: str = ""  # digest of what is whole on the host; "" for no content
-    applied: bool = False  # whether `generation` and `content` say something yet
+    generation: int = 0  # the last one whose content is complete on the host
+    content: str = ""  # digest of what is complete on the host; "" for no content
+    applied: bool = False  # whether `generation` and `content` are set
     intent: str | None = None  # digest of what is being written; None: nothing is
     written: tuple[Written, ...] = ()
-    directories: tuple[str, ...] = ()  # that we made, outermost first
+    directories: tuple[str, ...] = ()  # that the agent made, outermost first
     claims: tuple[str, ...] = ()
     orphan: bool = False  # deletionPolicy
-    enabled_before: str = ""  # UnitFileState of a unit that we did not make, before we changed it
+    enabled_before: str = ""  # UnitFileState of another owner's unit before the agent changed it
     enablement: Enablement | None = None
     due: str = ""  # "restart" | "reload": the content changed under a running unit
     tokens: tuple[Token, ...] = ()
@@ -115,11 +117,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def owns_unit(self) -> bool:
-        """Whether the unit file is ours."""
+        """Whether the agent wrote the unit file."""
         return any(w.kind == "unit" for w in self.written)
 
     def at(self, path: str) -> Written | None:
-        """What is remembered of that path."""
+        """The entry for that path."""
         return next((w for w in self.written if w.path == path), None)
 
     def handled(self, token: Token) -> bool:
@@ -127,7 +129,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         return token in self.tokens
 
     def taking(self, token: Token) -> Record:
-        """With the token remembered; the oldest of more than 64 is forgotten."""
+        """With the token; the oldest beyond 64 are dropped."""
         if token in self.tokens:
             return self
         return msgspec.structs.replace(self, tokens=(*self.tokens, token)[-TOKENS_KEPT:])

@@ -1,12 +1,12 @@
-"""Applied state: the records of record.py, and the files that stood where ours are, on the disk of this host.
+"""Applied state on disk: the records of record.py, and the files that the agent replaced.
 
     <directory>/version                     the format of the records; another one is refused
-    <directory>/silo                        the UUID of the silo that this host obeys
+    <directory>/silo                        the UUID of the silo that this host accepts
     <directory>/services/<ns>_<name>.json   one Record each ("_" is in no Kubernetes name)
     <directory>/originals/<sha256>          contents that were replaced
 
-What a call here has returned is still there after a power cut. Writes of many records cost about one flush of the disk.
-All of it blocks: call it from a thread.
+What a call has returned survives a power cut. Writes of many records cost about one flush of the
+disk. All of it blocks: call it from a thread.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ from tambourinefs.model.names import NamespacedName
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FSYNC_EACH: Final = (
-    4  # up to so many files are flushed one by one; beyond, the whole file system at once
-)
+FSYNC_EACH: Final = 4  # up to so many files are flushed one by one; more, as one file system
 TEMPORARY: Final = ".tambourine-"
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -50,9 +48,9 @@ def syncfs(fd: int) -> None:
 
 
 class Store:
-    """The directory above; one process at a time has it.
+    """The directory above; one process at a time uses it.
 
-    Raises HostError where another agent has it, or a later program wrote it.
+    Raises HostError when another agent uses it, or another version wrote it.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -71,7 +69,7 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Give descriptors and lock back."""
+        """Close the descriptors and release the lock."""
         for fd in (self._services, self._originals, self._root):
             os.close(fd)
 
@@ -85,7 +83,7 @@ class Store:
         try:
             fcntl.flock(self._root, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise HostError(f"another agent works on {self.directory}") from None
+            raise HostError(f"another agent uses {self.directory}") from None
 
     def _subdirectory(self, name: str) -> int:
         with contextlib.suppress(FileExistsError):
@@ -104,11 +102,11 @@ class Store:
     # -- the silo
 
     def silo(self) -> str:
-        """The UUID of the silo that this host obeys; "" before the first."""
+        """The UUID of the silo that this host accepts; "" before the first."""
         return _read_text(self._root, "silo")
 
     def accept_silo(self, uuid: str) -> None:
-        """Obey that silo from now on. Raises OSError."""
+        """Accept that silo from now on. Raises OSError."""
         _write_silo(self._root, uuid)
 
     # -- records
@@ -133,9 +131,9 @@ class Store:
         return records
 
     def save(self, records: Iterable[Record]) -> None:
-        """Keep these; each is the old or the new one after a crash, all new when this returns.
+        """Save these; each is the old or the new one after a crash, all are new when this returns.
 
-        Raises OSError; then some may be kept and some not.
+        Raises OSError; then some may be saved.
         """
         waiting = list(records)
         if not waiting:
@@ -153,9 +151,7 @@ class Store:
                 staged.pop()
         finally:
             for temporary, _ in staged:
-                with contextlib.suppress(
-                    OSError
-                ):  # on a read-only disk this fails as the write did
+                with contextlib.suppress(OSError):  # fails on a read-only disk as the write did
                     os.unlink(temporary, dir_fd=self._services)
         files.fsync_directory(self._services)
 
@@ -208,7 +204,7 @@ class Store:
         return os.open(digest, flags, dir_fd=self._originals)
 
     def sweep(self, records: Iterable[Record]) -> None:
-        """Remove kept contents that no record names."""
+        """Remove originals that no record names."""
         named = {written.original.digest for record in records for written in record.written}
         for name in os.listdir(self._originals):
             if name not in named:
@@ -216,31 +212,35 @@ class Store:
 
 
 def accept_silo(directory: Path, uuid: str) -> None:
-    """Have the agent of this state directory obey that silo from now on, whether it runs or not.
+    """Have the agent of this state directory accept that silo from now on, whether it runs or not.
 
-    It takes no lock, since an agent that waits for this order has it: one file is replaced whole, which the agent itself
-    writes only before it obeys any silo, and reads again when it sees another than it obeys.
+    It takes no lock, since an agent that waits for this has it. One file is replaced, which the agent
+    writes only before it accepts any silo, and reads again when it finds another than it accepts.
 
-    Raises InvalidInput where it is no UUID, HostError.
+    Raises InvalidInput for what is not a UUID, HostError.
     """
     try:
         uuid = str(UUID(uuid))
     except ValueError:
-        hint = "It stands in the file .tambourine-silo of the silo, and in the message of SiloUnavailable."
+        hint = (
+            "It is in the file .tambourine-silo of the silo, and in the message of SiloUnavailable."
+        )
         raise InvalidInput(f'--accept-silo: "{uuid}" is not a UUID', hint=hint) from None
     try:
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             text = _read_text(root, "version")
-            if not text:  # somebody else's directory
+            if not text:  # not a state directory
                 raise FileNotFoundError(directory)
             formats.check_applied(text, directory)
             _write_silo(root, uuid)
         finally:
             os.close(root)
     except FileNotFoundError:
-        hint = "An agent that starts there obeys the first silo that it sees."
-        raise HostError(f"no agent has worked on {directory} yet", hint=hint) from None
+        hint = "An agent that starts there accepts the first silo that it reads."
+        raise HostError(
+            f"{directory} is not the state directory of an agent yet", hint=hint
+        ) from None
     except OSError as error:
         raise HostError(f"{directory}/silo: {error.strerror or error}") from error
 

@@ -1,6 +1,4 @@
-"""Why a unit is not as it should be, in one line for people: result, exit code, signal, unmet
-condition. Pure.
-"""
+"""Why a unit failed or did not start, in one line: result, exit code, signal, unmet condition. Pure."""
 
 from __future__ import annotations
 
@@ -14,24 +12,22 @@ if TYPE_CHECKING:
 CLD_EXITED: Final = 1
 CLD_DUMPED: Final = 3
 
-# Result= of the unit types (systemd.exec(5), $SERVICE_RESULT) in words.
+# Result of the unit types (systemd.exec(5), $SERVICE_RESULT).
 _RESULTS: Final = {
-    "protocol": "the service did not do what its Type= promises",
+    "protocol": "the service did not follow the protocol of its Type=",
     "timeout": "an operation timed out",
-    "watchdog": "the watchdog was not fed in time",
-    "start-limit-hit": "started too often; systemd gave up",
-    "resources": "systemd could not get or set up what the unit needs",
-    "oom-kill": "the kernel killed it: out of memory",
-    "exec-condition": "ExecCondition= said no",
-    "trigger-limit-hit": "triggered too often; systemd gave up",
-    "service-start-limit-hit": "its service was started too often; systemd gave up",
+    "watchdog": "the watchdog timed out",
+    "start-limit-hit": "start limit hit",
+    "resources": "systemd could not set up resources of the unit",
+    "oom-kill": "a process was killed by the OOM killer",
+    "exec-condition": "ExecCondition= was not met",
+    "trigger-limit-hit": "trigger limit hit",
+    "service-start-limit-hit": "start limit of its service hit",
 }
 
 
 def failure(unit: Unit) -> str:
-    """Why the unit failed, or failed and is being restarted: result, exit code or signal. "" when
-    nothing failed.
-    """
+    """Why the unit failed, or failed and is restarted: result, exit code or signal; "" if it did not."""
     if unit.load_state in {"bad-setting", "error"}:
         return f"the unit file cannot be used: {unit.load_error[1] or unit.load_error[0]}"
     if unit.result in {"", "success"} and unit.active_state != "failed":
@@ -63,9 +59,8 @@ def _ending(code: int, status: int) -> str:
 
 
 def unmet(unit: Unit) -> str:
-    """Which Condition…= or Assert…= was not met, as it stands in the unit file; "" when all were.
-
-    A unit that was not started since systemd read it has met none and failed none.
+    """Which Condition…= or Assert…= was not met, as in the unit file; "" when all were, or the unit was
+    not started yet.
     """
     if not unit.condition_usec:
         return ""
