@@ -190,7 +190,7 @@ def test_16_what_a_person_does_is_in_the_status_within_a_second(host: Host) -> N
     host.run("systemctl", "daemon-reload")
     until(lambda: loaded().startswith("masked "), "masked", within=1)
     until(lambda: ready() == ("False", "Drifted"), "masked", within=1)
-    assert "masked by somebody" in json.dumps(status(host, "e2e-hand"))
+    assert "masked on the host" in json.dumps(status(host, "e2e-hand"))
     assert show(host, "e2e-hand", "ActiveState") == "active"
     host.run("systemctl", "unmask", "e2e-hand")
     host.run("tee", "/etc/systemd/system/e2e-hand.service", input=text)
