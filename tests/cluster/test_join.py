@@ -158,8 +158,12 @@ def test_joining_again_gives_another_identity_and_touches_no_service(
     assert show(h2, f"{name}.service", "MainPID") == pid
 
     once_more = h2.run(*words, check=False)
-    assert once_more.returncode == 3
-    assert "the token has been used; run kubectl tambourine join h2" in once_more.stderr
+    # The controller deletes the account of a used token after a while; then the API server rejects it.
+    assert (once_more.returncode, "the token has been used" in once_more.stderr) == (3, True) or (
+        once_more.returncode,
+        "the API server rejects the join token" in once_more.stderr,
+    ) == (4, True), once_more.stderr
+    assert "kubectl tambourine join h2" in once_more.stderr
     assert show(h2, SYNC, "ActiveState") == "active"
     h2.run("tambourine", "delete", name)
 
