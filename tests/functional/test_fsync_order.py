@@ -147,6 +147,11 @@ CASES = {
         "Identity(None, 'n', root / 'node.pem', threading.Event())._renew(threading.Event())",
         ["fsync TMP", "rename TMP node.pem", "fsync ."],
     ),
+    "Identity._write_expiration": (
+        _RENEWAL + "(root / 'node.pem').write_bytes(pem)\n",
+        "Identity(None, 'n', root / 'node.pem', threading.Event())._write_expiration()",
+        ["fsync TMP", "rename TMP expirations.json", "fsync ."],
+    ),
     "install.lay_identity: of a node that joined": (
         _JOINING,
         "host.lay_identity(b'x')",
