@@ -151,7 +151,9 @@ def show(directory: Path) -> tuple[Certificate, ...]:
 def _write_expirations(directory: Path) -> None:
     """For the agent's metrics: the agent would need 7 MiB for the library that parses certificates."""
     ends = {one.name: one.not_after.timestamp() for one in show(directory)}
-    _write(directory, paths.EXPIRATIONS, json.dumps(ends).encode(), 0o644)
+    data, file = json.dumps(ends).encode(), directory / paths.EXPIRATIONS
+    if not file.exists() or file.read_bytes() != data:  # a second installation changes nothing
+        _write(directory, paths.EXPIRATIONS, data, 0o644)
 
 
 def _check_fits(directory: Path, missing: tuple[Name, ...]) -> None:

@@ -89,7 +89,7 @@ def test_without_a_controller_the_wait_ends_with_4_and_says_where_to_look(
     _apply(control_plane, name, unit=sleeper())
     done = plugin("start", name, "--timeout", "1s")
     assert (done.returncode, done.stdout) == (4, "")
-    assert "the controller has not looked at this generation yet" in done.stderr
+    assert "the controller has not observed this generation yet" in done.stderr
     assert "app.kubernetes.io/name=tambourine-controller" in done.stderr
 
 
@@ -97,7 +97,7 @@ def test_what_is_not_there_or_not_meant_so_is_named(control_plane: Cluster, plug
     namespace = control_plane.namespace
     gone = plugin("restart", "nobody")
     assert gone.returncode == 1
-    assert f"tambourine/nobody not found in namespace {namespace}" in gone.stderr
+    assert f'tambourine/nobody not found in namespace "{namespace}"' in gone.stderr
     name = fresh_name()
     _apply(control_plane, name, state="absent", unit=sleeper())
     absent = plugin("start", name)
@@ -151,7 +151,7 @@ def test_an_api_server_that_is_away_ends_with_4_and_completes_nothing(
     begun = time.monotonic()
     _, complaint = waiting.communicate(timeout=60)
     assert waiting.returncode == 1, complaint
-    assert "Gone: it was deleted meanwhile" in complaint
+    assert "Deleted: it was deleted" in complaint
     assert time.monotonic() - begun < 45
     control_plane.stop_api()
     for argv in (("status", "web"), ("restart", "web"), ("nodes",), ("uninstall", "--yes")):

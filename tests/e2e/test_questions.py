@@ -9,7 +9,7 @@ from tests.e2e.leaving import ORIGINAL, apply_over_an_original, make_original
 from tests.e2e.terminal import talk
 from tests.lab.hosts import Host
 
-SERVICES = "Stop and remove them? (no: they run on) [y/N]:"
+SERVICES = "Stop and remove them? (no: they keep running) [y/N]:"
 ALL = "Remove Tambourine, its configuration, manifests and state? [y/N]:"
 
 

@@ -65,8 +65,12 @@ def _success(result: GoalResult) -> str:
         return "deleted"
     if result.status.reason == "Superseded":
         return f"superseded: {result.status.message}"
-    states = {active_state(node.report) for node in result.nodes.values()} - {""}
-    where = "" if "" in result.nodes else f" on {ready_count(result)} of {len(result.nodes)} nodes"
+    reports = [node.report for node in result.nodes.values() if node.report]
+    if "" in result.nodes:  # this host
+        where, states = "", {active_state(report) for report in reports} - {""}
+    else:
+        where = f" on {ready_count(result)} of {len(result.nodes)} nodes"
+        states = {report.active_state for report in reports} - {""}
     return printable(f"ready{where}" + (f": {', '.join(sorted(states))}" if states else ""))
 
 
