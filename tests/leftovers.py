@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# In the environment of all that a test starts: finds processes again that are nobody's child any more.
+# In the environment of all that a test starts: finds processes again that have lost their parent.
 MARK = "TAMBOURINE_TEST_RUN"
 # trio keeps idle worker threads for ten seconds, grpc and concurrent.futures theirs while the interpreter lives.
 KEPT_THREADS = re.compile(r"Trio|ThreadPoolExecutor|writer_|asyncio|pytest|Dummy")
@@ -60,7 +60,7 @@ def _processes(*, everywhere: bool) -> Iterator[str]:
             yield f"{pid} {_text(f'/proc/{pid}/cmdline').replace(chr(0), ' ')}"
 
 
-# Pids of who has no mark of ours, and cannot come by it: it is inherited.
+# Pids without the mark, which cannot get it later: it is inherited.
 _FOREIGN: set[str] = set()
 
 

@@ -23,7 +23,7 @@ async def serve(
     """A task: answer the requests from the /dev/fuse descriptor `fd` (which stays the caller's),
     until cancelled.
 
-    Started once requests are accepted. When cancelled, requests in flight are answered first (5 s
+    Started once requests are accepted. When cancelled, requests in progress are answered first (5 s
     at most). The caller detaches the mount. At most `max_tasks` requests are worked on at once (a
     buffer of 1 MiB each).
 

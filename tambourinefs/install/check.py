@@ -150,7 +150,7 @@ def _check_room(options: Options) -> None:
         if free < needed:
             raise HostError(
                 f"{place} has {free // _MIB} MiB free, the installation needs {needed // _MIB} MiB",
-                hint=f"Make room on {_mount_of(place)} and run this again.",
+                hint=f"Free space on {_mount_of(place)} and run this again.",
             )
 
 
@@ -171,7 +171,7 @@ def _check_mounts() -> None:
     for place, there in taken(table):
         what = f"{there.source.decode('utf-8', 'replace')} ({there.fstype})"
         raise HostError(
-            f"{place} is where ours goes, and {what} is mounted there by somebody else",
+            f"{place} is a mount point of Tambourine, and {what} is mounted there",
             hint=f"Unmount it (umount {place}), see to it that it does not come back (/etc/fstab), and run this again.",
         )
 

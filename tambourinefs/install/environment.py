@@ -21,7 +21,7 @@ EXTRAS: Final = "node,cluster"  # of setup.cfg
 PYTHON: Final = "/usr/bin/python3"
 PREFIX: Final = Path(paths.PREFIX)
 # Holds the digest of what is installed, "deps" in an environment that has all but our package, and is missing while
-# the environment is being changed: what an interrupted installation leaves is made anew.
+# the environment is being changed: what an interrupted installation leaves is made again.
 MARK: Final = PREFIX / ".installed"
 DEPENDENCIES: Final = "deps"
 # What nothing here imports: of the kubernetes client 2,000 files, a third of all that would be written; and others' largest.
@@ -41,7 +41,7 @@ _NOT_THE_PACKAGE: Final = (
 def source_tree() -> Path | None:
     """The source tree that this module itself lies in, or None where it is installed."""
     tree = Path(__file__).resolve().parents[2]
-    return tree if (tree / "setup.cfg").is_file() and (tree / "proto").is_dir() else None
+    return tree if (tree / "setup.cfg").is_file() and (tree / "systemd").is_dir() else None
 
 
 def ensure(options: Options, changes: Changes) -> str:
@@ -88,7 +88,7 @@ def _pip_install(options: Options, *, keep_dependencies: bool) -> None:
             install += ("--no-index", f"--find-links={wheelhouse}")
         with _requirement(options) as requirement:
             if keep_dependencies:
-                # Our package whole and anew, whatever its version says; then what it needs beyond what is there.
+                # The package again, whatever its version; then its missing requirements.
                 run(*install, "--force-reinstall", "--no-deps", requirement)
                 if succeeds(*pip, "check", "--quiet"):
                     return
@@ -107,7 +107,7 @@ def _pip(options: Options) -> Path:
 
 
 def _compile(options: Options, *, whole: bool) -> None:
-    """The daemons cannot write here. A file that does not compile is somebody else's, and nothing that is imported.
+    """The daemons cannot write here. A file that does not compile is never imported.
 
     `whole`: nothing is compiled yet. Else only our package is new, and to hand 4,000 files to other processes takes seven
     times what it takes to see that the rest of them stand.
@@ -150,7 +150,7 @@ def _requirement(options: Options) -> Iterator[str]:
             with _seen_from_inside(options, Path(directory)) as seen:
                 yield f"{seen}/{options.source.name}[{EXTRAS}]"
     else:
-        # A copy: the build writes into its tree, which may be read-only or somebody's checkout.
+        # A copy: the build writes into its tree, which may be read-only or a checkout.
         with tempfile.TemporaryDirectory() as directory:
             tree = Path(directory, "tree")
             shutil.copytree(options.source, tree, ignore=shutil.ignore_patterns(*_NOT_THE_PACKAGE))

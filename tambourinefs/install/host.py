@@ -58,7 +58,7 @@ def places() -> list[Path]:
 
 
 def command(options: Options, changes: Changes) -> str:
-    """`tambourine` on everybody's PATH, and what mount(8) and umount(8) look for, in the one place where they do."""
+    """`tambourine` on PATH, and the helpers that mount(8) and umount(8) look for."""
     for at in LINKS:
         _remember(options, changes, at)
     made = [str(at) for at, to in LINKS.items() if link(options.at(at), to, changes)]

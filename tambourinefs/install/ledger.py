@@ -41,7 +41,7 @@ class Ledger:
         except (ValueError, TypeError, KeyError) as error:
             raise HostError(
                 f"{file} cannot be read: {error}",
-                hint="Remove it: then files of ours that are there already are taken for somebody else's, and named.",
+                hint="Remove it. Installed files then count as another owner's, and are named.",
             ) from error
         if version > VERSION:
             raise HostError(

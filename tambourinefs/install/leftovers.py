@@ -28,7 +28,7 @@ def remove(changes: Changes) -> str:
 
 def take_away(ledger: Ledger, *, all_are_ours: bool = False) -> list[Path]:
     """Remove those that the ledger names (`all_are_ours`: each) and the directories that were made for them, where nothing
-    else lies there now. Returns the files.
+    else is there now. Returns the files.
     """
     found = [
         path
@@ -40,7 +40,7 @@ def take_away(ledger: Ledger, *, all_are_ours: bool = False) -> list[Path]:
     above = {directory for path in host.places() for directory in path.parents}
     made = sorted((d for d in above if d in ledger), key=lambda d: len(d.parts), reverse=True)
     for directory in made:
-        with suppress(OSError):  # somebody else's files are in it, or it is gone
+        with suppress(OSError):  # it has other files, or it is gone
             directory.rmdir()
     ledger.drop(map(str, (*host.places(), *made)))
     return found

@@ -28,7 +28,7 @@ def put(target: Path, data: bytes, changes: Changes, *, mode: int = 0o644) -> bo
             os.fsync(file.fileno())
         new.replace(target)
     except OSError:
-        with suppress(OSError):  # a full disk: half a file is nobody's
+        with suppress(OSError):  # a full disk: remove the partial file
             new.unlink()
         raise
     _sync(target.parent)

@@ -106,9 +106,9 @@ def carry_out(
         say(f"{step.title}: {done or 'as it should be'}")
 
 
-_AGAIN: Final = "Mend it and run this again: it goes on where it stopped."
+_AGAIN: Final = "Fix it and run this again: it continues where it stopped."
 _HINTS: Final = {
-    errno.ENOSPC: "The disk is full: make room and run this again, it goes on where it stopped.",
-    errno.EDQUOT: "The quota is used up: make room and run this again, it goes on where it stopped.",
+    errno.ENOSPC: "The disk is full: free space and run this again, it continues where it stopped.",
+    errno.EDQUOT: "The quota is used up: free space and run this again, it continues where it stopped.",
     errno.EROFS: "The file system is read-only: remount it writable (mount -o remount,rw) and run this again.",
 }

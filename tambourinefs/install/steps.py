@@ -16,7 +16,7 @@ Tambourine runs. Try:
   tambourine get
   tambourine delete hello
 Configuration: {paths.CONFIG} (every key is explained there)
-To let somebody use it without being root (it makes them root in effect): adduser NAME {paths.GROUP}"""
+To use it as another user, who becomes root in effect: adduser NAME {paths.GROUP}"""
 
 NEXT_BOOT = f"""
 Tambourine is in place; systemd does not run here. When this boots, it makes its certificates and starts.

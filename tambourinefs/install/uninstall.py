@@ -1,6 +1,6 @@
 """Takes Tambourine off a host: `tambourine uninstall`, and the package's prerm, which leaves dpkg's own files to dpkg.
 
-What becomes of the managed services is said beforehand: kept, they run on and belong to nobody; removed, what stood there
+What becomes of the managed services is said beforehand: kept, they run on without an owner; removed, what stood there
 before them is put back. Each step may find its work done: run again after a kill it gets to the end.
 """
 
@@ -113,7 +113,7 @@ def _is_inactive(unit: str) -> bool:
 def _settle_services(*, remove: bool) -> str:
     found = services()
     if not remove:
-        return f"{len(found)} run on as they are, and belong to nobody" if found else ""
+        return f"{len(found)} run on as they are, without an owner" if found else ""
     _stop("tambourine.service")  # its state has one user at a time
     if found:
         if not host.COMMAND.exists():
@@ -178,7 +178,7 @@ def _remove_tree(tree: Path) -> None:
 
 
 def _check_no_mount(tree: Path) -> None:
-    """What somebody mounted below must not be emptied.
+    """What is mounted below must not be emptied.
 
     Raises HostError.
     """
@@ -204,7 +204,7 @@ def _module() -> str:
 
 
 def _remove_users(changes: Changes) -> str:
-    """Those that the ledger says we made; one of a name of ours that was here before stays."""
+    """Those that the ledger lists; one that existed before the installation stays."""
     known = changes.ledger
     found = []
     for name in host.USERS:

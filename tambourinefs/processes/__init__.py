@@ -1,1 +1,1 @@
-"""One file a process: the only place where rooms are joined, and where each process opens its nursery."""
+"""One module for each process: the only place that joins packages and opens a nursery."""

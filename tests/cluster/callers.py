@@ -75,7 +75,7 @@ class Caller:
 
 
 def by_certificate(cluster: Cluster, name: str, subject: str) -> Caller:
-    """Whom the lab's CA calls `subject` (openssl's way of writing it)."""
+    """A caller with a certificate of the lab's CA for `subject` (in openssl's notation)."""
     pki = cluster.plane.pki
     file = "caller-" + "".join(c if c.isalnum() else "-" for c in subject)
     if not (pki / f"{file}.crt").exists():

@@ -72,7 +72,7 @@ def doomed_control_plane() -> Iterator[Cluster]:
 def control_plane(
     shared_control_plane: Cluster, request: pytest.FixtureRequest
 ) -> Iterator[Cluster]:
-    """An API server with our resources and policies; no host, no controller of ours. Shared: use names of your own."""
+    """An API server with Tambourine's resources and policies; no host, no controller. Shared."""
     yield from _for_a_test(shared_control_plane, request.node)
 
 

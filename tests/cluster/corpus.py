@@ -1,7 +1,7 @@
 """Tambourines at and beyond every bound: each field with each odd value, each bound from both sides, then several at once.
 
 Left out, since only one of API server and node can know: metadata that the API server makes itself (uid, generation,
-times), the namespace `local`, sizes of texts and files (an object has less room in etcd than in the silo), and units that
+times), the namespace `local`, sizes of texts and files (etcd bounds an object more than the silo does), and units that
 name ours in Alias= and Also=.
 """
 
@@ -66,7 +66,7 @@ ODD: list[Any] = [
 
 
 def _own_units() -> list[str]:
-    """Ours, those whose drop-ins are theirs too (`a-.service` of `a-b.service`), and neighbours that are nobody's."""
+    """Ours, those whose drop-ins are theirs too (`a-.service` of `a-b.service`), and similar names that are free."""
     found = set(paths.OWN_UNITS)
     for stem, kind in (own.rsplit(".", 1) for own in paths.OWN_UNITS):
         parts = stem.split("-")

@@ -32,7 +32,7 @@ OWN = {
     "/run/crun",
 }  # fmt: skip
 COUNTERS = re.compile(r"\[\d+:\d+\]|\b(packets|bytes) \d+")
-# systemd's own, which D-Bus starts when somebody asks and which end by themselves when nobody does.
+# systemd's own services, which D-Bus starts on demand and which stop when idle.
 FLEETING = {f"systemd-{name}d.service" for name in ("timedate", "hostname", "locale", "machine")}
 # A point in the order of the boot (systemd.special(7)): whoever is ordered before it pulls it in, and it stays reached.
 REACHED_ONCE = {"network-pre.target"}

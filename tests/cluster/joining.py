@@ -1,4 +1,4 @@
-"""How tests let somebody join: the plugin as an administrator runs it, and an approver with the controller's own rights."""
+"""Joining in tests: the plugin as an administrator runs it, and an approver with the controller's rights."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def post(api: Api, spec: dict[str, Any]) -> str:
 class Fate:
     """What became of a request."""
 
-    condition: str  # Approved, Denied, or "" while nobody has decided
+    condition: str  # Approved, Denied, or "" while undecided
     message: str
     certificate: bytes
 

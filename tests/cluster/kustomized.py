@@ -1,4 +1,4 @@
-"""What a user's own kustomization makes of k8s/, and whom it lets in."""
+"""A user's kustomization of k8s/, and the rights that it gives."""
 
 from __future__ import annotations
 

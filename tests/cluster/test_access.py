@@ -203,7 +203,7 @@ def test_an_answer_tells_how_far_our_clock_is(control_plane: Cluster) -> None:
 
 
 class _Late(Api):
-    """Somebody else is faster: before each of the first writes of assignments another one happens."""
+    """Another writer is faster: it writes before each of the first writes of assignments."""
 
     others = 3
     conflicts = 0

@@ -218,7 +218,7 @@ def test_another_empty_cluster_stands_in_its_place(doomed_cluster: Cluster) -> N
 
 
 def _stop_and_start_the_agent(cluster: Cluster, node: str, name: str) -> None:
-    """Meanwhile the node says that it is not ready, and nobody reads of its services what was true before."""
+    """Meanwhile the node is not ready, and its services do not show their former state."""
 
     def active() -> str:
         return _columns(cluster, "tmbi", f"{name}.{node}")["ACTIVE"]
@@ -270,7 +270,7 @@ def test_power_goes_on_one_node_while_things_are_deleted(
         ready = next(one for one in found["conditions"] if one["type"] == "Ready")
         return bool(ready["reason"] == "NodeLost" and found["nodes"]["unknown"] == 1)
 
-    cluster.wait(lost, "nobody to read active of h2")
+    cluster.wait(lost, "no service of h2 shown as active")
     cluster.wait(
         lambda: _columns(cluster, "tmbi", f"{runs}.h2")["READY"] == "Unknown", "its instance"
     )

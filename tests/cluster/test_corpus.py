@@ -36,8 +36,8 @@ class Answer:
 
 
 class Door:
-    """The API server, asked what it would do: by somebody who may do all in this namespace and has a token, which it
-    remembers; a certificate's signature it would verify for each request anew. One connection, by http.client: ten
+    """The API server's answers to dry runs: by a user with all rights in this namespace and a token, which it
+    remembers; a certificate's signature it would verify for each request. One connection, by http.client: ten
     thousand requests through a pool cost as much here as there.
     """
 
@@ -67,7 +67,7 @@ class Door:
 
 
 def _token(cluster: Cluster) -> str:
-    """Of somebody who may do all in the test's namespace."""
+    """Of a user with all rights in the test's namespace."""
     namespace, metadata = cluster.namespace, {"name": "asks", "namespace": cluster.namespace}
     who = {"kind": "ServiceAccount", **metadata}
     role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "cluster-admin"}

@@ -44,7 +44,7 @@ def pod_host(cluster: Cluster, tmp_path: Path) -> Iterator[Host]:
         pods.remove(host)
         host.run("systemctl", "start", "tambourine-sync")
         kustomized.restore(cluster)
-        # Nobody stops a pod without a kubelet.
+        # Without a kubelet nothing stops a pod.
         force = ("--force", "--grace-period=0", "-n", model.NAMESPACE)
         cluster.kubectl("delete", "pods", "-l", kustomized.SYNC_PODS, *force)
 

@@ -11,7 +11,7 @@ from tests.cluster.world import Cluster
 from tests.lab.hosts import Host
 
 METADATA = "169.254.169.254"
-REACHED = "ECONNREFUSED"  # the other end has said so itself: nobody listens there
+REACHED = "ECONNREFUSED"  # the other end refuses: nothing listens there
 REJECTED = "EHOSTUNREACH"  # what icmp admin-prohibited is to connect(2)
 CONNECT = """
 import errno, socket, sys
@@ -48,7 +48,7 @@ echo 0 >/proc/sys/net/ipv4/ip_forward
 
 
 def _connect(host: Host, address: str, port: int, *before: str) -> str:
-    """How a connection ends; `before`: the words that say as whom and from where."""
+    """How a connection ends; `before`: the command that sets user and network."""
     return host.run(*before, "python3", "-c", CONNECT, address, str(port)).stdout.strip()
 
 
@@ -74,11 +74,11 @@ def test_only_root_reaches_the_metadata_service_while_the_nftables_example_is_th
     cluster: Cluster,
 ) -> None:
     h1 = cluster.host("h1")
-    everybody = dict.fromkeys(("root", "nobody", "pod"), REACHED)
+    all_users = dict.fromkeys(("root", "nobody", "pod"), REACHED)
     with _pod_and_cloud(h1):
-        h1.run("nft", "add table inet somebody; add set inet somebody s { type ipv4_addr; }")
+        h1.run("nft", "add table inet other; add set inet other s { type ipv4_addr; }")
         try:
-            assert _metadata(h1) == everybody
+            assert _metadata(h1) == all_users
             with applied(cluster, "nftables"):
                 assert _metadata(h1) == {"root": REACHED, "nobody": REJECTED, "pod": REJECTED}
                 h1.run("systemctl", "reload", "metadata-guard")
@@ -87,9 +87,9 @@ def test_only_root_reaches_the_metadata_service_while_the_nftables_example_is_th
                     h1.run("nft", "--json", "list", "table", "inet", "metadata_guard").stdout
                 )
                 assert len([item for item in rules["nftables"] if "rule" in item]) == 2
-            assert _metadata(h1) == everybody
+            assert _metadata(h1) == all_users
         finally:
-            h1.run("nft", "delete", "table", "inet", "somebody")
+            h1.run("nft", "delete", "table", "inet", "other")
 
 
 def test_only_the_host_itself_reaches_the_port_while_the_iptables_example_is_there(

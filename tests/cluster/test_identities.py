@@ -159,7 +159,7 @@ def node(one_stage: Stage, request: pytest.FixtureRequest) -> Caller:
 
 
 def _says(answer: Answer, word: str) -> None:
-    """A policy of ours refused it, for that reason."""
+    """One of Tambourine's policies refused it, for that reason."""
     assert answer.code == 403, answer
     assert "ValidatingAdmissionPolicy 'tambourine-" in answer.said, answer.said
     assert word in answer.said, answer.said
@@ -299,7 +299,7 @@ def test_a_nodes_token_of_another_account_and_a_group_without_a_name_are_nobody(
     bound = ("--bound-object-kind=Node", f"--bound-object-name={NODE}")
     other = one_stage.by_token("another account", "default", *bound)
     group = callers.by_certificate(
-        one_stage.cluster, "group alone", f"/O={model.NODE_GROUP}/CN=somebody"
+        one_stage.cluster, "group alone", f"/O={model.NODE_GROUP}/CN=other"
     )
     path = kinds.INSTANCES.path(one_stage.namespace, one_stage.instance(NODE), "status")
     assert other.ask("PATCH", path, {"status": {}}, MERGE).code == 403
@@ -311,18 +311,18 @@ def test_a_nodes_token_of_another_account_and_a_group_without_a_name_are_nobody(
 
 
 def test_kubelets_and_other_peoples_leases_and_events_are_left_alone(one_stage: Stage) -> None:
-    """Our policies bind whoever acts as a node of ours, not the rest of the cluster."""
+    """The policies bind identities of nodes, not the rest of the cluster."""
     cluster = one_stage.cluster
     kubelet = callers.by_certificate(cluster, "kubelet", f"/O=system:nodes/CN=system:node:{NODE}")
     path = kinds.LEASES.path(model.LEASE_NAMESPACE, NODE)
     assert kubelet.ask("PATCH", path, {"spec": {"leaseDurationSeconds": 41}}, MERGE).code == 200
     namespace = one_stage.namespace
-    role = ("role", "somebody", "--verb=create", "--resource=events.events.k8s.io")
+    role = ("role", "other", "--verb=create", "--resource=events.events.k8s.io")
     cluster.kubectl("create", *role, "-n", namespace)
-    binding = ("rolebinding", "somebody", "--role=somebody", "--user=somebody")
+    binding = ("rolebinding", "other", "--role=other", "--user=other")
     cluster.kubectl("create", *binding, "-n", namespace)
-    somebody = callers.by_certificate(cluster, "somebody", "/CN=somebody")
-    item = rights.event("somebody", namespace, one_stage.instances[OTHER], "said-by-somebody")
+    other = callers.by_certificate(cluster, "other", "/CN=other")
+    item = rights.event("other", namespace, one_stage.instances[OTHER], "said-by-other")
     path = kinds.EVENTS.path(namespace)
-    cluster.wait(lambda: somebody.ask("POST", path, item, dryRun="All").code == 201, "an event")
-    cluster.kubectl("delete", "role,rolebinding", "somebody", "-n", namespace)
+    cluster.wait(lambda: other.ask("POST", path, item, dryRun="All").code == 201, "an event")
+    cluster.kubectl("delete", "role,rolebinding", "other", "-n", namespace)

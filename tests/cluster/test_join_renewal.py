@@ -38,7 +38,7 @@ class Renewed:
 
     def __init__(self, cluster: Cluster, directory: Path, lived: dt.timedelta) -> None:
         self.cluster, self.node = cluster, fresh_node()
-        invite(cluster, self.node)  # for the role that names it; the token is nobody's
+        invite(cluster, self.node)  # for the role that names it; the token is unused
         self.file = directory / "node.pem"
         self.first = aged(cluster.plane.pki, self.node, lived, 90 * DAY - lived)
         self.file.write_bytes(self.first)

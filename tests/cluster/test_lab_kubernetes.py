@@ -31,9 +31,9 @@ def put(cluster: Cluster, name: str, value: str) -> None:
 
 def test_it_authorizes_and_admits(control_plane: Cluster) -> None:
     namespace = control_plane.namespace
-    control_plane.kubectl("create", "serviceaccount", "somebody", "-n", namespace)
-    somebody = f"--as=system:serviceaccount:{namespace}:somebody"
-    refused = control_plane.kubectl("get", "secrets", "-n", namespace, somebody, check=False)
+    control_plane.kubectl("create", "serviceaccount", "other", "-n", namespace)
+    other = f"--as=system:serviceaccount:{namespace}:other"
+    refused = control_plane.kubectl("get", "secrets", "-n", namespace, other, check=False)
     assert "forbidden" in refused.stderr
     control_plane.kubectl(
         "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted"
@@ -64,10 +64,10 @@ def test_it_signs_an_approved_request(control_plane: Cluster, tmp_path: Path) ->
     request = tmp_path / "csr"
     subprocess.run(
         ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-         "-subj", "/CN=somebody", "-keyout", str(tmp_path / "key"), "-out", str(request)],
+         "-subj", "/CN=other", "-keyout", str(tmp_path / "key"), "-out", str(request)],
         check=True, capture_output=True,
     )  # fmt: skip
-    name = f"somebody-{os.getpid()}"
+    name = f"other-{os.getpid()}"
     spec = {
         "request": base64.b64encode(request.read_bytes()).decode(),
         "signerName": "kubernetes.io/kube-apiserver-client",

@@ -97,7 +97,7 @@ def _leader(cluster: Cluster) -> Process:
 
 
 def _let_the_next_lead(cluster: Cluster) -> None:
-    """The lease of one that has ended is given away in its place: nobody waits until it is over."""
+    """The Lease of a controller that has ended is released; another leads without waiting."""
     cluster.kubectl("patch", *LEASE, "--type=merge", "-p", '{"spec":{"holderIdentity":""}}')
     cluster.wait(lambda: _holder(cluster), "another to lead")
 
@@ -261,7 +261,7 @@ def test_sync_is_killed_at_random_under_applies_and_restarts(
 
 
 def test_the_hosts_sync_tells_its_health_where_it_is_told_to(cluster: Cluster) -> None:
-    """docs/kubernetes.md, "Health and metrics": by an option in a drop-in of its unit; nobody listens otherwise."""
+    """docs/kubernetes.md, "Health and metrics": by an option in a drop-in of its unit; nothing listens otherwise."""
     host, directory = cluster.host("h2"), f"/run/systemd/system/{SYNC}.d"
     text = "[Service]\nExecStart=\nExecStart=/opt/tambourine/bin/tambourine sync --health-address 127.0.0.1:9441\n"
     asked = ("curl", "--silent", "--fail", "http://127.0.0.1:9441/")

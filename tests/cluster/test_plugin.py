@@ -95,9 +95,9 @@ def test_without_a_controller_the_wait_ends_with_4_and_says_where_to_look(
 
 def test_what_is_not_there_or_not_meant_so_is_named(control_plane: Cluster, plugin: Plugin) -> None:
     namespace = control_plane.namespace
-    gone = plugin("restart", "nobody")
+    gone = plugin("restart", "missing")
     assert gone.returncode == 1
-    assert f'tambourine/nobody not found in namespace "{namespace}"' in gone.stderr
+    assert f'tambourine/missing not found in namespace "{namespace}"' in gone.stderr
     name = fresh_name()
     _apply(control_plane, name, state="absent", unit=sleeper())
     absent = plugin("start", name)

@@ -1,4 +1,4 @@
-"""`kubectl tambourine uninstall`: nothing is left in the cluster, and no host keeps a service that nobody owns."""
+"""`kubectl tambourine uninstall`: nothing is left in the cluster, and no host keeps a service without an owner."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_services_first_then_all_the_rest_and_again_without_harm(
     running = plugin.popen("uninstall", "--yes")
     installed.wait(lambda: len(node.tombstones) == 2, "the node to be told")
     assert {item["state"] for item in node.tombstones} == {"absent"}
-    # Until the host has let go, nothing else goes.
+    # Until the host has removed its services, nothing else goes.
     assert running.poll() is None
     installed.kubectl("get", "deployment", "-n", "tambourine-system", "tambourine-controller")
     node.acknowledge()
@@ -129,7 +129,7 @@ def test_with_keep_services_hosts_are_told_to_let_go_and_not_to_remove(
     code, out, err = _finish(running)
     assert code == 0, err
     assert "their services keep running on the hosts, no longer managed" in out
-    # Somebody else lives in our namespace: it stays, without anything of ours.
+    # Something else is in the namespace: it stays, without Tambourine's objects.
     installed.kubectl("get", "configmap", "of-another", "-n", "tambourine-system")
     kubecontroller.end(installed.plane)
     assert "kept: namespace tambourine-system, which also contains ConfigMap of-another" in out

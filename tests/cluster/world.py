@@ -71,7 +71,7 @@ class Cluster:
         kubeconfig: Path | None = None,
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
-        """kubectl as the administrator, or as whom `kubeconfig` says; CommandFailed when check and it fails."""
+        """kubectl as the administrator, or as the user of `kubeconfig`; CommandFailed when check and it fails."""
         done = subprocess.run(
             [self.programs / "kubectl", *argv],
             input=input or "",
@@ -152,7 +152,7 @@ class Cluster:
             )
 
     def controller_options(self, *options: str) -> None:
-        """Start the controller anew, with these."""
+        """Restart the controller, with these."""
         self.plane.remember(f"{kubecontroller.PREFIX}-options", list(options))
         kubecontroller.end(self.plane)
         kubecontroller.start(self.plane)
@@ -174,7 +174,7 @@ class Cluster:
             controlplane.start(self.plane)
 
     def snapshot(self, to: Path) -> None:
-        """Write what etcd holds to a file; nobody loses a connection."""
+        """Write what etcd holds to a file; no connection is lost."""
         with self.state.lock():
             controlplane.snapshot(self.plane, to)
 
@@ -193,7 +193,7 @@ class Cluster:
         cluster.apply_manifests(self.plane)
 
     def is_there(self, *argv: str) -> bool:
-        """Whether `get` finds it; False also while nobody answers."""
+        """Whether `get` finds it; False also while there is no answer."""
         try:
             self.get(*argv)
         except CommandFailed:

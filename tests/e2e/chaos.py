@@ -52,7 +52,7 @@ def client_of(host: Host, timeout: float = 10.0) -> Client:
 
 
 def persistently(step: Callable[[], T], *also: type[Exception], patience: float = PATIENCE) -> T:
-    """The result of the step, tried again while nobody answers (or while it raises one of `also`)."""
+    """The result of the step, tried again while there is no answer (or while it raises one of `also`)."""
     errors: tuple[type[Exception], ...] = (Unreachable, *also)
     end = time.monotonic() + patience
     while True:
@@ -93,7 +93,7 @@ def report(client: Client, name: str) -> StatusReport:
 
 
 def is_ready(client: Client, name: str, generation: int) -> bool:
-    """Whether the host says that this generation, or a later one, is as asked. Raises Unreachable, NotFound."""
+    """Whether the host says that this generation, or a later one, is ready. Raises Unreachable, NotFound."""
     found = report(client, name)
     ready = found.condition("Ready")
     return found.observed_generation >= generation and ready is not None and ready.status == "True"
@@ -266,7 +266,7 @@ def settle(client: Client, service: Service, patience: float = PATIENCE) -> None
 
 def check_started(service: Service, lines: Sequence[str]) -> None:
     """In this boot, by the service's own ledger: by systemd, which found it enabled; and once more at most, where the cut
-    came amid an edit, since nobody can tell then whether what ran came before it.
+    came during an edit, because it is unknown then which of them ran first.
     """
     invocations = {line.split()[1] for line in lines}
     assert len(invocations) == len(lines), f"{service.name}: an invocation twice: {lines}"

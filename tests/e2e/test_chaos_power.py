@@ -53,7 +53,7 @@ def make(n: int) -> Service:
 
 
 def edit(client: Client, services: list[Service], applies: int, seed: str) -> int:
-    """One person's edits, without waiting, until nobody answers; how many were answered."""
+    """Edits without waiting, until there is no answer; the number that was answered."""
     rng = random.Random(seed)
     for number in range(applies):
         service = rng.choice(services)
@@ -146,7 +146,7 @@ def test_power_cuts_amid_applies(fresh_host: Host, cuts: int, seed: int) -> None
     wait_until(lambda: not temporaries(host), "no temporary file is left")
     host.run(
         "systemctl", "restart", "tambourine.service"
-    )  # originals that nobody names go when it starts
+    )  # unreferenced originals are removed at its start
     for left in ("services", "originals"):
         assert not list((host.root / STATE / left).iterdir())
     assert changes(before, tree(host.root / "etc")) == []

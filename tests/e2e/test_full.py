@@ -1,4 +1,4 @@
-"""No room: a clear error up the whole chain to the person, and what was there before stays and runs."""
+"""A full quota: a clear error at the command line; the former content stays and runs."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ REMOVAL_STEPS = 10
 
 
 def everything(host: Host) -> str:
-    """Each file of ours on the host, with mode, owner, size and time of change."""
+    """Each file of Tambourine on the host, with mode, owner, size and time of change."""
     places = (
         "/opt/tambourine",
         "/etc/tambourine",
@@ -187,7 +187,7 @@ BAD = {
     ),
     "a disk that is nearly full": (
         "mount -t tmpfs -o size=100M none /opt",
-        "/opt has 100 MiB free, the installation needs 400 MiB\nhint: Make room on /opt",
+        "/opt has 100 MiB free, the installation needs 400 MiB\nhint: Free space on /opt",
     ),
     "/etc is read-only": (
         "mount --bind /etc /etc && mount -o remount,ro,bind /etc",
@@ -196,7 +196,7 @@ BAD = {
     "statuses' place is taken": (
         "mkdir -p /run/tambourine/proc && mount -t tmpfs stranger /run/tambourine/proc",
         (
-            "/run/tambourine/proc is where ours goes, and stranger (tmpfs) is mounted there by somebody else\n"
+            "/run/tambourine/proc is a mount point of Tambourine, and stranger (tmpfs) is mounted there\n"
             "hint: Unmount it (umount /run/tambourine/proc)"
         ),
     ),
@@ -258,7 +258,7 @@ def test_uninstalled_nothing_is_left_and_services_run_on_or_go_as_asked(
     assert left == leaving.Left(files={"/etc/systemd/system/steady.service"}), left
     assert before - leaving.everything(host) == leaving.Left()
 
-    # The other answer, killed amid each of its steps. Of the installation before it the environment is still there.
+    # The other answer, killed during each of its steps. The former environment is still there.
     host.run("mv", KEPT, PREFIX)
     host.run(*INSTALL, timeout=300)
     leaving.apply_over_an_original(host)
@@ -286,7 +286,7 @@ def test_into_an_image_nothing_is_started_and_its_first_boot_does_the_rest(
     own_bare_host: Host,
 ) -> None:
     host, image = own_bare_host, "/mnt/image"  # bare, also where the test before has been here
-    # The host's own disk, seen at another place: what lies there when it boots is what was put into the image.
+    # The host's own disk, seen at another place: what is there when it boots is what was put into the image.
     host.run(
         "sh", "-c", f"mkdir -p {image} && mount --rbind / {image} && mount --make-rslave {image}"
     )

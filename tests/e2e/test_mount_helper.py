@@ -1,4 +1,4 @@
-"""`mount -t fuse.tambourine` and `umount`, by hand and from /etc/fstab; and a host whose kernel has no module of ours.
+"""`mount -t fuse.tambourine` and `umount`, by hand and from /etc/fstab; and a host without Tambourine's kernel module.
 
 The literal /proc/tambourine needs a kernel that loads modules: tests/machine.
 """
@@ -111,7 +111,7 @@ def test_what_is_in_use_stays_and_the_way_out_is_named(served: Host, place: str)
 
 @both
 def test_umount_knows_the_mount_once_however_often_it_was_made(served: Host, place: str) -> None:
-    """By its own table in /run, an entry of which lives as long as nobody runs umount(8)."""
+    """By its own table in /run, an entry of which stays until umount(8) runs."""
     unit = UNITS[place]
 
     def entries() -> list[str]:

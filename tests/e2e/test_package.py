@@ -84,7 +84,7 @@ def newer(debs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepare(host: Host) -> None:
-    # The host was born with this machine's list of packages, which may have been amid an installation.
+    # The host was born with this machine's list of packages, perhaps taken during an installation.
     host.run("dpkg", "--configure", "-a", timeout=300)
     # What is unpacked here need not outlive a power cut.
     (host.root / "etc/dpkg/dpkg.cfg.d/lab").write_text("force-unsafe-io\n")
@@ -194,7 +194,7 @@ def test_an_older_version_goes_back_on_and_purged_services_run_on_and_belong_to_
 
     assert "kept: 4 run on" in follow(host, "### The package", stands=STANDS)
     assert pids(host, *units) == running
-    # They belong to nobody now, so nobody puts back what stood there.
+    # They have no owner now, so what they replaced is not restored.
     names = ("steady", "second", "over", "after-all")
     files = {f"/etc/systemd/system/{name}.service" for name in names}
     left = everything(host) - packaged.before

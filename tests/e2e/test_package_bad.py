@@ -56,12 +56,12 @@ BAD = {
     ),
     "the statuses' place is taken": (
         "mount -t tmpfs stranger /run/tambourine/proc",
-        "/run/tambourine/proc is where ours goes, and tmpfs stranger is mounted there by somebody else",
+        "/run/tambourine/proc is a mount point of Tambourine, and tmpfs stranger is mounted there",
         "umount /run/tambourine/proc",
     ),
     "the literal place is taken": (
         PROC,
-        "/proc/tambourine is where ours goes, and tmpfs stranger is mounted there by somebody else",
+        "/proc/tambourine is a mount point of Tambourine, and tmpfs stranger is mounted there",
         "umount /proc/tambourine",
     ),
     "a foreign /opt/tambourine": (
@@ -80,7 +80,7 @@ BAD = {
         "install the version that wrote it",
     ),
 }
-# One of each kind that the package brings, and how somebody else's comes there.
+# One of each kind that the package has, and how another owner's comes there.
 PLACES = {
     "/usr/bin/tambourine": "echo mine >",
     "/lib/systemd/system/tambourine.service": "echo '# mine' >",
@@ -254,12 +254,12 @@ def test_killed_anywhere_and_run_again_and_where_no_systemd_runs_the_next_boot_s
         for path in paths:
             killed("/never", "env", f"PATH={path}", *dpkg)
             assert known(host) == "half-installed"
-    # Amid unpacking; amid putting what was unpacked into place.
+    # During unpacking; while unpacked files are put into place.
     killed(f"/{files[len(files) // 8]}.dpkg-new", *dpkg)
     killed(f"/{files[0]}", *dpkg)
     assert known(host) == "half-installed"
     assert pids(host, "steady.service") == running
-    # Amid what postinst does.
+    # During postinst.
     host.run(*again)  # apt wants it first; for what is half installed it does nothing
     killed("group tambourine, users", *APT, "install", deb)
     killed("cluster:", *again)

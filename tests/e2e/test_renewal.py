@@ -1,4 +1,4 @@
-"""Certificates end while clients are connected: the timer's service renews them, and nobody notices."""
+"""Certificates end while clients are connected: the timer's service renews them without an interruption."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_certificates_end_under_live_connections_and_are_renewed(host: Host) -> 
 
 
 def test_what_has_ended_already_is_renewed_all_the_same(host: Host) -> None:
-    """A host that was off for years: nobody gets in, until the timer's service has run."""
+    """A host that was off for years: no client connects until the timer's service has run."""
     host.run("tambourine", "pki", "init", "--force", "--lifetime", "1s")
     end = ends(host, "client")
     wait_until(lambda: time.time() > end + 1, "they ended")

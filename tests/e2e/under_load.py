@@ -1,4 +1,4 @@
-"""Load beside something else that happens: somebody who reads statuses again and again, somebody who applies services."""
+"""Load beside a test: one process reads status files, another applies services."""
 
 from __future__ import annotations
 

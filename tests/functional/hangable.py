@@ -23,7 +23,7 @@ if __name__ == "__main__":
     from tambourinefs.cli.main import run
     from tambourinefs.processes import agent
 
-    # Nobody is on the bus of this lane: so long the agent waits for it before it says READY.
+    # There is no bus in this lane: the agent waits this long for it before it sends READY.
     agent.FIRST_PASS_SECONDS = 0.1
     os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/bus"
     signal.signal(signal.SIGUSR1, hang)

@@ -37,7 +37,7 @@ class LoopDisk:
 
     def mount(self) -> Path:
         if self._was_cut:
-            # A copy: a mount namespace that somebody made meanwhile keeps the dead file system, and mount(8) would take
+            # A copy: a mount namespace made meanwhile keeps the dead file system, and mount(8) would take
             # its loop device, and so the dead one, again.
             after = self._image.with_name(f"{self._image.name}.after")
             self._image = Path(shutil.copyfile(self._image, after))

@@ -76,7 +76,7 @@ class Storm:
         return self._number
 
 
-def obey(store: StatusStore, storm: Storm, order: dict[str, object]) -> object:
+def execute(store: StatusStore, storm: Storm, order: dict[str, object]) -> object:
     match order:
         case {"publish": view}:
             store.publish(msgspec.convert(view, ServiceView))
@@ -94,7 +94,7 @@ def obey(store: StatusStore, storm: Storm, order: dict[str, object]) -> object:
 
 
 async def orders(store: StatusStore, nursery: trio.Nursery) -> None:
-    """Obey until stdin ends."""
+    """Execute commands until stdin ends."""
     storm = Storm(store, nursery)
     os.set_blocking(0, False)
     rest = b""
@@ -102,7 +102,7 @@ async def orders(store: StatusStore, nursery: trio.Nursery) -> None:
         async for chunk in stdin:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                answer = obey(store, storm, msgspec.json.decode(line))
+                answer = execute(store, storm, msgspec.json.decode(line))
                 sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
                 sys.stdout.flush()
     nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""The agent whose applied state is on a disk without room, or read-only: nothing is done that could not be remembered."""
+"""The agent whose applied state is on a full or read-only disk: nothing is done that cannot be recorded."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tambourinefs import errors
 from tambourinefs.rpc.client import Client
 from tests.functional.bombshells import IN_MEMORY, Running
 
-SECRET = b"nobody may read this through the silo"
+SECRET = b"not readable through the silo"
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_only_regular_files_are_opened_or_replaced(bombshell: Running, client: C
                 client.write("silo", name, b"", if_match="*")
             assert client.stat("silo", name).kind == "other"
             assert (silo / name).lstat().st_ino == before.st_ino
-        # Nobody opened the FIFO: that would let a writer in.
+        # The FIFO was not opened: a writer would not block.
         with pytest.raises(OSError, match="No such device or address"):
             os.open(silo / "fifo", os.O_WRONLY | os.O_NONBLOCK)
         for name in ("fifo", "null", "disk", "socket"):

@@ -62,7 +62,7 @@ def test_a_replaced_file_is_the_new_one(make_bombshell: Make, loop_disk: LoopDis
 
 def test_parents_survive(make_bombshell: Make, loop_disk: LoopDisk) -> None:
     running = start(make_bombshell, loop_disk)
-    (running.silo / "by hand").mkdir()  # by somebody who did not wait for the disk
+    (running.silo / "by hand").mkdir()  # by a process that did not wait for the disk
     with running.client() as client:
         client.write("silo", "a/b/c/f", b"1", parents=True)
         client.write("silo", "by hand/f", b"2")

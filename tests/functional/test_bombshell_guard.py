@@ -1,4 +1,4 @@
-"""Slow, silent and greedy clients starve nobody."""
+"""Slow, silent and greedy clients starve no other client."""
 
 from __future__ import annotations
 

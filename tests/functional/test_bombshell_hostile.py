@@ -176,7 +176,7 @@ def attack(channel: grpc.Channel, attacker: Attacker, answers: list[bytes]) -> g
 
 
 def _state(outside: Path, control: Path) -> list[tuple[object, ...]]:
-    """What would tell of a change, and whether the directory was read by somebody who did not read the control."""
+    """What would tell of a change, and whether the directory was read by a process other than the reader of the control."""
     found = [(path, path.stat()) for path in (outside, outside / "secret")]
     read = outside.stat().st_atime_ns - control.stat().st_atime_ns > 1_000_000_000
     return [

@@ -71,7 +71,7 @@ def test_uploads_that_go_on_are_ended_when_the_server_stops(
 def test_leftovers_of_a_killed_server_are_removed(bombshell: Running, stub: BombshellStub) -> None:
     (bombshell.silo / "ns" / "deep").mkdir(parents=True)
     (bombshell.silo / "ns" / "stays").write_text("x")
-    # gRPC cancels a call that nobody refers to any more.
+    # gRPC cancels a call without references.
     begun = [begin(bombshell, stub, path) for path in (b"f", b"ns/g", b"ns/deep/h")]
     bombshell.kill()
     assert len(bombshell.temporaries()) == 3
@@ -147,7 +147,7 @@ def test_no_reader_ever_sees_a_mixture(bombshell: Running, client: Client) -> No
 
 
 def test_counting_by_if_match_loses_no_count(bombshell: Running, client: Client) -> None:
-    """Eight writers, each reads, adds one and writes if nobody was faster: the sum is right."""
+    """Eight writers, each reads, adds one and writes unless another was faster: the sum is right."""
     client.write("silo", "n", b"0")
     conflicts = itertools.count()
 
@@ -169,7 +169,7 @@ def test_counting_by_if_match_loses_no_count(bombshell: Running, client: Client)
     for thread in threads:
         thread.join()
     assert client.read("silo", "n")[1] == b"80"
-    assert next(conflicts) > 0, "nobody ever raced: this proved nothing"
+    assert next(conflicts) > 0, "no race happened: this proved nothing"
 
 
 @pytest.mark.parametrize("parents", [False, True])

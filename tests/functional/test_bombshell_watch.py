@@ -1,4 +1,4 @@
-"""Watch on the silo: bells by inotify. (On /proc/tambourine, and over mounts that come and go: test_bombshell_mounts.)"""
+"""Watch on the silo: notifications by inotify. (Mounts: test_bombshell_mounts.)"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.functional.bombshells import IN_MEMORY, Running
 
 
 def until(watch: Watching, kind: str, path: bytes) -> list[tuple[str, bytes]]:
-    """Read bells until this one."""
+    """Read notifications until this one."""
     seen: list[tuple[str, bytes]] = []
     timer = threading.Timer(15, watch.close)
     timer.start()

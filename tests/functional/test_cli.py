@@ -176,14 +176,14 @@ def test_get_and_status(host: Chain, hello: str) -> None:
         "CGROUP",
     ]
     assert host.run("get", "-o", "name").stdout == "tambourine/hello\n"
-    assert host.run("get", "hello", "nobody").returncode == 1
+    assert host.run("get", "hello", "missing").returncode == 1
     shown = host.run("status", "hello")
     assert shown.returncode == 0
     assert shown.stdout.startswith((host.proc / "local/hello/status").read_text().splitlines()[0])
     assert "Conditions (generation 1 of 1):\n  Accepted   True   Accepted\n" in shown.stdout
     assert shown.stdout.endswith("first line\ngeneration 1\n")
     assert host.run("status", "tambourine/hello", "-l", "1").stdout.endswith("\n\ngeneration 1\n")
-    assert host.run("status", "nobody").returncode == 1
+    assert host.run("status", "missing").returncode == 1
     host.behave = failing("Failed", "Ready", "exit code 3")  # type: ignore[assignment]
     host.run("restart", "hello")
     assert host.run("status", "hello").returncode == 1
@@ -218,8 +218,8 @@ def test_a_command_is_an_edit_that_is_waited_for(host: Chain, hello: str, verb: 
 
 
 def test_what_is_not_there_or_elsewhere_is_not_commanded(host: Chain, hello: str) -> None:
-    missing = host.run("restart", "nobody")
-    assert (missing.returncode, "tambourine/nobody not found" in missing.stderr) == (1, True)
+    missing = host.run("restart", "missing")
+    assert (missing.returncode, "tambourine/missing not found" in missing.stderr) == (1, True)
     elsewhere = host.silo / "storage" / "alice" / "tambourine.json"
     elsewhere.parent.mkdir(parents=True)
     text = HELLO.replace(
@@ -295,7 +295,7 @@ def test_logs_and_their_new_lines(host: Chain, hello: str) -> None:
     host.run("apply", "-f", hello)
     assert host.run("logs", "hello").stdout == "first line\ngeneration 1\n"
     assert host.run("logs", "hello", "-l", "1").stdout == "generation 1\n"
-    assert host.run("logs", "nobody").returncode == 1
+    assert host.run("logs", "missing").returncode == 1
     following = host.start("logs", "-f", "hello")
     assert following.stdout is not None
     assert [following.stdout.readline() for _ in range(2)] == ["first line\n", "generation 1\n"]

@@ -40,7 +40,7 @@ def _no_hang() -> Iterator[None]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A host's root, and beside it what nobody may reach from there."""
+    """A host's root, and beside it what must not be reached from there."""
     (tmp_path / "root/etc").mkdir(parents=True)
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/x").write_text("precious")
@@ -164,7 +164,7 @@ def test_what_another_hard_link_names_stays(root: Path, host: HostFiles) -> None
 def swapped_after_the_look(
     monkeypatch: pytest.MonkeyPatch, path: Path, make: Callable[[Path], Any]
 ) -> Iterator[list[bool]]:
-    """The file is another thing between stat(2) and open(2), as somebody with bad luck or bad will does it."""
+    """The file is another thing between stat(2) and open(2), by accident or by an attack."""
     stats = os.stat
     done: list[bool] = []
 

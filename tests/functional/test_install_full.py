@@ -36,7 +36,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_no_half_of_a_new_one(
 
     with pytest.raises(HostError, match=r"systemd units: .*No space left") as raised:
         carry_out([Step("systemd units", lay)], print, changes)
-    assert raised.value.hint.startswith("The disk is full: make room and run this again")
+    assert raised.value.hint.startswith("The disk is full: free space and run this again")
     assert file.read_bytes() == b"old\n"
     assert {path.name for path in small_disk.iterdir()} == {file.name, "install.json"}
 

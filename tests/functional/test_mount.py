@@ -105,7 +105,7 @@ def test_a_dead_mount_is_replaced_and_one_that_hangs_is_not(
     tmp_path: Path, announce: Callable[[str], None]
 ) -> None:
     announce("detaching the dead mount")
-    place = os.fsencode(tmp_path.resolve())  # now: nobody will answer there
+    place = os.fsencode(tmp_path.resolve())  # now: there will be no answer
     first = mounts.mount_fd("tambourine-test", tmp_path)
     try:
         with pytest.raises(HostError, match="is already mounted by Tambourine"):

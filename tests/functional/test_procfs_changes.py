@@ -1,4 +1,4 @@
-"""What a reader sees while the status store changes: one state whole, a snapshot in its hand, and a bell when it is old."""
+"""What a reader sees while the store changes: whole states, snapshots, notifications."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The status mount under the programs that people use on files: what one expects of files that nobody can write."""
+"""The status mount under ordinary programs: it behaves as read-only files do."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def mount(tmp_path: Path) -> Iterator[Mounted]:
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """Room for the descriptors of 4,096 readers."""
+    """A limit for the descriptors of 4,096 readers."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (READERS + 1024, max(before[1], READERS + 1024)))
     yield
@@ -52,7 +52,7 @@ def test_4096_open_readers_one_never_reading(mount: Mounted) -> None:
     try:
         alone = _milliseconds(mount.of(view) / "loaded")
         fds += [os.open(paths[number % len(paths)], os.O_RDONLY) for number in range(READERS)]
-        idle, *others = fds  # `idle` is a descriptor on `status` that nobody ever reads
+        idle, *others = fds  # `idle` is a descriptor on `status` that is never read
         poll = select.epoll()
         for fd in others:
             poll.register(fd, select.EPOLLPRI | (select.EPOLLIN if _is_log(fd) else 0))

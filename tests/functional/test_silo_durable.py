@@ -38,7 +38,7 @@ def start(make_silo: Callable[..., SiloHost], disk: LoopDisk) -> SiloHost:
 
 
 def test_unflushed_data_is_lost(make_silo: Callable[..., SiloHost], loop_disk: LoopDisk) -> None:
-    """The fault that the others stand happens here. (A sync(2) of somebody else's may save the file: then again.)"""
+    """The fault that the others stand happens here. (Another process's sync(2) may save the file: then again.)"""
     host = start(make_silo, loop_disk)
     for i in range(10):
         (host.mount / f"f{i}").write_bytes(NEW)

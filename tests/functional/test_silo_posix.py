@@ -39,7 +39,7 @@ def test_a_written_file_reads_back_here_and_in_the_store(silo: Path, shared_silo
 
 
 def test_kernel_caches_a_missing_name(silo: Path, shared_silo: SiloHost) -> None:
-    """Nobody asks the server again for it …"""
+    """The server is not asked again for it …"""
     assert not (silo / "missing").exists()
     asked: list[bool] = []
     asking = threading.Thread(target=lambda: asked.append((silo / "missing").exists()))

@@ -190,7 +190,7 @@ def test_tail_follows(silo: Path) -> None:
 
 
 def test_many_writers_at_once(make_silo: Callable[..., SiloHost]) -> None:
-    """Several processes, each replacing its own file durably; nobody sees half a file."""
+    """Several processes, each replacing its own file durably; no reader sees half a file."""
     host = make_silo()
     code = (
         "import os, sys\n"

@@ -185,7 +185,7 @@ def test_unmounting_it_ends_the_server_well(make_silo: Callable[..., SiloHost]) 
 
 
 def test_unmounting_it_lazily_ends_the_server_too(make_silo: Callable[..., SiloHost]) -> None:
-    """Who has files open there gets an error at once, not a silo that nobody else sees."""
+    """Who has files open there gets an error at once, not a silo that no other process sees."""
     host = make_silo()
     (host.mount / "f").write_text("old")
     with (host.mount / "f").open("rb", buffering=0) as file:
@@ -251,7 +251,7 @@ def test_full_disk_is_reported_and_the_old_content_stays(
     assert errno_of((host.mount / "new").write_bytes, b"x" * (100 << 20)) == "ENOSPC"
     assert (host.mount / "f").read_text() == "old"
     (host.mount / "new").unlink()
-    wait_for("room", lambda: os.statvfs(host.mount).f_bavail > 1000)
+    wait_for("free space", lambda: os.statvfs(host.mount).f_bavail > 1000)
     (host.mount / "f").write_text("new")
     shown = os.statvfs(host.mount)
     assert (shown.f_blocks - shown.f_bfree) * shown.f_frsize >= 4096
@@ -259,7 +259,7 @@ def test_full_disk_is_reported_and_the_old_content_stays(
 
 
 def test_more_files_than_descriptors(disk_directory: Path) -> None:
-    """Pins are bounded: what was let go comes back by its handle, and what was unlinked is never let go."""
+    """Pins are bounded: what was released is reopened by its handle, and what was unlinked is never released."""
     tree = disk_directory / "tree"
     tree.mkdir()
     for i in range(200):
@@ -311,7 +311,7 @@ def test_recently_used_pin_is_not_the_next_to_be_closed(disk_directory: Path) ->
 
 
 def test_a_reused_number_is_another_node(disk_directory: Path) -> None:
-    """Let go, removed, and its number given to a new file: the generation tells the kernel that it is not the same."""
+    """Released, removed, and its number given to a new file: the generation tells the kernel that it is not the same."""
     tree = disk_directory / "tree"
     tree.mkdir()
     root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)

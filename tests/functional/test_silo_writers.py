@@ -1,4 +1,4 @@
-"""Who may write: the named users; everybody else is refused, root included, by the file system itself."""
+"""The named users may write; all others are refused, root included, by the file system itself."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fill(host: SiloHost) -> None:
 
 @pytest.fixture(scope="module")
 def held() -> Iterator[SiloHost]:
-    """A silo of one writer that nobody else can change, so that all the refusals can share it."""
+    """A silo of one writer that no other user can change, so that all the refusals can share it."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="tambourine-silo-", dir="/var/tmp") as name:
@@ -62,9 +62,7 @@ def held() -> Iterator[SiloHost]:
         host = SiloHost(Path(name), writers=[str(WRITER)])
         try:
             host.start()
-            host.tree.chmod(
-                0o777
-            )  # behind the server's back: mode bits alone must not help anybody
+            host.tree.chmod(0o777)  # behind the server's back: mode bits alone must not give access
             fill(host)
             yield host
         finally:

@@ -1,4 +1,4 @@
-"""What sync holds of the silo through a real Bombshell: listed anew when it rang, and at each look while nobody rings."""
+"""What sync holds of the silo through a real Bombshell: listed again when it changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Clock:
 
 
 def put(client: Client, name: str) -> None:
-    """As somebody else does it."""
+    """As another client does it."""
     data = TEXT.replace("NAME", name).encode()
     client.write("silo", f"storage/{name}/tambourine.json", data, parents=True)
 
@@ -48,7 +48,7 @@ def test_with_a_bell_it_is_listed_when_it_rang(client: Client) -> None:
     host.notify("silo")
     assert names(host) == []
     put(client, "a")
-    assert names(host) == [], "it was listed without a bell: this test would prove nothing"
+    assert names(host) == [], "it was listed without a notification: this test would prove nothing"
     host.notify("silo")
     assert names(host) == ["a"]
 

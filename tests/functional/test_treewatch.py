@@ -1,4 +1,4 @@
-"""The bell of a directory tree: it rings for all that changes, and says when it may have missed something."""
+"""The watch of a directory tree: it reports all changes, and when it may have missed some."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_renamed_directory_notifies_under_its_new_name_only(
     (tmp_path / "old").mkdir()
     watch.read()
     (tmp_path / "old").rename(tmp_path / "new")
-    rang = watch.read()
-    assert Change(b"old", Kind.REMOVED) in rang
+    changes = watch.read()
+    assert Change(b"old", Kind.REMOVED) in changes
     (tmp_path / "new" / "f").write_text("x")
     assert {c.path for c in watch.read()} == {b"new/f"}
 

@@ -180,7 +180,7 @@ async def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 
 def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """A systemd-analyze of ours, first on PATH."""
+    """A fake systemd-analyze, first on PATH."""
     program = tmp_path / "bin" / "systemd-analyze"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\n{script}\n")

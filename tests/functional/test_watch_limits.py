@@ -36,9 +36,9 @@ async def test_a_silo_that_cannot_be_watched_is_read_from_time_to_time(
     announce("cannot watch the silo")
     monkeypatch.setattr(watch, "TreeWatch", refuse)
     monkeypatch.setattr(watch, "RETRY", 0.01)
-    rung: list[object] = []
-    await _until_rung(watch.watch_silo, tmp_path, rung)
-    assert set(rung) == {None}
+    notified: list[object] = []
+    await _until_notified(watch.watch_silo, tmp_path, notified)
+    assert set(notified) == {None}
 
 
 @pytest.mark.parametrize("which", ["silo", "units"])
@@ -51,21 +51,21 @@ async def test_a_limit_that_is_reached_later_ends_nothing(
     monkeypatch.setattr(module, "RETRY", 0.01)
 
     def appear(_: object) -> None:
-        (tmp_path / f"{len(rung)}.service").mkdir()
+        (tmp_path / f"{len(notified)}.service").mkdir()
 
-    rung: list[object] = []
+    notified: list[object] = []
     target = (tmp_path,) if which == "units" else tmp_path
     watching = watch.watch_silo if which == "silo" else directories.watch_unit_directories
-    await _until_rung(watching, target, rung, appear)
-    assert set(rung) == {None}
+    await _until_notified(watching, target, notified, appear)
+    assert set(notified) == {None}
 
 
-async def _until_rung(watching, target, rung, then=lambda _: None) -> None:  # type: ignore[no-untyped-def]
+async def _until_notified(watching, target, notified, then=lambda _: None) -> None:  # type: ignore[no-untyped-def]
     async with trio.open_nursery() as nursery:
 
         def ring(what: object) -> None:
-            rung.append(what)
-            if len(rung) == TIMES:
+            notified.append(what)
+            if len(notified) == TIMES:
                 nursery.cancel_scope.cancel()
             then(what)
 

@@ -24,7 +24,7 @@ CONTROLLERS: Final = (
     "bootstrap-signer", "token-cleaner", "clusterrole-aggregation", "validatingadmissionpolicy-status",
     "deployment", "replicaset", "daemonset", "disruption", "resourcequota",
 )  # fmt: skip
-# Nobody here asks for these, and nothing of ours may depend on priority and fairness: a tenth of each start.
+# Not needed here (Tambourine must not depend on priority and fairness): a tenth of each start.
 UNUSED: Final = (
     "autoscaling/v1", "autoscaling/v2", "batch/v1", "flowcontrol.apiserver.k8s.io/v1",
 )  # fmt: skip
@@ -96,7 +96,7 @@ class ControlPlane:
         return True
 
     def options(self, name: str) -> list[str]:
-        """Further options of a process of ours, from a test that needs them."""
+        """Further options of a process, from a test that needs them."""
         found: list[str] = self.read().get(f"{name}-options", [])
         return found
 
@@ -156,7 +156,7 @@ def stop(plane: ControlPlane, *names: str) -> None:
 
 def snapshot(plane: ControlPlane, to: Path) -> None:
     """Write what etcd holds now to a tar file. etcd stands still for that moment: it starts from the copy as after
-    a kill, and nobody loses a connection.
+    a kill, and no connection is lost.
     """
     process = plane.process("etcd")
     os.kill(process.pid, signal.SIGSTOP)
@@ -188,7 +188,7 @@ def _empty(plane: ControlPlane) -> None:
 
 
 def down(plane: ControlPlane) -> None:
-    """End all of it; with the last process goes the network. Fine when there is nothing, or half of it."""
+    """End all of it; with the last process goes the network. A no-op if there is none; also works for a part of it."""
     if plane.directory.exists():
         cgroups.end(plane.machine)
         cgroups.remove(plane.machine)
@@ -212,7 +212,7 @@ def _etcd(plane: ControlPlane) -> list[str]:
     return [
         f"--data-dir={plane.data}", "--unsafe-no-fsync", "--log-level=warn", f"--listen-client-urls={ETCD}",
         f"--advertise-client-urls={ETCD}", "--listen-peer-urls=http://127.0.0.1:2380",
-        "--heartbeat-interval=200",  # one member has nobody to tell
+        "--heartbeat-interval=200",  # there is one member only
     ]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def end(plane: ControlPlane, number: int = 1, how: signal.Signals = signal.SIGKI
 
 
 def process(plane: ControlPlane, number: int = 1) -> Process:
-    """The controller itself, a child of the one that starts it anew, as the kubelet does."""
+    """The controller itself, a child of the process that restarts it, as the kubelet does."""
     keeper = plane.process(name_of(number)).pid
 
     found: list[Process] = []

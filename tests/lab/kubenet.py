@@ -29,7 +29,7 @@ def build(pid: int, ident: str) -> int:
     """
     subnet = _claim(pid, sum(ident.encode()) % SUBNETS)
     inside(pid, "ip", "link", "set", "lo", "up")
-    # Of its own, or it takes the lowest of its cables', and changes when that host is cut off: nobody finds it for a while.
+    # Of its own, or it takes the lowest of its cables', and changes when that host is cut off, and is not found for a while.
     inside(pid, "ip", "link", "add", BRIDGE, "address", HARDWARE, "type", "bridge")
     inside(pid, "ip", "address", "add", f"{server(subnet)}/24", "dev", BRIDGE)
     inside(pid, "ip", "link", "set", BRIDGE, "up")

@@ -43,7 +43,7 @@ def up(
     """Make the lab and return its hosts when all have booted.
 
     `kind`: with Tambourine installed and running, or prepared for it (the Python packages are in place), or bare.
-    A lab that is up as asked stays as it is; anything else that is in its place is cleared first.
+    A lab that is already up stays as it is; anything else that is in its place is cleared first.
     `kubernetes`: with a control plane that the hosts can reach; without hosts where `hosts` is 0.
     `owner`: the lab goes down by itself when this process ends.
     """
@@ -88,7 +88,7 @@ def _make(lab: LabState, *, hosts: int, kind: Kind, owner: int | None, kubernete
         machine.wait_booted(host)
         plug(host)
     if kind == "installed":
-        _install(made, start=not kubernetes)  # joining starts all anew
+        _install(made, start=not kubernetes)  # joining restarts all
         if kubernetes and made:
             kubeplugin.lay(ControlPlane(lab).plugin, layer.python())
             kubecontroller.start(ControlPlane(lab))

@@ -83,7 +83,7 @@ def as_version(deb: Path, version: str, to: Path) -> Path:
         for compiled in package.glob("__pycache__/__init__.*"):
             compiled.unlink()
         (tree / "opt/tambourine/share/tambourine/packaged").write_text(f"{version}\n")
-        # To compress and unpack it would take seconds each, and nobody carries it anywhere.
+        # To compress and unpack it would take seconds each, and it is used here only.
         return _closed(tree, to / f"tambourine_{version}.deb", "-Znone")
 
 

@@ -173,7 +173,7 @@ def test_an_installation_says_whose_mount_covers_ours(machine: Machine) -> None:
         assert told == "fuse.tambourine\n"
         done = machine.run("tambourine", "install", "--packaged", check=False)
         assert done.returncode != 0
-        said = f"{LITERAL} is where ours goes, and theirs (tmpfs) is mounted there by somebody else"
+        said = f"{LITERAL} is a mount point of Tambourine, and theirs (tmpfs) is mounted there"
         assert said in done.stderr
         assert f"umount {LITERAL}" in done.stderr
         mounted = machine.run("mount", "-t", "fuse.tambourine", "proc", LITERAL, check=False)

@@ -1,5 +1,5 @@
 """Certificate signing requests as the API server hands them out: two that are good, and what else a node, a stolen
-join token or somebody else might post. The user name and groups are the API server's word of who posted it.
+join token or another user might post. The API server adds the user name and groups of the requester.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def _extensions() -> dict[str, x509.ExtensionType]:
 
 
 def _bodies() -> dict[str, bytes]:
-    """None of these is a request that a host of ours makes."""
+    """None of these is a request that a host makes."""
     name, fine = of_node("h1"), request(of_node("h1"))
     other = request(subject("system:kube-controller-manager"))
     certificate_lines = fine.replace(b"CERTIFICATE REQUEST", b"CERTIFICATE")
@@ -248,7 +248,7 @@ def _bodies() -> dict[str, bytes]:
         "signed by another key": by_another_key(name),
         "a short RSA key": request(name, key=rsa.generate_private_key(65537, 1024)),
         "a key of another kind": request(name, key=ed25519.Ed25519PrivateKey.generate()),
-        "a curve that nobody needs": request(name, key=ec.generate_private_key(ec.SECP256K1())),
+        "an unsupported curve": request(name, key=ec.generate_private_key(ec.SECP256K1())),
         "a short curve": request(name, key=ec.generate_private_key(ec.SECP192R1())),
         "an attribute that is no extension": with_password(name),
         "empty": b"",
@@ -277,7 +277,7 @@ def _bodies() -> dict[str, bytes]:
 
 
 def _whos() -> dict[str, Object]:
-    """A good request for h1, posted by somebody who may not."""
+    """A good request for h1, posted by a user without the right."""
     kubelet = ["system:nodes", AUTHENTICATED]
     return {
         "h2's join account": first(user=join_account("h2")),
@@ -296,10 +296,10 @@ def _whos() -> dict[str, Object]:
         "a bare prefix": first(user=f"system:serviceaccount:{NAMESPACE}:tambourine-join-"),
         "h2": renewal(user=identity("h2")),
         "h1 outside its group": renewal(groups=[AUTHENTICATED]),
-        "the group without the name": renewal(user="somebody"),
+        "the group without the name": renewal(user="other"),
         "h1's kubelet": renewal(user="system:node:h1", groups=kubelet),
         "an administrator": renewal(user="admin", groups=["system:masters", AUTHENTICATED]),
-        "nobody": renewal(user="", groups=[]),
+        "no user": renewal(user="", groups=[]),
         "anonymous": renewal(user="system:anonymous", groups=["system:unauthenticated"]),
     }  # fmt: skip
 
@@ -318,7 +318,7 @@ def _terms() -> dict[str, Object]:
 
 
 def _settled() -> dict[str, Object]:
-    """Decided already, by us or by somebody."""
+    """Decided already, by the controller or another approver."""
 
     def decided(kind: str) -> Object:
         return {"conditions": [{"type": kind, "status": "True", "reason": "r", "message": "m"}]}
@@ -332,7 +332,7 @@ def _settled() -> dict[str, Object]:
 
 
 def _not_ours() -> dict[str, Object]:
-    """Somebody else's affair: neither approved nor denied by us."""
+    """Another approver's requests: neither approved nor denied."""
     kubelet = subject("system:node:h1", "system:nodes")
     signer = "kubernetes.io/kube-apiserver-client-kubelet"
     nodes = ["system:nodes", AUTHENTICATED]
@@ -368,5 +368,5 @@ def settled() -> dict[str, Object]:
 
 
 def not_ours() -> dict[str, Object]:
-    """What must be left alone, since it is somebody else's."""
+    """What belongs to other approvers and must be left alone."""
     return _not_ours()

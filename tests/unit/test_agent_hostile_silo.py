@@ -140,7 +140,9 @@ async def test_a_namespace_that_is_a_link_is_not_followed(host: Host) -> None:
     silo = Silo(host.silo, AcceptsAny(), any_directory=True)
     found = await trio.to_thread.run_sync(silo.scan)
     assert found.entries == {}
-    found = await trio.to_thread.run_sync(silo.scan, [("local", "x")])  # as its bell would say
+    found = await trio.to_thread.run_sync(
+        silo.scan, [("local", "x")]
+    )  # as its notification would say
     assert found.entries["local", "x"].error == "local/x/tambourine.json is not a regular file"
     with pytest.raises(PayloadMissing, match="Too many levels of symbolic links"):
         open_manifest_directory(host.silo, ("local", "x"))

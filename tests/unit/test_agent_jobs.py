@@ -59,7 +59,7 @@ async def test_an_older_jobs_end_is_not_the_newer_ones(
     async with trio.open_nursery() as nursery:
         first = await record_job(applied, systemd, 1)
         if recovers:
-            await systemd.restart(UNIT)  # a dead agent sent it; nobody saw how it ended
+            await systemd.restart(UNIT)  # a dead agent sent it; its end was not observed
             jobs.recover(KEY, nursery)
         else:
             systemd.hold(UNIT)

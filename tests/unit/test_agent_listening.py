@@ -1,4 +1,4 @@
-"""The journal's bell: one that breaks is said and hung up again, and nothing else ends."""
+"""The journal's watch: a failure is logged, the watch is opened again, and nothing else ends."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ async def test_each_restart_token_runs_once_and_content_with_it_once(host: Host)
     host.apply("hello", spec)
     async with host.agent():
         await host.until_ready("hello", 1)
-        assert len(host.systemd.runs) == 1  # first sight: the start is the restart
+        assert len(host.systemd.runs) == 1  # first observation: the start is the restart
         host.apply("hello", {**spec, "commandID": "b"}, generation=2)
         await host.until_ready("hello", 2)
         assert len(host.systemd.runs) == 2
@@ -208,7 +208,7 @@ async def test_a_persons_stop_is_reported_and_not_undone(host: Host) -> None:
         await host.systemd.stop("hello.service")
         await host.until_ready("hello", 1, "False")
         assert host.condition("hello", "Ready") == ("False", "Drifted")
-    async with host.agent():  # nor by an agent that starts anew
+    async with host.agent():  # nor by a restarted agent
         await host.until_ready("hello", 1, "False")
         assert host.condition("hello", "Ready") == ("False", "Drifted")
         host.apply("hello", {"unit": SLEEPS, "command": "start"}, generation=2)
@@ -490,7 +490,7 @@ async def test_after_a_reboot_nothing_that_is_enabled_runs_twice(host: Host) -> 
         await host.until_ready("off", 1)
     await host.reboot()
     async with host.agent():
-        await host.until_ready("off", 1)  # ours to start: nobody else did
+        await host.until_ready("off", 1)  # the agent starts it: nothing else did
         await host.until_ready("once", 1)
     assert host.jobs("start", "restart") == [("start", "off.service")]
 

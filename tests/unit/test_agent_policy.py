@@ -176,15 +176,15 @@ def test_a_denial_of_a_template_or_of_an_instance_covers_what_would_change_it() 
 
 
 @pytest.mark.parametrize(
-    ("namespaces", "namespace", "obeyed"),
+    ("namespaces", "namespace", "allowed"),
     [
         (("local",), "local", True), (("local",), "storage", False), (("storage",), "storage", True),
         (("*",), "storage", True), (("*",), "local", False), ((), "local", False),
     ],
 )  # fmt: skip
-def test_namespaces(namespaces: tuple[str, ...], namespace: str, obeyed: bool) -> None:
+def test_namespaces(namespaces: tuple[str, ...], namespace: str, allowed: bool) -> None:
     said = refusal(manifest(namespace, unit=UNIT), Policy(namespaces=namespaces))
-    assert (said is None) == obeyed
+    assert (said is None) == allowed
     assert said is None or said.reason == "NamespaceNotAllowed"
 
 

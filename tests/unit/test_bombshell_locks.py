@@ -1,4 +1,4 @@
-"""Who waits for whom: the same path, and a whole tree with everything below it."""
+"""What waits for what: the same path, and a whole tree with everything below it."""
 
 from __future__ import annotations
 

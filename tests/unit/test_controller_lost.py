@@ -1,4 +1,4 @@
-"""A node that is silent: nobody reads of it what was true when it was last heard, and it is asked for its word again."""
+"""A silent node: its former state is no longer shown, and its statuses are requested again."""
 
 from __future__ import annotations
 

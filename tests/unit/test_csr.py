@@ -59,7 +59,7 @@ def test_the_one_who_asks_in_vain_is_told_why() -> None:
         "first, two requests": "one PEM block",
         "first, signed by another key": "the signature is not valid",
         "first, a short RSA key": "the RSA key must have 2048 to 4096 bits",
-        "first, a curve that nobody needs": "on curve P-256 or P-384",
+        "first, an unsupported curve": "on curve P-256 or P-384",
         "a server's use besides": "the usages must include client auth",
         "for ten years": "more than 366 days",
     }

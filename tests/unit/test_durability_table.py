@@ -30,7 +30,7 @@ def flushes(path: Path) -> Iterator[tuple[str, str, str]]:
             names = inside
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 names = (*inside, child.name)
-            # `fsync` alone is one of ours (fuse lists handlers by name); `os.fsync`, `files.fsync_directory` are calls.
+            # `fsync` alone is a handler (fuse lists them by name); `os.fsync`, `files.fsync_directory` are calls.
             name = child.attr if isinstance(child, ast.Attribute) else getattr(child, "id", "")
             if name in FLUSHES and not isinstance(getattr(child, "ctx", None), ast.Store):
                 yield str(path.relative_to(ROOT / "tambourinefs")), ".".join(inside), name

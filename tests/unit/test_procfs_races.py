@@ -26,7 +26,7 @@ def view(description: str) -> ServiceView:
 
 
 class Slow(HostReader):
-    """A host whose process list is read no sooner than somebody has come in between."""
+    """A host whose process list is read only after another task has run in between."""
 
     between: Callable[[], None] | None = None
 

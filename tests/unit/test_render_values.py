@@ -391,7 +391,7 @@ def test_missing_unit() -> None:
     # Removed while failed: systemd still knows it.
     kept = Unit("gone.service", id="gone.service", load_error=error, active_state="failed")
     assert status(kept).startswith("× gone.service\n     Loaded: not-found (Reason: ")  # noqa: RUF001
-    # Systemd could not say: nobody claims that it is not there.
+    # systemd could not tell: the unit is not reported as missing.
     assert "Loaded: not-found (Reason: Invalid argument)" in status(
         Unit("x.service", load_error=("", "Invalid argument"))
     )

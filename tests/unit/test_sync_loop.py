@@ -141,7 +141,7 @@ def test_an_unreachable_server_ends_the_step(who: str) -> None:
 
 
 class _Silent(_Host):
-    """A host; `why` nobody answers there, or ""."""
+    """A host; `why`: the reason why it does not answer, or ""."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -143,10 +143,10 @@ def test_certificates_that_end_are_the_condition_s_message(pki: Path) -> None:
 
 def test_a_refused_assignment_is_told_of_a_node_that_is_ready() -> None:
     """It does not stop the others; the message names it and the reason."""
-    refused = {("apps", "one"): "no room", ("apps", "two"): "denied"}
+    refused = {("apps", "one"): "no space", ("apps", "two"): "denied"}
     ready = by_type(node_conditions.conditions(node(), refused, **FINE))["Ready"]
     assert (ready.status, ready.reason) == ("True", "PartiallyRefused")
-    assert ready.message == "apps/one: no room; apps/two: denied"
+    assert ready.message == "apps/one: no space; apps/two: denied"
 
 
 def test_its_time_is_that_of_the_last_change() -> None:

@@ -2,7 +2,7 @@
 
 tambourinefs/model/unitfile.py is the truth; test_crds.py holds the two against each other. In that module's words:
 physical lines are comments, or parts of a logical line, which goes on where one ends in a backslash that no backslash
-escapes; a logical line that begins with [ is a section's header, whole. Carriage returns alone and byte order marks amid
+escapes; a logical line that begins with [ is a section's header, whole. Carriage returns alone and byte order marks within
 the text, which systemd reads in ways of its own, are refused by rules.py as well as here.
 """
 
@@ -24,7 +24,7 @@ _REST = rf"({_ESCAPED}|[^\x00{MARK}\\\r\n])*"
 _PART = rf"({BLANK}(({_ESCAPED}|[^ \t#;\x00{MARK}\\\r\n]){_REST})?)"
 OTHER = rf"({_ESCAPED}|[^ \t#;\x00{MARK}\\\r\n\[]){_REST}({ON}{_PART})*"
 
-LAST = rf"(\\|{ON}{NOTE})?"  # a text may end amid a line that would go on
+LAST = rf"(\\|{ON}{NOTE})?"  # a text may end in a line that would go on
 LINE = rf"{LEAD}({HEADER}|{OTHER})?"
 LINES = rf"({NOTE}{END}|{LINE}{END})*"
 TAIL = rf"({END}{LINES}({NOTE}|{LINE}{LAST})|{LAST})"

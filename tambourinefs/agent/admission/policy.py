@@ -101,7 +101,7 @@ def is_denied(policy: Policy, unit: str) -> bool:
 
 
 def _reaches_some(unit: str, glob: str) -> bool:
-    """Whether drop-ins of `unit` may apply to a unit that the glob matches, judged by the glob's
+    """Whether drop-ins of `unit` may apply to a unit that the glob matches, decided by the glob's
     literal prefix.
     """
     literal = _WILDCARD.split(glob)[0]

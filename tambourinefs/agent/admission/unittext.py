@@ -128,7 +128,7 @@ def _reaches(path: str, root: str) -> bool:
 
 
 def users(texts: Iterable[str], unit: str) -> frozenset[str]:
-    """Every user, by name or number as written, as whom a setting may run the unit; not root.
+    """Every user that a setting names for the unit, by name or number as written; not root.
 
     `DynamicUser=` takes an existing user that has the unit's name, so that name counts.
     """

@@ -41,7 +41,7 @@ LINE_MAX: Final = 16384  # bytes of an answer during authentication
 RECEIVED: Final = (
     65536  # bytes at once, where there are so many; all properties of a unit are 14,000
 )
-PIPELINE: Final = 64  # calls in flight; dbus-daemon's max_replies_per_connection is 128 for others, unbounded for root
+PIPELINE: Final = 64  # calls in progress; dbus-daemon's max_replies_per_connection is 128 for others, unbounded for root
 
 
 class CallFailed(Exception):  # noqa: N818

@@ -54,7 +54,7 @@ class Updates:
 
 
 class UnitCache:
-    """Units by the names that services have for them. A younger read stands over an older one."""
+    """Units by the names that services have for them. A newer read replaces an older one."""
 
     def __init__(self, systemd: Systemd) -> None:
         self.units: dict[str, Unit] = {}

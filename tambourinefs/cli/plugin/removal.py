@@ -206,7 +206,7 @@ def wait_for_pods(api: Api, *, timeout: float) -> Iterator[str]:
 
 
 def remaining(read: Callable[[], list[Object]], timeout: float) -> Iterator[list[str]]:
-    """Yield the names of what `read` returns until it is nothing.
+    """Yield the names of what `read` returns until it is empty.
 
     Raises Incomplete after `timeout` seconds, Unreachable.
     """

@@ -54,7 +54,7 @@ class Cgroups:
         return _number(f"{self._memory}{group}/memory.{what}") if unified else None
 
     def cpu_nsec(self, group: str) -> int | None:
-        """Processor time used since the group was made, in nanoseconds. systemd makes it anew with
+        """Processor time used since the group was made, in nanoseconds. systemd makes it again with
         each start.
         """
         if self.layout != "unified":
