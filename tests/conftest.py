@@ -47,6 +47,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         pool.note_failure()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    pool.replace_unusable()
+
+
 @pytest.fixture
 def of_wider_fixtures() -> Callable[[], set[int]]:
     """Processes that come and go within a test and belong to a fixture of the whole run; a lane may have some."""

@@ -17,10 +17,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from tests.daemons import DAEMONS
 from tests.lab import lab
@@ -31,6 +31,7 @@ RUN: Final = (
     "TAMBOURINE_TEST_OWNER"  # the pid of the process that began the run; workers inherit it
 )
 _leased: list[Lease] = []
+_replaceable: list[Replaceable] = []
 
 
 @dataclass
@@ -92,8 +93,52 @@ def own(
 _NUMBER = itertools.count(1)
 
 
+class Replaceable:
+    """A lab with one host for the tests of a module; another one after a test that failed."""
+
+    def __init__(self, name: str, *, kind: lab.Kind = "installed") -> None:
+        self._name = name
+        self._kind = kind
+        self._stack = ExitStack()
+        self._make()
+
+    def _make(self) -> None:
+        self._lease = self._stack.enter_context(own(self._name, kind=self._kind))
+
+    @property
+    def host(self) -> Host:
+        return self._lease.hosts[0]
+
+    def replace(self) -> None:
+        """Make another lab if this one is not usable."""
+        if not self._lease.usable:
+            self._stack.close()
+            self._make()
+
+    def note_failure(self) -> None:
+        self._lease.usable = False
+
+    def __enter__(self) -> Self:
+        _replaceable.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _replaceable.remove(self)
+        self._stack.close()
+
+
+def replace_unusable() -> None:
+    """Called between tests: what a failed test has broken is replaced."""
+    for one in _replaceable:
+        one.replace()
+
+
 def note_failure() -> None:
-    """What this process has leased goes to no other module, and runs for the next test of this one."""
+    """What this process has leased goes to no other module, and runs for the next test of this one.
+    What can be replaced is replaced before that.
+    """
+    for each in _replaceable:
+        each.note_failure()
     for one in _leased:
         one.usable = False
         for host in one.hosts:

@@ -26,10 +26,15 @@ def bare_host() -> Iterator[Host]:
 
 
 @pytest.fixture(scope="module")
-def own_host() -> Iterator[Host]:
-    """A host with Tambourine for the tests of one file."""
-    with pool.own("own") as lease:
-        yield lease.hosts[0]
+def own_lab() -> Iterator[pool.Replaceable]:
+    with pool.Replaceable("own") as made:
+        yield made
+
+
+@pytest.fixture
+def own_host(own_lab: pool.Replaceable) -> Host:
+    """A host with Tambourine for the tests of one file; another one after a test that failed."""
+    return own_lab.host
 
 
 @pytest.fixture(scope="module")

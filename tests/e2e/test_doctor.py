@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -285,10 +286,18 @@ def patient(own_host: Host) -> Host:
 
 
 @pytest.fixture(scope="module")
-def healthy(own_host: Host) -> list[Line]:
+def examined() -> dict[Path, list[Line]]:
+    """What was found of a host, by its directory."""
+    return {}
+
+
+@pytest.fixture
+def healthy(patient: Host, examined: dict[Path, list[Line]]) -> list[Line]:
     """The findings before any fault; every fix has to lead back to them."""
-    apply(own_host, "steady")
-    return examine(own_host)
+    host = patient.state.directory
+    if host not in examined:
+        examined[host] = examine(patient)
+    return examined[host]
 
 
 @pytest.mark.parametrize(

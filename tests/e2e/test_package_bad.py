@@ -141,10 +141,19 @@ def file() -> Path:
 
 
 @pytest.fixture(scope="module")
-def deb(file: Path, own_host: Host) -> str:
+def copied() -> dict[Path, str]:
+    """The package's place on a host, by the host's directory."""
+    return {}
+
+
+@pytest.fixture
+def deb(file: Path, own_host: Host, copied: dict[Path, str]) -> str:
     """The package on a host with an installation from a tree, which the last of these tests ends."""
-    prepare(own_host)
-    return bring(own_host, file)
+    host = own_host.state.directory
+    if host not in copied:
+        prepare(own_host)
+        copied[host] = bring(own_host, file)
+    return copied[host]
 
 
 def ours_and_others(host: Host) -> str:

@@ -83,3 +83,17 @@ def test_the_end_of_the_run_takes_all_down(labs: Labs) -> None:
     pool.end()
     assert sorted(labs.taken_down) == ["host-77-1", "two-77-1"]
     assert not pool._directory().exists()
+
+
+def test_after_a_failed_test_a_module_gets_another_lab(labs: Labs) -> None:
+    with pool.Replaceable("own") as made:
+        first = made.host.state.lab.name
+        pool.replace_unusable()
+        assert made.host.state.lab.name == first
+        pool.note_failure()
+        assert labs.taken_down == []
+        pool.replace_unusable()
+        assert labs.taken_down == [first]
+        assert made.host.state.lab.name == labs.made[-1] != first
+        pool.replace_unusable()
+    assert labs.taken_down == labs.made
