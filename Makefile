@@ -5,7 +5,7 @@ TOX := .venv/bin/tox run --quiet
 ARGS ?=
 SEED ?= $(shell date +%s)
 
-.PHONY: help test lint unit functional e2e cluster soak test-machine deb demo demo-machine demo-node proto reference bench lab-down clean
+.PHONY: help test lint unit functional e2e cluster soak test-fresh test-machine deb demo demo-machine demo-node proto reference bench lab-down clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -32,6 +32,9 @@ demo: bootstrap  ## the whole chain: control plane, two hosts, kubectl (KEEP=1: 
 
 demo-node: bootstrap  ## one host without a cluster (HERE=1: on this machine; KEEP=1: keep it)
 	$(SUDO) env HERE=$(HERE) KEEP=$(KEEP) tests/demo-node
+
+test-fresh: bootstrap-machine  ## bootstrap, lint, unit, functional and demo-node on a bare Debian, in a container (RELEASE=trixie)
+	$(SUDO) python3 -m tests.fresh $(RELEASE)
 
 test-machine: bootstrap-machine  ## a whole Debian machine under QEMU: boot, power cut, removal (the first time builds its disk)
 	$(SUDO) $(TOX) -e machine -- $(ARGS)

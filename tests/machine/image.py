@@ -54,7 +54,7 @@ def image() -> Image:
 
     Raises LabError with the end of the log when that fails.
     """
-    sources = _sources()
+    sources = debian_sources()
     found = Image(cache() / f"machine-{recipe.key(sources)}")
     if found.directory.is_dir():
         return found
@@ -66,13 +66,13 @@ def image() -> Image:
     return found
 
 
-def _sources() -> list[str]:
+def debian_sources(release: str = recipe.RELEASE, components: str = recipe.COMPONENTS) -> list[str]:
     """Where this machine's own packages come from; a machine whose lists were cleared fetches them first."""
     asked = ["apt-get", "indextargets", "--format", INDEXES, "Created-By: Packages"]
     for last in (False, True):
         done = subprocess.run(asked, capture_output=True, text=True, check=True)
         try:
-            return recipe.sources(done.stdout)
+            return recipe.sources(done.stdout, release, components)
         except ValueError as error:
             if last:
                 raise LabError(f"the machine's image: {error}") from error

@@ -26,7 +26,7 @@ PACKAGES: Final = (
 )  # fmt: skip
 
 
-def sources(indexes: str) -> list[str]:
+def sources(indexes: str, release: str = RELEASE, components: str = COMPONENTS) -> list[str]:
     """The lines of a sources.list for the image, from where this machine's own packages come.
 
     `indexes` is what `apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(LABEL)'` prints. Raises ValueError if it
@@ -38,7 +38,7 @@ def sources(indexes: str) -> list[str]:
         if label not in {"Debian", "Debian-Security"} or "backports" in suite:
             continue
         _, dash, kind = suite.partition("-")  # of another release than the image's as well
-        found.append(f"deb [signed-by={KEYS}] {place} {RELEASE}{dash}{kind} {COMPONENTS}")
+        found.append(f"deb [signed-by={KEYS}] {place} {release}{dash}{kind} {components}")
     if not found:
         raise ValueError("apt knows no source of Debian on this machine")
     return list(dict.fromkeys(found))
