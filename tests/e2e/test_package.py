@@ -113,6 +113,10 @@ def test_installed_it_works_and_brings_its_pages(packaged: Packaged) -> None:
     apply(host, "steady")
 
 
+def test_the_autopkgtest_passes(packaged: Packaged) -> None:
+    packaged.host.run("/src/debian/tests/service", timeout=120)
+
+
 def test_the_module_s_package_comes_and_goes_by_itself(debs: Path, packaged: Packaged) -> None:
     """This machine's kernel is not one that it is built for: that is said, and stops nothing."""
     host = packaged.host

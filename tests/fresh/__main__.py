@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -74,7 +73,7 @@ def _base(release: str) -> Path:
     shutil.rmtree(new, ignore_errors=True)
     cache().mkdir(parents=True, exist_ok=True)
     run(
-        "mmdebstrap",
+        *("unshare", "--mount", "--propagation", "private", "--", "mmdebstrap"),
         "--mode=root",
         "--variant=minbase",
         f"--include={','.join(PACKAGES)}",

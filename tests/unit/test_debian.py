@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
+from debian import manpages
 from tambourinefs import __version__
-from tambourinefs.cli import manpages
 from tambourinefs.cli.main import COMMANDS, root
 from tambourinefs.install import check, host, ledger
 from tambourinefs.model import formats, paths

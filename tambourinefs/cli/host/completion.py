@@ -23,6 +23,8 @@ _SECONDS: Final = 0.7  # a completion is to feel immediate
 def completion(ctx: click.Context, shell: str) -> None:
     """Print a shell script that completes commands, options and the names of services on this host.
 
+    The Debian package has the scripts of all three.
+
     \b
     Examples:
       tambourine completion bash > /usr/share/bash-completion/completions/tambourine

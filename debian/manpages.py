@@ -1,7 +1,11 @@
-"""Manual pages from the command line's own help, so that they say the same: `python -m tambourinefs.cli.manpages DIR`.
+"""Manual pages from the command line's help: `python debian/manpages.py DIR`, at build time.
 
-One page a command, one for `tambourine` itself and for `kubectl tambourine`, and tambourine.toml(5) from the configuration
-that is shipped, which explains itself. roff as man(7) has it.
+One page for each command, one for `tambourine` and one for `kubectl tambourine`, and
+tambourine.toml(5) from the configuration that is shipped. roff as in man(7).
+
+click-man does not do: it reads Group.commands, which is empty for commands that are imported when
+they are used; it fills the lines of examples (click's \\b), does not quote lines that begin with a
+dot, and cuts NAME after 45 characters.
 """
 
 from __future__ import annotations
