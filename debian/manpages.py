@@ -20,8 +20,6 @@ import click
 from tambourinefs import __version__
 from tambourinefs.cli import main as host
 from tambourinefs.cli.plugin import main as plugin
-from tambourinefs.install.environment import source_tree
-from tambourinefs.install.host import SHARE
 
 _SEE: Final = {
     "tambourine": "tambourine.toml(5), kubectl\\-tambourine(1), systemctl(1)",
@@ -114,14 +112,14 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 def _configuration() -> str:
     """tambourine.toml(5): the shipped file, which is all comments."""
-    tree = source_tree()
-    file = (tree / "systemd" if tree else SHARE) / "config.toml"
+    file = Path(__file__).parents[1] / "systemd/config.toml"
     return "\n".join(
         [
-            *_head("tambourine.toml", 5, "what Tambourine respects and denies on this host"),
+            *_head("tambourine.toml", 5, "what Tambourine allows and denies on this host"),
             ".SH DESCRIPTION",
             "The configuration is /etc/tambourine/config.toml and then /etc/tambourine/config.d/*.toml. This is the",
-            "file as it is shipped; \\fBtambourine config\\fR prints what holds and which file each value comes from.",
+            "file as it is shipped; \\fBtambourine config\\fR prints the effective settings and the file that each comes",
+            "from.",
             ".PP",
             ".nf",
             *(_text(line) for line in file.read_text().splitlines()),
