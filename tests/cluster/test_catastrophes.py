@@ -145,7 +145,10 @@ def test_crds_are_deleted_against_our_policy(doomed_cluster: Cluster) -> None:
     cluster.kubectl("annotate", "crd", *CRDS, "tambourine.dev/allow-deletion=true")
     cluster.kubectl("delete", "crd", *CRDS, "--wait=false")
     log = cluster.plane.log("tambourine-controller-1")
-    cluster.wait(lambda: "no order" in log.read_text(errors="replace"), "the controller to see it")
+    cluster.wait(
+        lambda: "nothing is removed from any host" in log.read_text(errors="replace"),
+        "the controller to notice it",
+    )
     # Finalizers hold the CRDs; who wants them gone takes those away.
     cluster.kubectl(
         "patch", "tmb", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False

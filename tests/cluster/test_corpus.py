@@ -141,14 +141,16 @@ def test_the_name_alone_cannot_be_changed(control_plane: Cluster, spec: Any, tak
     if taken:
         control_plane.api.merge(TAMBOURINES, name, namespace, {"spec": spec})
         return
-    with pytest.raises(Invalid, match="name cannot be changed"):
+    with pytest.raises(
+        Invalid, match="name is immutable; delete this Tambourine and create another"
+    ):
         control_plane.api.merge(TAMBOURINES, name, namespace, {"spec": spec})
 
 
 def test_kubectl_explains_every_step_of_a_spec(control_plane: Cluster) -> None:
     for path, says in (
         ("tambourine.spec.files", "path"),
-        ("tambourine.spec.rollout.maxUnavailable", "not Ready at once"),
+        ("tambourine.spec.rollout.maxUnavailable", "may be unavailable during a rollout"),
         ("tmbi.status.drop-in", "drop-ins that systemd read"),
     ):
         said = control_plane.kubectl("explain", path).stdout

@@ -221,7 +221,7 @@ def test_purged_with_its_services_by_a_person_who_is_asked_what_stood_there_befo
     running = pids(host, "stays.service")
     host.run("touch", str(MODULE))  # as tambourine-dkms brings it
     host.run("sh", "-c", "echo PURGE | debconf-communicate tambourine")  # what was answered before
-    question = "What shall become of the services that Tambourine manages?"
+    question = "What happens to the services that Tambourine manages?"
     asking = "DEBIAN_FRONTEND=readline apt-get --yes -o Dpkg::Use-Pty=0 purge tambourine"
     talked = talk(host, f"TERM=dumb {asking}", {question: "2"}, seconds=300)
     assert talked.status == 0, talked.text
