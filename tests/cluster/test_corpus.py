@@ -151,7 +151,7 @@ def test_kubectl_explains_every_step_of_a_spec(control_plane: Cluster) -> None:
     for path, says in (
         ("tambourine.spec.files", "path"),
         ("tambourine.spec.rollout.maxUnavailable", "may be unavailable during a rollout"),
-        ("tmbi.status.drop-in", "drop-ins that systemd read"),
+        ("tmbi.status.drop-in", "drop-ins that systemd has read"),
     ):
         said = control_plane.kubectl("explain", path).stdout
         assert "DESCRIPTION:" in said
