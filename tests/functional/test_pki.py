@@ -145,7 +145,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     where = ["--dir", str(tmp_path)]
     mine = ["--server-user", "", "--client-group", ""]
     assert "does not exist" in tambourine("show", *where).stderr
-    assert tambourine("init", *where, *mine).stdout.count("made ") == 3
+    assert tambourine("init", *where, *mine).stdout.count("created ") == 3
     assert "nothing to do" in tambourine("init", *where, *mine).stdout
     assert "nothing to do" in tambourine("renew", *where).stdout
     assert tambourine("renew", "--force", *where).stdout.count("renewed ") == 3
