@@ -155,4 +155,4 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert datetime.fromisoformat(shown[1]["notAfter"]) > datetime.now(UTC) + timedelta(days=365)
     done = tambourine("init", *where, "--server-user", "nobody-has-this-name")
     assert done.returncode == 2
-    assert 'no user "nobody-has-this-name"' in done.stderr
+    assert 'user "nobody-has-this-name" does not exist on this host' in done.stderr
